@@ -1,0 +1,314 @@
+r"""The gated recurrent family as an ``nn.Module``, and the record of a run.
+
+One update rule, :math:`x_t = (1 - g_t) ⊙ x_{t-1} + g_t ⊙ φ_t` with :math:`φ_t = \tanh(W_r x_{t-1} + W_i u_t + b)`,
+and four gates: ``none`` (g = 1), ``constant`` (g = α), ``scalar`` and ``multi``
+(:math:`g_t = σ(W_{rg} x_{t-1} + W_{ig} u_t + b_g)`, one value or one per neuron).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from gatelr import recurrence
+
+GATES = ("none", "constant", "scalar", "multi")
+
+
+class Trajectory(NamedTuple):
+    """A recorded run; index ``j`` holds step ``j + 1``, so ``x_prev[0]`` is the initial state.
+
+    ``g`` and ``a_g`` have a last axis of 1 where one gate serves all neurons. ``g = σ(a_g)`` holds for the whole family:
+    a fixed gate has ``a_g = logit(α)``, and the vanilla network ``a_g = inf``.
+    """
+
+    u: Float[Tensor, "T *batch m"]
+    x_prev: Float[Tensor, "T *batch n"]
+    x: Float[Tensor, "T *batch n"]
+    a: Float[Tensor, "T *batch n"]
+    phi: Float[Tensor, "T *batch n"]
+    g: Float[Tensor, "T *batch n|1"]
+    a_g: Float[Tensor, "T *batch n|1"]
+
+
+class GatedRNN(nn.Module):
+    r"""A gated recurrent network with a linear readout of the last state.
+
+    Weights are drawn as ``torch.nn.Linear`` draws them, uniform within :math:`1/\sqrt{\text{fan-in}}`, in the order
+    W_r, W_i, W_o, W_rg, W_ig, then biases; a replicated model draws replica by replica, so that replica ``i`` has the
+    weights of a lone model made from the same generator.
+
+    Args:
+        n_inputs: m, at least 1.
+        n_hidden: n, at least 1.
+        gate: ``"none"``, ``"constant"``, ``"scalar"`` or ``"multi"``.
+        alpha: for ``"constant"`` only: the gate, in (0, 1], one number or one per neuron.
+        n_outputs: o, at least 1.
+        bias: whether candidate, gate and readout have biases (``b``, ``b_g``, ``b_o``).
+        replicas: S independent models trained side by side; every parameter then has a leading axis S, and inputs have
+            it behind time, ``(T, S, *batch, m)``.
+        generator: source of the initial weights, or S of them, one for each replica; by default torch's own.
+        device: where the parameters live.
+        dtype: their type, ``torch.float32`` or ``torch.float64``; by default torch's default.
+
+    Raises:
+        ValueError: for a size below 1, an unknown gate, an alpha that is missing, unwanted, of the wrong length or
+            outside (0, 1], or a number of generators other than S.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_hidden: int,
+        gate: str,
+        *,
+        alpha: float | Sequence[float] | Tensor | None = None,
+        n_outputs: int = 1,
+        bias: bool = False,
+        replicas: int | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        for name, size in (("n_inputs", n_inputs), ("n_hidden", n_hidden), ("n_outputs", n_outputs), ("replicas", replicas)):
+            if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+                raise ValueError(f"got {name}={size!r}, expected a whole number of at least 1")
+        if gate not in GATES:
+            raise ValueError(f"got gate={gate!r}, expected one of {', '.join(map(repr, GATES))}")
+        self.n_inputs, self.n_hidden, self.n_outputs = n_inputs, n_hidden, n_outputs
+        self.gate, self.replicas = gate, replicas
+        self.alpha = _checked_alpha(gate, alpha, n_hidden)
+
+        h = {"scalar": 1, "multi": n_hidden}.get(gate, 0)
+        lead = () if replicas is None else (replicas,)
+        shapes = {
+            "W_r": (n_hidden, n_hidden),
+            "W_i": (n_hidden, n_inputs),
+            "W_o": (n_outputs, n_hidden),
+            "W_rg": (h, n_hidden) if h else None,
+            "W_ig": (h, n_inputs) if h else None,
+            "b": (n_hidden,) if bias else None,
+            "b_o": (n_outputs,) if bias else None,
+            "b_g": (h,) if bias and h else None,
+        }
+        for name, shape in shapes.items():
+            empty = None if shape is None else nn.Parameter(torch.empty(*lead, *shape, device=device, dtype=dtype))
+            self.register_parameter(name, empty)
+        self.reset_parameters(generator)
+
+    W_r: Tensor
+    W_i: Tensor
+    W_o: Tensor
+    W_rg: Tensor | None
+    W_ig: Tensor | None
+    b: Tensor | None
+    b_g: Tensor | None
+    b_o: Tensor | None
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> None:
+        """Draw all weights again, as the constructor does.
+
+        Raises:
+            ValueError: if a sequence of generators does not have one for each replica.
+        """
+        count = 1 if self.replicas is None else self.replicas
+        if generator is None or isinstance(generator, torch.Generator):
+            generators: list[torch.Generator | None] = [generator] * count
+        else:
+            generators = list(generator)
+        if len(generators) != count:
+            raise ValueError(f"got {len(generators)} generators, expected {count}, one for each replica")
+        for s, source in enumerate(generators):
+            for name, parameter in self.named_parameters():
+                target = parameter if self.replicas is None else parameter[s]
+                # Drawn where the generator lives, so that a seed gives the same network on every device.
+                draw = torch.empty(target.shape, dtype=target.dtype, device=source.device if source else "cpu")
+                if name.startswith("W"):
+                    nn.init.kaiming_uniform_(draw, a=math.sqrt(5), generator=source)  # as nn.Linear, to the bit
+                else:
+                    nn.init.uniform_(draw, -(self.n_hidden**-0.5), self.n_hidden**-0.5, generator=source)
+                target.copy_(draw)
+
+    def forward(self, u: Float[Tensor, "T *batch m"], x0: Float[Tensor, "*batch n"] | None = None) -> Float[Tensor, "*batch o"]:
+        r"""Readout of the last state, :math:`W_o x_T + b_o`; its gradient is the closed form of theory.md C7.
+
+        Args:
+            u: inputs, time first; with replicas ``(T, S, *batch, m)``.
+            x0: initial state; zero by default.
+
+        Returns:
+            The readout, ``(*batch, o)``. It can be differentiated once; for higher derivatives differentiate
+            :meth:`run`, whose gradient is autograd's own.
+
+        Raises:
+            ValueError: as :meth:`run`.
+        """
+        u, x0 = self._checked(u, x0)
+        batch = u.shape[1:-1]
+        lead = batch[:1] if self.replicas else (1,)
+        bias = None if self.b is None else self._stacked(self.b, self.b_g, axis=-1).unsqueeze(-2)
+        last: Tensor = _LastState.apply(
+            u.reshape(len(u), *lead, -1, self.n_inputs),
+            x0.reshape(*lead, -1, self.n_hidden),
+            self._stacked(self.W_r, self.W_rg),
+            self._stacked(self.W_i, self.W_ig),
+            bias,
+            self._fixed_gate(),
+        )
+        return self._affine(last.reshape(*batch, self.n_hidden), self.W_o, self.b_o)
+
+    def run(self, u: Float[Tensor, "T *batch m"], x0: Float[Tensor, "*batch n"] | None = None) -> Trajectory:
+        """Run over a sequence and record everything (theory.md, Notation).
+
+        Plain tensor operations, so that autograd and every ``torch.func`` transform can look through it; wrap it in
+        ``torch.no_grad()`` to measure without recording a graph.
+
+        Args:
+            u: inputs, time first; any number of batch axes; with replicas ``(T, S, *batch, m)``.
+            x0: initial state ``(*batch, n)``; zero by default.
+
+        Returns:
+            The trajectory, each member ``(T, *batch, ·)``.
+
+        Raises:
+            ValueError: if a shape, dtype or device does not fit the model, or a value is NaN or infinite.
+        """
+        u, x = self._checked(u, x0)
+        fixed = self._fixed_gate()
+        records: list[tuple[Tensor, ...]] = []
+        # The products with the inputs do not depend on the state: one large product beats T small ones.
+        from_input = self._affine(u, self.W_i, self.b, time=True).unbind()
+        gate_from_input = [None] * len(u) if self.W_ig is None else self._affine(u, self.W_ig, self.b_g, time=True).unbind()
+        for a_in, a_g_in in zip(from_input, gate_from_input, strict=True):
+            a = a_in + self._affine(x, self.W_r)
+            phi = torch.tanh(a)
+            if a_g_in is None:
+                g = cast(Tensor, fixed).expand(*x.shape[:-1], -1)
+                a_g = torch.logit(g)
+            else:
+                a_g = a_g_in + self._affine(x, cast(Tensor, self.W_rg))
+                g = torch.sigmoid(a_g)
+            x_next = (1 - g) * x + g * phi
+            records.append((x, x_next, a, phi, g, a_g))
+            x = x_next
+        return Trajectory(u, *(torch.stack(member) for member in zip(*records, strict=True)))
+
+    def extra_repr(self) -> str:
+        """The sizes and the gate, as ``print(model)`` shows them."""
+        parts = [f"n_inputs={self.n_inputs}", f"n_hidden={self.n_hidden}", f"gate={self.gate!r}"]
+        parts += [] if self.alpha is None else [f"alpha={self.alpha[0] if len(self.alpha) == 1 else list(self.alpha)}"]
+        parts += [] if self.replicas is None else [f"replicas={self.replicas}"]
+        return ", ".join(parts)
+
+    def per_step(self, weight: Tensor, batch_axes: int) -> Tensor:
+        """A weight shaped to broadcast against ``(T, *batch, ·, ·)``: replicas stay in front of the batch axes."""
+        if self.replicas is None:
+            return weight
+        return weight.reshape(self.replicas, *(1,) * (batch_axes - 1), *weight.shape[1:])
+
+    def _stacked(self, candidate: Tensor, gate: Tensor | None, axis: int = -2) -> Tensor:
+        """Candidate weights over gate weights, with the axis of replicas that the sweep expects."""
+        stack = candidate if gate is None else torch.cat([candidate, gate], axis)
+        return stack.unsqueeze(0) if self.replicas is None else stack
+
+    def _fixed_gate(self) -> Tensor | None:
+        """α as a tensor of the weights' dtype: held as numbers, it is exact in float64 whatever the model was before."""
+        values = (1.0,) if self.gate == "none" else self.alpha
+        return None if values is None else self.W_r.new_tensor(values)
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, time: bool = False) -> Tensor:
+        """``x @ weightᵀ + bias`` for ``(*batch, ·)``, or with time in front; each replica uses its own weight."""
+        if self.replicas is None:
+            return nn.functional.linear(x, weight, bias)
+        rows = x.reshape(*x.shape[: 1 + time], -1, x.shape[-1])
+        out = rows @ weight.mT
+        if bias is not None:
+            out = out + bias.unsqueeze(-2)
+        return out.reshape(*x.shape[:-1], weight.shape[-2])
+
+    def _checked(self, u: Tensor, x0: Tensor | None) -> tuple[Tensor, Tensor]:
+        axes = "T, S, *batch, m" if self.replicas else "T, *batch, m"
+        if u.ndim < 2 + (self.replicas is not None) or u.shape[-1] != self.n_inputs or 0 in u.shape:
+            raise ValueError(
+                f"got inputs u of shape {tuple(u.shape)}, expected ({axes}) with m = {self.n_inputs} and no empty axis: "
+                "time comes first and features last"
+            )
+        if self.replicas is not None and u.shape[1] != self.replicas:
+            raise ValueError(
+                f"got inputs u of shape {tuple(u.shape)}, expected ({axes}) with S = {self.replicas}: give every replica "
+                "its own inputs, or share them with u.unsqueeze(1).expand(-1, S, ...)"
+            )
+        _fits("inputs u", u, self.W_r)
+        if x0 is None:
+            return u, u.new_zeros(*u.shape[1:-1], self.n_hidden)
+        expected = (*u.shape[1:-1], self.n_hidden)
+        if x0.shape != expected:
+            raise ValueError(f"got initial state x0 of shape {tuple(x0.shape)}, expected {expected}, as u's batch axes and n say")
+        _fits("initial state x0", x0, self.W_r)
+        return u, x0
+
+
+class _LastState(torch.autograd.Function):
+    """x_T with its closed-form backward: the trajectory is kept, the graph of T steps is not."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        u, x0, W, W_in, bias, alpha = inputs
+        sweep = recurrence.forward(u, x0, W, W_in, bias, alpha)
+        ctx.save_for_backward(u, W, W_in, *sweep)
+        ctx.has_bias = bias is not None
+        return sweep.x[-1].clone()  # a view of the trajectory could be changed in place by the caller
+
+    @staticmethod
+    @once_differentiable  # a second derivative raises instead of being silently wrong
+    def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
+        u, W, W_in, *sweep = ctx.saved_tensors
+        delta = [None] * (len(u) - 1) + list(cotangents)
+        gradients = recurrence.adjoint(
+            recurrence.Sweep(*sweep), u, W, W_in, delta, input_gradient=ctx.needs_input_grad[0]
+        )
+        bias = gradients.bias if ctx.has_bias else None
+        return gradients.u, gradients.x0, gradients.W, gradients.W_in, bias, None
+
+
+def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n: int) -> tuple[float, ...] | None:
+    """α as plain numbers, one or n of them; None for the other gates."""
+    if gate != "constant":
+        if alpha is not None:
+            raise ValueError(f"got alpha={alpha!r} with gate={gate!r}, expected none: only gate='constant' takes an alpha")
+        return None
+    if alpha is None:
+        raise ValueError("got no alpha with gate='constant', expected a number in (0, 1], or one for each neuron")
+    values = torch.as_tensor(alpha, dtype=torch.float64).detach().cpu()
+    if values.ndim > 1 or values.numel() not in (1, n):
+        raise ValueError(f"got alpha of shape {tuple(values.shape)}, expected one number or one for each of {n} neurons")
+    flat = [float(v) for v in values.reshape(-1)]
+    wrong = [v for v in flat if not 0 < v <= 1]  # NaN is wrong too
+    if wrong:
+        raise ValueError(f"got alpha = {wrong[0]}, expected numbers in (0, 1]: alpha is the fraction of the state rewritten per step")
+    return tuple(flat)
+
+
+def _fits(what: str, tensor: Tensor, like: Tensor) -> None:
+    if tensor.dtype != like.dtype:
+        raise ValueError(
+            f"got {what} of {tensor.dtype}, expected {like.dtype} as the weights: convert one of them, for example model.to({tensor.dtype})"
+            if tensor.dtype.is_floating_point
+            else f"got {what} of {tensor.dtype}, expected {like.dtype} as the weights: convert it with .to({like.dtype})"
+        )
+    if tensor.device != like.device:
+        raise ValueError(f"got {what} on {tensor.device}, expected {like.device} as the weights: move it with .to({str(like.device)!r})")
+    try:
+        finite = bool(torch.isfinite(tensor).all())
+    except RuntimeError:  # inside torch.func.vmap no single value can be looked at
+        return
+    if not finite:
+        raise ValueError(f"got NaN or infinity in {what}, expected finite numbers: look for them with torch.isfinite")

@@ -1,0 +1,92 @@
+r"""The step Jacobian :math:`J_t = ∂x_t/∂x_{t-1}` in closed form: leak, recurrent and gate term (theory.md C2).
+
+.. math::
+    J_t = \underbrace{diag(1 - g_t)}_{\text{leak } Λ_t}
+        + \underbrace{diag(g_t) D_t W_r}_{\text{recurrent } R_t}
+        + \underbrace{diag((φ_t - x_{t-1}) ⊙ g_t ⊙ (1 - g_t)) W_{rg}}_{\text{gate } G_t}
+
+A scalar gate has one row :math:`w_{rg}^T` in place of :math:`W_{rg}`, so that its gate term has rank one; without a learned gate
+the gate term is zero. Everything is evaluated at :math:`x_{t-1}`, the state *before* the update.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gatelr import recurrence
+from gatelr.cells import GatedRNN, Trajectory
+
+
+class Terms(NamedTuple):
+    """The three terms of the Jacobian; index ``j`` belongs to step ``j + 1``; rows are x_t, columns x_{t-1}."""
+
+    leak: Float[Tensor, "T *batch n n"]
+    recurrent: Float[Tensor, "T *batch n n"]
+    gate: Float[Tensor, "T *batch n n"]
+
+
+def terms(model: GatedRNN, trajectory: Trajectory) -> Terms:
+    r"""Leak, recurrent and gate term of every step.
+
+    Args:
+        model: the network that made the trajectory.
+        trajectory: what ``model.run`` returned.
+
+    Returns:
+        ``Terms(leak, recurrent, gate)``, each ``(T, *batch, n, n)``.
+
+    Raises:
+        ValueError: if the trajectory does not fit the model.
+    """
+    scale = _scalings(model, trajectory)
+    axes = trajectory.x.ndim - 2
+    recurrent = scale.recurrent.unsqueeze(-1) * model.per_step(model.W_r, axes)
+    if model.W_rg is None:
+        gate = torch.zeros_like(recurrent)
+    else:
+        gate = scale.gate.unsqueeze(-1) * model.per_step(model.W_rg, axes)
+    return Terms(torch.diag_embed(scale.leak.expand_as(trajectory.x)), recurrent, gate)
+
+
+def blocks(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch n n"]:
+    r"""The Jacobian of every step, :math:`J_t = Λ_t + R_t + G_t`.
+
+    The terms are added in place, so that the peak is two blocks rather than four.
+
+    Args:
+        model: the network that made the trajectory.
+        trajectory: what ``model.run`` returned.
+
+    Returns:
+        ``(T, *batch, n, n)``; index ``j`` holds :math:`J_{j+1}`.
+
+    Raises:
+        ValueError: if the trajectory does not fit the model.
+    """
+    scale = _scalings(model, trajectory)
+    axes = trajectory.x.ndim - 2
+    J = scale.recurrent.unsqueeze(-1) * model.per_step(model.W_r, axes)
+    if model.W_rg is not None:
+        J = J.addcmul_(scale.gate.unsqueeze(-1), model.per_step(model.W_rg, axes))
+    J.diagonal(dim1=-2, dim2=-1).add_(scale.leak)
+    return J
+
+
+def _scalings(model: GatedRNN, trajectory: Trajectory) -> recurrence.Coefficients:
+    x, like = trajectory.x, model.W_r
+    if x.shape[-1] != model.n_hidden or (model.replicas is not None and x.shape[1:2] != (model.replicas,)):
+        raise ValueError(
+            f"got a trajectory of states {tuple(x.shape)}, expected n = {model.n_hidden}"
+            + ("" if model.replicas is None else f" and S = {model.replicas} behind time")
+            + ": pass the model that made it"
+        )
+    if x.dtype != like.dtype or x.device != like.device:
+        raise ValueError(
+            f"got a trajectory in {x.dtype} on {x.device}, expected {like.dtype} on {like.device} as the weights: "
+            "run the model again after moving it"
+        )
+    return recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
