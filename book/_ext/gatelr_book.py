@@ -1,0 +1,109 @@
+"""Two things that the pages need of Sphinx: numbers quoted from a chapter's results, and figures for a dark page.
+
+``{result}`03-agreement/worst-float64``` prints a number as the chapter wrote it down, so that prose never types one.
+``{result}`checks/total``` counts the checks of every chapter (also ``passed``, ``symbolic``, ``numeric``), and
+``{result}`checks/03-agreement``` those of one chapter. A number that does not exist is a warning, and so fails the build.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.nodes import Node, system_message
+from gatelr import artifacts, figures
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxRole
+from sphinx.util.osutil import relative_uri
+
+logger = logging.getLogger(__name__)
+
+
+class Result(SphinxRole):
+    """``{result}`chapter/name```: the text of a number in ``artifacts/<chapter>/results.json``."""
+
+    def run(self) -> tuple[list[Node], list[system_message]]:
+        chapter, _, name = self.text.partition("/")
+        try:
+            text = _count(self.env, name) if chapter == "checks" else _quote(self.env, chapter, name)
+        except LookupError as error:
+            logger.warning("%s", error.args[0], location=self.get_location(), type="gatelr", subtype="result")
+            text = f"[{self.text}]"
+        return [nodes.inline(self.rawtext, text, classes=["result"])], []
+
+
+def _quote(env: BuildEnvironment, chapter: str, name: str) -> str:
+    numbers = _results(env, chapter)["numbers"]
+    if name not in numbers:
+        raise LookupError(
+            f"chapter {chapter} has no number {name!r}, expected one of {', '.join(sorted(numbers)) or '(none)'}: "
+            "record it with ledger.number in the chapter"
+        )
+    return str(numbers[name]["text"])
+
+
+def _count(env: BuildEnvironment, what: str) -> str:
+    chapters = sorted(Path(doc).name for doc in env.found_docs if doc.startswith("notebooks/"))
+    if what in chapters:
+        return str(len(_results(env, what)["checks"]))
+    checks = [check for chapter in chapters for check in _results(env, chapter)["checks"]]
+    counts = {
+        "total": len(checks),
+        "passed": sum(check["passed"] for check in checks),
+        "symbolic": sum(check["kind"] == "symbolic" for check in checks),
+        "numeric": sum(check["kind"] == "numeric" for check in checks),
+    }
+    if what not in counts:
+        raise LookupError(f"got a count of checks {what!r}, expected one of {', '.join([*counts, *chapters])}")
+    return str(counts[what])
+
+
+def _results(env: BuildEnvironment, chapter: str) -> dict[str, Any]:
+    file = f"artifacts/{chapter}/results.json"
+    env.note_dependency(file)  # the page is read again when the chapter has run again
+    path = Path(env.srcdir) / file
+    if not path.exists():
+        raise LookupError(f"there is no {file}: run the chapter, or correct its name in the {{result}} role")
+    results: dict[str, Any] = json.loads(path.read_text())
+    return results
+
+
+class DarkTwins(SphinxPostTransform):
+    """Beside each figure of a chapter stands its twin in the colours of a dark page; the theme shows one of the two."""
+
+    default_priority = 500
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        for image in list(self.document.findall(nodes.image)):
+            uri = image["uri"]
+            if uri.startswith("artifacts/") and uri.endswith(".svg"):
+                self._pair(image, uri)
+
+    def _pair(self, image: nodes.image, uri: str) -> None:
+        builder = self.app.builder
+        # A figure's name holds no full stop, so that no other figure can have the twin's.
+        name = f"{Path(self.env.images[uri][1]).stem}.dark.svg"
+        svg = (Path(self.env.srcdir) / uri).read_text()
+        artifacts.write(Path(builder.outdir) / builder.imagedir / name, figures.dark(svg))
+
+        folder = relative_uri(builder.get_target_uri(self.env.docname), builder.imagedir)
+        twin = image.deepcopy()
+        twin["uri"] = f"{folder}/{name}"
+        twin["candidates"] = {"?": twin["uri"]}  # an address of its own, which Sphinx leaves as it is
+        twin["ids"], twin["names"] = [], []
+        image["classes"].append("only-light")
+        twin["classes"].append("only-dark")
+        # The theme hides a caption that stands beside an image of the other colour scheme; inside a span none does.
+        image.replace_self(nodes.inline("", "", image.deepcopy(), twin, classes=["twins"]))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_role("result", Result())
+    app.add_post_transform(DarkTwins)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
