@@ -1,0 +1,74 @@
+# Everything that this repository can do. Works with GNU make 3.81, the one that macOS ships.
+#
+# Options:  PROFILE=quick|ci|paper   CORES=4   DEVICE=auto|cpu|cuda   PYTHON=python3.12
+
+PROFILE ?= ci
+DEVICE ?= auto
+CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+PYTHON ?= python3
+# Handed to Snakemake as it is, for example SNAKEMAKE="--executor slurm --jobs 20".
+SNAKEMAKE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lab bench env clean distclean check-options
+.SUFFIXES:
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+help: ## list what can be made
+	@echo "Gates as learning rates. Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do \
+	    printf '%-16s %s\n' "$$target" "$$what"; done
+	@echo "Options (now): PROFILE=$(PROFILE) CORES=$(CORES) DEVICE=$(DEVICE)"
+	@echo "Profiles: $$(sed -n 's/^\([a-z][a-z0-9_-]*\):.*/\1/p' profiles.yaml | tr '\n' ' ')"
+
+book: check-options $(READY) ## run what has changed and build the book
+	@$(BIN)/python workflow/build.py --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
+
+test: $(READY) ## lint, type-check and run all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+
+lab: $(READY) ## open the chapters in JupyterLab
+	@$(BIN)/jupyter lab --LabApp.app_settings_dir=workflow/lab notebooks
+
+bench: $(READY) ## time the library against its peers
+	@if ls benchmarks/test_*.py benchmarks/bench_*.py >/dev/null 2>&1; then \
+	    $(BIN)/python -m pytest benchmarks -o python_files='test_*.py bench_*.py' -p no:xdist; \
+	else echo "There is no benchmark yet: put one into benchmarks/ as test_<name>.py."; fi
+
+env: $(READY) ## make the virtual environment only
+
+clean: ## remove all that was made, but not .venv
+	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/.ipynb_checkpoints .snakemake
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find lib tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf .venv lib/*.egg-info
+
+# Before anything is installed: a wrong word should not cost two minutes.
+check-options:
+	@known=$$(sed -n 's/^\([a-z][a-z0-9_-]*\):.*/\1/p' profiles.yaml | tr '\n' ' '); \
+	case " $$known" in *" $(PROFILE) "*) ;; *) \
+	    echo "unknown profile '$(PROFILE)': PROFILE is one of $$known(profiles.yaml)" >&2; exit 2;; esac
+	@case '$(DEVICE)' in auto|cpu|cuda) ;; *) \
+	    echo "unknown device '$(DEVICE)': DEVICE is one of auto, cpu, cuda" >&2; exit 2;; esac
+
+# The stamp is written last, so that an environment that was interrupted is made again.
+$(READY): requirements.lock pyproject.toml
+	@command -v '$(PYTHON)' >/dev/null || { \
+	    echo "there is no '$(PYTHON)' here: install Python 3.11 or newer, or say which with PYTHON=" >&2; exit 2; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "'$(PYTHON)' is $$('$(PYTHON)' --version 2>&1), expected 3.11 or newer: say which with PYTHON=python3.12" >&2; exit 2; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' comes without its venv module: on Debian and Ubuntu run 'apt install python3-venv'" >&2; exit 2; }
+	@echo "Making .venv from requirements.lock: some minutes, once."
+	@rm -f $(READY)
+	@'$(PYTHON)' -m venv --clear .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)

@@ -1,0 +1,90 @@
+"""The one workflow: source -> papermill -> executed notebook and artefacts -> book.
+
+`make book` runs it. On a cluster: `make book SNAKEMAKE="--executor slurm --jobs 20"`.
+"""
+
+import json
+import sys
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+import dependencies
+import parameters
+
+CHAPTERS = sorted(p.stem for p in Path("notebooks").glob("[0-9][0-9]-*.py"))
+PROFILE, DEVICE = config.get("profile", "ci"), config.get("device", "auto")
+PROFILES = parameters.load(Path("profiles.yaml"), CHAPTERS)
+PARAMETERS = {c: parameters.resolve(PROFILES, PROFILE, c, DEVICE) for c in CHAPTERS}
+LIBRARY = dependencies.Library(Path("lib"))
+
+
+def chapter_inputs(wildcards):
+    """What a chapter's results depend on, and nothing else."""
+    source = Path("notebooks") / f"{wildcards.chapter}.py"
+    return [str(p) for p in [source, *LIBRARY.reach(source), "requirements.lock", "workflow/chapter.py"]]
+
+
+def book_inputs(wildcards):
+    """The prose, and how it is put together. The generated pages come from their own rule."""
+    prose = (p for p in Path("book").rglob("*") if p.is_file() and "generated" not in p.parts)
+    return sorted(map(str, prose)) + ["_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
+
+
+# What re-runs is decided by contents: the fingerprint makes an edit count even when the file's date is old (a
+# file moved or unpacked into place). A new date on old contents does not count: see max-checksum-file-size
+# in workflow/profiles/default.
+def fingerprint(wildcards, input):
+    return dependencies.digest(input.sources)
+
+
+wildcard_constraints:
+    chapter="|".join(CHAPTERS) or "none",
+
+
+localrules:
+    pages,
+    book,
+
+
+rule book:
+    default_target: True
+    input:
+        sources=book_inputs,
+        pages=["book/generated/execution.md", "book/generated/ledger.md"],
+        notebooks=expand("notebooks/{chapter}.ipynb", chapter=CHAPTERS),
+    output:
+        "_build/html/index.html",
+    params:
+        contents=fingerprint,
+    shell:
+        "{sys.executable:q} workflow/book.py"
+
+
+rule pages:
+    input:
+        sources=["workflow/pages.py", *map(str, sorted(Path("workflow/templates").glob("*.j2")))],
+        results=expand("artifacts/{c}/{file}.json", c=CHAPTERS, file=["results", "manifest", "run"]),
+    output:
+        "book/generated/execution.md",
+        "book/generated/ledger.md",
+    params:
+        chapters=CHAPTERS,
+        contents=fingerprint,
+    shell:
+        "{sys.executable:q} workflow/pages.py {params.chapters:q}"
+
+
+rule chapter:
+    input:
+        sources=chapter_inputs,
+    output:
+        "notebooks/{chapter}.ipynb",
+        "artifacts/{chapter}/results.json",
+        "artifacts/{chapter}/manifest.json",
+        "artifacts/{chapter}/run.json",
+    params:
+        values=lambda wildcards: json.dumps(PARAMETERS[wildcards.chapter], sort_keys=True),
+        contents=fingerprint,
+    threads: 1
+    shell:
+        "{sys.executable:q} workflow/chapter.py {input.sources[0]:q}"
+        " --threads {threads} --parameters {params.values:q}"

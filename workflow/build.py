@@ -1,0 +1,116 @@
+"""Run the workflow and say how it went: what `make book` calls.
+
+Snakemake decides what runs; this checks what was asked for, keeps two runs from meeting in one folder, and ends
+with a summary that a reader can act on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import failures
+import parameters
+from filelock import FileLock, Timeout
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = Path("_build/html/index.html")
+LOG = Path("_build/snakemake.log")
+
+
+def check(profile: str, device: str, here: bool) -> None:
+    """Refuse before anything runs what could not end well.
+
+    Args:
+        profile: as in profiles.yaml.
+        device: as a chapter takes it.
+        here: whether the chapters run on this machine, so that it must have the device.
+
+    Raises:
+        parameters.BadInput: with the reason.
+    """
+    chapters = [p.stem for p in Path("notebooks").glob("[0-9][0-9]-*.py")]
+    if not chapters:
+        raise parameters.BadInput("there is no chapter: expected files such as notebooks/01-time-scales.py")
+    parameters.resolve(parameters.load(Path("profiles.yaml"), chapters), profile, "", device)
+    if device == "cuda" and here:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise parameters.BadInput(
+                "DEVICE=cuda, but PyTorch sees no CUDA device here: use DEVICE=auto, or install a "
+                "driver and a build of PyTorch with CUDA"
+            )
+
+
+def summary(status: int, begin: float) -> None:
+    """Say what ran, what failed and why, and where the page is."""
+    records = [
+        json.loads(p.read_text()) | {"made": p.stat().st_mtime} for p in Path("artifacts").glob("*/run.json")
+    ]
+    ran = sum(record["made"] >= begin for record in records)
+    seconds = time.time() - begin
+    if status == 0:
+        print(f"\nChapters run: {ran}. Unchanged: {len(records) - ran}. In all {seconds:.0f} s.")
+        print(f"The book: {PAGE.resolve()}")
+        return
+    failed = failures.found()
+    print(f"\nThe book was not built; {seconds:.0f} s.", file=sys.stderr)
+    for failure in failed:
+        where = f", cell {failure['cell']} ({failure['title']})" if failure["cell"] else ""
+        print(f"\n  {failure['chapter']}{where}\n    {failure['error']}", file=sys.stderr)
+        if failure["notebook"]:
+            print(f"    as far as it ran: {failure['notebook']}", file=sys.stderr)
+    if not failed:
+        print("".join(LOG.read_text().splitlines(keepends=True)[-15:]), file=sys.stderr)
+    if PAGE.exists():
+        print(f"\n{PAGE} is still the book of an earlier run.", file=sys.stderr)
+
+
+def main() -> int:
+    """Check, run, report; the exit status is Snakemake's."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--profile", default="ci")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--cores", default=str(os.cpu_count()))
+    asked, more = parser.parse_known_args()
+    os.chdir(ROOT)
+
+    try:
+        check(asked.profile, asked.device, here="--executor" not in more)
+        if not asked.cores.isdecimal() or int(asked.cores) < 1:
+            raise parameters.BadInput(f"got CORES={asked.cores}, expected a whole number of at least 1")
+    except parameters.BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+
+    LOG.parent.mkdir(exist_ok=True)
+    # The system gives the lock back when its holder dies, however it dies.
+    lock = FileLock("_build/.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(
+            "another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr
+        )
+        return 2
+
+    failures.clear()
+    begin = time.time()
+    command = [sys.executable, "-m", "snakemake", "--cores", asked.cores, *more]
+    command += ["--config", f"profile={asked.profile}", f"device={asked.device}"]
+    with lock, LOG.open("w") as log:
+        status = subprocess.run(command, stderr=log, check=False).returncode
+        summary(status, begin)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Write the two pages that nobody writes by hand: how the book was run, and the claims ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import failures
+import jinja2
+
+TEMPLATES = Path(__file__).parent / "templates"
+OUT = Path("book/generated")
+
+
+def order(claim: str) -> tuple[str, int, str]:
+    """Sorts C2 before C10."""
+    match = re.fullmatch(r"([A-Za-z]*)(\d+)(.*)", claim)
+    return (match[1], int(match[2]), match[3]) if match else (claim, 0, "")
+
+
+def number(value: float | str) -> str:
+    """Two digits: a discrepancy is read for its size. A value that is not a number comes as text."""
+    return value if isinstance(value, str) else f"{value:.2g}"
+
+
+def load(chapter: str) -> dict[str, Any]:
+    """All that a chapter's run left in JSON, by the name of the file."""
+    folder = Path("artifacts") / chapter
+    return {
+        name: json.loads((folder / f"{name}.json").read_text()) for name in ("results", "manifest", "run")
+    }
+
+
+def problems(runs: dict[str, dict[str, Any]]) -> list[str]:
+    """One sentence for each check that is red or missing."""
+    found = []
+    for chapter, run in runs.items():
+        checks = run["results"]["checks"]
+        if not checks:
+            found.append(f"{chapter} has no check: a chapter must be able to fail")
+        found += [
+            f"{chapter}: check '{c['id']}' of {c['claim']} does not hold: got {number(c['value'])}, "
+            f"tolerance {number(c['tolerance'])}"
+            for c in checks
+            if not c["passed"]
+        ]
+        if checks and all(c["passed"] for c in checks) and not run["results"]["passed"]:
+            found.append(f"{chapter} says that it did not pass, though its checks do")
+    return found
+
+
+def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the ledger's template needs."""
+    claims: dict[str, list[dict[str, Any]]] = {}
+    for chapter, run in runs.items():
+        for check in run["results"]["checks"]:
+            symbolic = check["kind"] == "symbolic"
+            claims.setdefault(check["claim"], []).append(
+                {
+                    # A list-table's cell ends where its line does.
+                    "statement": " ".join(check["statement"].split()),
+                    "by": "algebra" if symbolic else "numbers",
+                    # An identity holds or does not; a size of zero would say more than is known.
+                    "value": "none" if symbolic and check["passed"] else number(check["value"]),
+                    "tolerance": "exact" if symbolic else number(check["tolerance"]),
+                    "verdict": "holds" if check["passed"] else "fails",
+                    "chapter": chapter,
+                    "number": chapter.split("-")[0],
+                }
+            )
+    rows = [row for group in claims.values() for row in group]
+    return {
+        "claims": sorted(claims.items(), key=lambda item: order(item[0])),
+        "chapters": list(runs),
+        "held": sum(row["verdict"] == "holds" for row in rows),
+        "total": len(rows),
+    }
+
+
+def execution(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the execution page's template needs."""
+    versions: dict[str, set[str]] = {}
+    for run in runs.values():
+        for package, version in run["manifest"]["versions"].items():
+            versions.setdefault(package, set()).add(version)
+    chapters = []
+    for chapter, run in runs.items():
+        checks, manifest = run["results"]["checks"], run["manifest"]
+        commit = (manifest["commit"] or "")[:10]
+        chapters.append(
+            {
+                "chapter": chapter,
+                "seconds": f"{run['run']['seconds']:.1f}",
+                "checks": f"{sum(c['passed'] for c in checks)} of {len(checks)}",
+                "verdict": "passed" if run["results"]["passed"] else "failed",
+                "device": manifest["device"],
+                "commit": (f"`{commit}`" + (", edited" if manifest["dirty"] else ""))
+                if commit
+                else "not in git",
+                "parameters": run["run"]["parameters"],
+            }
+        )
+    return {
+        "chapters": chapters,
+        "seconds": f"{sum(run['run']['seconds'] for run in runs.values()):.0f}",
+        "profiles": sorted({str(run["run"]["profile"]) for run in runs.values()}),
+        "versions": [(package, ", ".join(sorted(found))) for package, found in sorted(versions.items())],
+    }
+
+
+def main(chapters: list[str]) -> int:
+    """Write both pages, unless something is red."""
+    runs = {chapter: load(chapter) for chapter in chapters}
+    if found := problems(runs):
+        failures.record("pages", "\n    ".join(found))
+        return 1
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, content in (("ledger", ledger(runs)), ("execution", execution(runs))):
+        (OUT / f"{name}.md").write_text(templates.get_template(f"{name}.md.j2").render(content))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
