@@ -77,7 +77,12 @@ class GatedRNN(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        for name, size in (("n_inputs", n_inputs), ("n_hidden", n_hidden), ("n_outputs", n_outputs), ("replicas", replicas)):
+        for name, size in (
+            ("n_inputs", n_inputs),
+            ("n_hidden", n_hidden),
+            ("n_outputs", n_outputs),
+            ("replicas", replicas),
+        ):
             if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
                 raise ValueError(f"got {name}={size!r}, expected a whole number of at least 1")
         if gate not in GATES:
@@ -137,7 +142,9 @@ class GatedRNN(nn.Module):
                     nn.init.uniform_(draw, -(self.n_hidden**-0.5), self.n_hidden**-0.5, generator=source)
                 target.copy_(draw)
 
-    def forward(self, u: Float[Tensor, "T *batch m"], x0: Float[Tensor, "*batch n"] | None = None) -> Float[Tensor, "*batch o"]:
+    def forward(
+        self, u: Float[Tensor, "T *batch m"], x0: Float[Tensor, "*batch n"] | None = None
+    ) -> Float[Tensor, "*batch o"]:
         r"""Readout of the last state, :math:`W_o x_T + b_o`; its gradient is the closed form of theory.md C7.
 
         Args:
@@ -186,7 +193,9 @@ class GatedRNN(nn.Module):
         records: list[tuple[Tensor, ...]] = []
         # The products with the inputs do not depend on the state: one large product beats T small ones.
         from_input = self._affine(u, self.W_i, self.b, time=True).unbind()
-        gate_from_input = [None] * len(u) if self.W_ig is None else self._affine(u, self.W_ig, self.b_g, time=True).unbind()
+        gate_from_input = (
+            [None] * len(u) if self.W_ig is None else self._affine(u, self.W_ig, self.b_g, time=True).unbind()
+        )
         for a_in, a_g_in in zip(from_input, gate_from_input, strict=True):
             a = a_in + self._affine(x, self.W_r)
             phi = torch.tanh(a)
@@ -251,7 +260,9 @@ class GatedRNN(nn.Module):
             return u, u.new_zeros(*u.shape[1:-1], self.n_hidden)
         expected = (*u.shape[1:-1], self.n_hidden)
         if x0.shape != expected:
-            raise ValueError(f"got initial state x0 of shape {tuple(x0.shape)}, expected {expected}, as u's batch axes and n say")
+            raise ValueError(
+                f"got initial state x0 of shape {tuple(x0.shape)}, expected {expected}, as u's batch axes and n say"
+            )
         _fits("initial state x0", x0, self.W_r)
         return u, x0
 
@@ -283,17 +294,23 @@ def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n:
     """α as plain numbers, one or n of them; None for the other gates."""
     if gate != "constant":
         if alpha is not None:
-            raise ValueError(f"got alpha={alpha!r} with gate={gate!r}, expected none: only gate='constant' takes an alpha")
+            raise ValueError(
+                f"got alpha={alpha!r} with gate={gate!r}, expected none: only gate='constant' takes an alpha"
+            )
         return None
     if alpha is None:
         raise ValueError("got no alpha with gate='constant', expected a number in (0, 1], or one for each neuron")
     values = torch.as_tensor(alpha, dtype=torch.float64).detach().cpu()
     if values.ndim > 1 or values.numel() not in (1, n):
-        raise ValueError(f"got alpha of shape {tuple(values.shape)}, expected one number or one for each of {n} neurons")
+        raise ValueError(
+            f"got alpha of shape {tuple(values.shape)}, expected one number or one for each of {n} neurons"
+        )
     flat = [float(v) for v in values.reshape(-1)]
     wrong = [v for v in flat if not 0 < v <= 1]  # NaN is wrong too
     if wrong:
-        raise ValueError(f"got alpha = {wrong[0]}, expected numbers in (0, 1]: alpha is the fraction of the state rewritten per step")
+        raise ValueError(
+            f"got alpha = {wrong[0]}, expected numbers in (0, 1]: alpha is the fraction of the state rewritten per step"
+        )
     return tuple(flat)
 
 
@@ -305,7 +322,9 @@ def _fits(what: str, tensor: Tensor, like: Tensor) -> None:
             else f"got {what} of {tensor.dtype}, expected {like.dtype} as the weights: convert it with .to({like.dtype})"
         )
     if tensor.device != like.device:
-        raise ValueError(f"got {what} on {tensor.device}, expected {like.device} as the weights: move it with .to({str(like.device)!r})")
+        raise ValueError(
+            f"got {what} on {tensor.device}, expected {like.device} as the weights: move it with .to({str(like.device)!r})"
+        )
     try:
         finite = bool(torch.isfinite(tensor).all())
     except RuntimeError:  # inside torch.func.vmap no single value can be looked at

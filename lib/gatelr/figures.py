@@ -20,6 +20,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from gatelr import artifacts
@@ -50,7 +51,7 @@ GATES: dict[str, dict[str, str]] = {
 #: Colour maps of even lightness, safe for colour-blind readers: a quantity from low to high, and one around zero.
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 
-_RC: dict[str, Any] = {
+_RC: dict[Any, Any] = {
     "figure.figsize": (7.2, 3.4),
     "figure.constrained_layout.use": True,
     "figure.dpi": 110,
@@ -67,7 +68,7 @@ _RC: dict[str, Any] = {
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
-    "axes.prop_cycle": mpl.cycler(color=CYCLE),
+    "axes.prop_cycle": cycler(color=CYCLE),
     "text.color": INK,
     "xtick.color": MUTED,
     "ytick.color": MUTED,

@@ -22,7 +22,17 @@ import pandas as pd
 
 from gatelr import artifacts
 
-_PACKAGES = ("gatelr", "torch", "sympy", "numpy", "scikit-learn", "matplotlib", "seaborn", "pandas", "papermill")
+_PACKAGES = (
+    "gatelr",
+    "torch",
+    "sympy",
+    "numpy",
+    "scikit-learn",
+    "matplotlib",
+    "seaborn",
+    "pandas",
+    "papermill",
+)
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -179,7 +189,8 @@ class Ledger:
             "claims": [],
             "numbers": self.numbers,
             "figures": [
-                {"id": f.stem, "files": [f"figures/{f.stem}.{s}" for s in ("svg", "png", "pdf", "csv")]} for f in figures
+                {"id": f.stem, "files": [f"figures/{f.stem}.{s}" for s in ("svg", "png", "pdf", "csv")]}
+                for f in figures
             ],
             "tables": self.tables,
         }

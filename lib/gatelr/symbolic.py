@@ -1,0 +1,261 @@
+r"""The SymPy objects that the theory chapters share, and their printing to torch.
+
+The update rule is written once, in index notation, for a symbolic number of neurons ``n``: neuron ``q`` of the new state
+as a function of all neurons of the old one. SymPy differentiates it; :func:`to_torch` prints what comes out as a torch
+function, so that symbol and code cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import sympy as sp
+import torch
+from sympy.concrete.expr_with_limits import AddWithLimits
+from sympy.core.function import ArgumentIndexError
+from sympy.printing.latex import LatexPrinter
+from sympy.printing.pytorch import TorchPrinter
+from torch import Tensor
+
+n, m = sp.symbols("n m", integer=True, positive=True)
+#: A neuron of the new state, one of the old, and the two that sums run over.
+q, p, r = (sp.Idx(name, n) for name in ("q", "p", "r"))
+s = sp.Idx("s", m)
+
+x, u, alpha = sp.IndexedBase("x"), sp.IndexedBase("u"), sp.IndexedBase("alpha")
+W_r, W_i, b = sp.IndexedBase("W_r"), sp.IndexedBase("W_i"), sp.IndexedBase("b")
+W_rg, W_ig, b_g = sp.IndexedBase("W_rg"), sp.IndexedBase("W_ig"), sp.IndexedBase("b_g")
+#: The scalar gate has one row of weights: a vector over the old state, one over the inputs.
+w_rg, w_ig = sp.IndexedBase("w_rg"), sp.IndexedBase("w_ig")
+
+
+class sigmoid(sp.Function):
+    r"""The logistic function :math:`σ(z) = 1/(1 + e^{-z})`, with :math:`σ' = σ(1 - σ)`."""
+
+    nargs = (1,)
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative, in terms of the function itself: this keeps Jacobians short."""
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        return self * (1 - self)
+
+    def _eval_rewrite_as_exp(self, z: sp.Expr, **_: Any) -> sp.Expr:
+        return 1 / (1 + sp.exp(-z))
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else rf"^{{{exp}}}"
+        return rf"\sigma{power}\left({printer._print(self.args[0])}\right)"
+
+
+class Terms(NamedTuple):
+    """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`."""
+
+    leak: sp.Expr
+    recurrent: sp.Expr
+    gate: sp.Expr
+
+
+def preactivation(q: sp.Expr = q) -> sp.Expr:
+    r""":math:`a^q = \sum_r W_r^{qr} x^r + \sum_s W_i^{qs} u^s + b^q`, the candidate's pre-activation."""
+    return sp.Sum(W_r[q, r] * x[r], (r, 0, n - 1)) + sp.Sum(W_i[q, s] * u[s], (s, 0, m - 1)) + b[q]
+
+
+def gate(kind: str, q: sp.Expr = q) -> sp.Expr:
+    r"""The gate :math:`g^q`, the fraction written: 1, :math:`α^q`, or σ of its own pre-activation.
+
+    Raises:
+        ValueError: for an unknown gate.
+    """
+    if kind == "none":
+        return sp.Integer(1)
+    if kind == "constant":
+        return alpha[q]
+    if kind == "scalar":
+        return sigmoid(sp.Sum(w_rg[r] * x[r], (r, 0, n - 1)) + sp.Sum(w_ig[s] * u[s], (s, 0, m - 1)) + b_g[0])
+    if kind == "multi":
+        return sigmoid(sp.Sum(W_rg[q, r] * x[r], (r, 0, n - 1)) + sp.Sum(W_ig[q, s] * u[s], (s, 0, m - 1)) + b_g[q])
+    raise ValueError(f"got gate {kind!r}, expected one of 'none', 'constant', 'scalar', 'multi'")
+
+
+def update(kind: str, q: sp.Expr = q) -> sp.Expr:
+    r"""Neuron q of the new state, :math:`(1 - g^q) x^q + g^q \tanh a^q`, as a function of the old one.
+
+    Raises:
+        ValueError: for an unknown gate.
+    """
+    g = gate(kind, q)
+    return (1 - g) * x[q] + g * sp.tanh(preactivation(q))
+
+
+def jacobian(kind: str) -> sp.Expr:
+    r"""Entry :math:`J^{qp} = ∂x_t^q/∂x_{t-1}^p`, derived: SymPy differentiates the update and collapses the sums.
+
+    ``Sum(W_r[q, r] δ_{rp})`` collapses to ``W_r[q, p]`` *if* p is one of 0 … n-1; SymPy keeps that condition in a
+    ``Piecewise``. It holds, since p numbers a neuron, and is dropped here, and nowhere else.
+
+    Raises:
+        ValueError: for an unknown gate.
+    """
+    derivative = update(kind).diff(x[p]).doit()
+    return derivative.replace(
+        lambda e: isinstance(e, sp.Piecewise) and e.args[0].cond == (n >= p + 1), lambda e: e.args[0].expr
+    )
+
+
+def closed_form(kind: str) -> Terms:
+    r"""The claim C2, entry (q, p): :math:`δ_{qp}(1 - g^q)`, :math:`g^q φ'(a^q) W_r^{qp}` and the gate's term.
+
+    Raises:
+        ValueError: for an unknown gate.
+    """
+    g, phi = gate(kind), sp.tanh(preactivation())
+    row = {"scalar": w_rg[p], "multi": W_rg[q, p]}.get(kind, sp.Integer(0))
+    return Terms(
+        leak=sp.KroneckerDelta(q, p) * (1 - g),
+        recurrent=g * (1 - phi**2) * W_r[q, p],
+        gate=g * (1 - g) * (phi - x[q]) * row,
+    )
+
+
+class Explicit(NamedTuple):
+    """The update for a given size, written out as matrices, beside the claimed terms in matrix notation."""
+
+    state: sp.Matrix
+    update: sp.Matrix
+    leak: sp.Matrix
+    recurrent: sp.Matrix
+    gate: sp.Matrix
+
+
+def explicit(kind: str, size: int, inputs: int = 1) -> Explicit:
+    r"""Update and claim C2 as matrices, for ``Matrix.jacobian`` to differentiate entry by entry.
+
+    Nothing here is taken from the index notation above: it is a second, independent statement of the same claim,
+    :math:`diag(1-g) + diag(g) D W_r + diag((φ-x) ⊙ g ⊙ (1-g)) W_{rg}`.
+
+    Args:
+        kind: the gate.
+        size: number of neurons n, small.
+        inputs: number of inputs m.
+
+    Raises:
+        ValueError: for an unknown gate.
+    """
+
+    def matrix(name: str, rows: int, columns: int) -> sp.Matrix:
+        return sp.Matrix(rows, columns, lambda i, j: sp.Symbol(f"{name}_{i}{j}" if columns > 1 else f"{name}_{i}"))
+
+    state, drive = matrix("x", size, 1), matrix("u", inputs, 1)
+    recurrent_weights = matrix("W_r", size, size)
+    a = recurrent_weights * state + matrix("W_i", size, inputs) * drive + matrix("b", size, 1)
+    ones = sp.ones(size, 1)
+    if kind in ("scalar", "multi"):
+        h = size if kind == "multi" else 1
+        gate_weights = sp.Matrix(h, size, lambda i, j: sp.Symbol(f"W_rg_{i}{j}"))
+        a_g = gate_weights * state + sp.Matrix(h, inputs, lambda i, j: sp.Symbol(f"W_ig_{i}{j}")) * drive
+        g = (a_g + matrix("b_g", h, 1)).applyfunc(sigmoid)
+        if kind == "scalar":
+            g, gate_weights = ones * g, ones * gate_weights
+    else:
+        g = {"none": ones, "constant": matrix("alpha", size, 1)}.get(kind)
+        gate_weights = sp.zeros(size, size)
+        if g is None:
+            gate(kind)  # raises the sentence that names the gates
+    phi = a.applyfunc(sp.tanh)
+    kept = ones - g
+    slope = (ones - phi.multiply_elementwise(phi)).multiply_elementwise(g)
+    return Explicit(
+        state=state,
+        update=kept.multiply_elementwise(state) + g.multiply_elementwise(phi),
+        leak=sp.diag(*kept),
+        recurrent=sp.diag(*slope) * recurrent_weights,
+        gate=sp.diag(*(phi - state).multiply_elementwise(g).multiply_elementwise(kept)) * gate_weights,
+    )
+
+
+class IndexLatex(LatexPrinter):
+    """Prints index notation as the book writes it: neurons above, names of weights below."""
+
+    def _print_Idx(self, e: sp.Idx) -> str:
+        return str(e.label)
+
+    def _print_Indexed(self, e: sp.Indexed, exp: str | None = None) -> str:
+        name, _, label = str(e.base.label).partition("_")
+        name = {"alpha": r"\alpha", "phi": r"\phi"}.get(name, name)
+        indices = " ".join(self._print(i) for i in e.indices)
+        body = f"{name}_{{{label}}}^{{{indices}}}" if label else f"{name}^{{{indices}}}"
+        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+    def _print_Pow(self, e: sp.Pow) -> str:
+        if isinstance(e.base, sp.Indexed):  # TeX refuses a power straight after an upper index
+            return self._print_Indexed(e.base, self._print(e.exp))
+        return str(super()._print_Pow(e))
+
+    def _print_KroneckerDelta(self, e: sp.KroneckerDelta, exp: str | None = None) -> str:
+        return r"\delta^{q p}"
+
+
+def latex(expression: sp.Expr) -> str:
+    """The expression in the book's index notation, as LaTeX."""
+    return str(IndexLatex().doprint(expression))
+
+
+def abbreviate(expression: sp.Expr, kind: str) -> sp.Expr:
+    """Long sums by their names: the pre-activation as a^q and the gate as g^q (g for the scalar gate)."""
+    g = sp.IndexedBase("g")[q] if kind == "multi" else sp.Symbol("g")
+    named = expression.subs(gate(kind), g) if kind in ("scalar", "multi") else expression
+    return named.subs(sp.tanh(preactivation()), sp.IndexedBase("phi")[q])
+
+
+class IndexPrinter(TorchPrinter):
+    """Prints index notation with free indices (q, p) as batched torch code whose last two axes are q and p."""
+
+    def _print_Indexed(self, e: sp.Indexed) -> str:
+        name = str(e.base.label)
+        if all(i.is_Integer for i in e.indices):  # b_g[0], the one bias of the scalar gate
+            return f"{name}[..., None]"
+        axes = {(q, p): "", (q,): "[..., :, None]", (p,): "[..., None, :]"}
+        return name + axes[tuple(e.indices)]
+
+    def _print_Sum(self, e: AddWithLimits) -> str:
+        """A sum of products over one index is an einsum."""
+        (index, _, _), factors = e.limits[0], sp.Mul.make_args(e.function)
+        operands = ["".join(str(i) for i in f.indices) for f in factors]
+        free = "q" if any("q" in o for o in operands) else ""
+        spec = ",".join(f"...{o}" for o in operands) + f"->...{free}"
+        if str(index) in free:
+            raise ValueError(f"cannot print {e}: the summation index is also free")
+        code = f"torch.einsum({spec!r}, {', '.join(str(f.base.label) for f in factors)})"
+        return code + ("[..., None]" if free else "[..., None, None]")
+
+    def _print_KroneckerDelta(self, e: sp.KroneckerDelta) -> str:
+        return "torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)"
+
+    def _print_sigmoid(self, e: sigmoid) -> str:
+        return f"torch.sigmoid({self._print(e.args[0])})"
+
+
+def torch_code(expression: sp.Expr) -> str:
+    """The expression in index notation, printed as one line of torch."""
+    return str(IndexPrinter({"fully_qualified_modules": True}).doprint(expression))
+
+
+def to_torch(expression: sp.Expr, arguments: Sequence[sp.IndexedBase]) -> Callable[..., Tensor]:
+    """SymPy's expression as a torch function of its symbols: entry (q, p) becomes a matrix, for any n and any batch.
+
+    Vectors are passed as ``(..., n)``, matrices as ``(..., n, n)``; leading axes broadcast.
+
+    Args:
+        expression: in index notation, with free indices q and p.
+        arguments: the symbols in the order in which the function takes them.
+
+    Returns:
+        A function of tensors that returns ``(..., n, n)``.
+    """
+    names = [sp.Symbol(str(base.label)) for base in arguments]
+    function: Callable[..., Tensor] = sp.lambdify(
+        names, expression, modules=[{"torch": torch}], printer=IndexPrinter({"fully_qualified_modules": True})
+    )
+    return function
