@@ -18,8 +18,8 @@ def main() -> int:
     """Build, saying one line; on failure say what was wrong with which page."""
     print("book  typesetting", flush=True)
     begin = time.perf_counter()
-    # From scratch: Sphinx does not repeat the warnings of pages that it has read before, and it keeps the pages
-    # of chapters that are gone.
+    # From scratch: Sphinx does not repeat the warnings of pages that it has read before, and it keeps the
+    # pages of chapters that are gone.
     for folder in ("_build/html", "_build/.doctrees"):
         shutil.rmtree(folder, ignore_errors=True)
     LOG.parent.mkdir(exist_ok=True)

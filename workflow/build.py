@@ -1,7 +1,7 @@
 """Run the workflow and say how it went: what `make book` calls.
 
-Snakemake decides what runs; this checks what was asked for, keeps two runs from meeting in one folder, and ends
-with a summary that a reader can act on.
+Snakemake decides what runs; this checks what was asked for, keeps two runs from meeting in one folder, and
+ends with a summary that a reader can act on.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def check(profile: str, device: str, here: bool) -> None:
 
 def summary(status: int, begin: float) -> None:
     """Say what ran, what failed and why, and where the page is."""
-    records = [
-        json.loads(p.read_text()) | {"made": p.stat().st_mtime} for p in Path("artifacts").glob("*/run.json")
-    ]
+    records = [json.loads(p.read_text()) | {"made": p.stat().st_mtime} for p in Path("artifacts").glob("*/run.json")]
     ran = sum(record["made"] >= begin for record in records)
     seconds = time.time() - begin
     if status == 0:
@@ -74,9 +72,7 @@ def summary(status: int, begin: float) -> None:
 
 def main() -> int:
     """Check, run, report; the exit status is Snakemake's."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="ci")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cores", default=str(os.cpu_count()))
@@ -97,9 +93,7 @@ def main() -> int:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(
-            "another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr
-        )
+        print("another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr)
         return 2
 
     failures.clear()

@@ -102,8 +102,8 @@ def prepare(source: Path, parameters: dict[str, Any], aside: Path) -> tuple[Path
     except NoSuchKernel as error:
         known = ", ".join(sorted(KernelSpecManager().find_kernel_specs())) or "none"
         raise ChapterFailed(
-            f"kernel '{kernel['name']}' of {source.name} is not installed (there is: {known}): write 'python3' "
-            "in the chapter's header, or run `make distclean book` if there is none"
+            f"kernel '{kernel['name']}' of {source.name} is not installed (there is: {known}): write "
+            "'python3' in the chapter's header, or run `make distclean book` if there is none"
         ) from error
 
     plain = aside / "source.ipynb"
@@ -206,7 +206,7 @@ def finish(source: Path, aside: Path) -> None:
 
 
 def publish(source: Path, aside: Path) -> None:
-    """Move artefacts and notebook into place; a crash in between leaves an output missing, and it is redone."""
+    """Move artefacts and notebook into place; a crash in between leaves one missing, so both are redone."""
     chapter = source.stem
     artefacts = ROOT / "artifacts" / chapter
     artefacts.parent.mkdir(exist_ok=True)
@@ -249,9 +249,7 @@ def run(source: Path, parameters: dict[str, Any], threads: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command that the Snakefile calls; 0 if the chapter stands in its place, 1 if not."""
-    parser = argparse.ArgumentParser(
-        description="Run one chapter and put its notebook and artefacts in place."
-    )
+    parser = argparse.ArgumentParser(description="Run one chapter and put its notebook and artefacts in place.")
     parser.add_argument("source", type=Path, help="such as notebooks/01-time-scales.py")
     parser.add_argument("--parameters", type=json.loads, required=True, help="a JSON object")
     parser.add_argument("--threads", type=int, default=1, help="of the numeric libraries")
@@ -265,9 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        failure = ChapterFailed(
-            f"no space left on the disk while writing {error.filename or 'a file'}: free some"
-        )
+        failure = ChapterFailed(f"no space left on the disk while writing {error.filename or 'a file'}: free some")
     else:
         return 0
 

@@ -1,7 +1,7 @@
 """Which files a chapter's results depend on: its source, and the part of the library that it can reach.
 
-Imports are read, not run. What they cannot show, such as ``importlib.import_module("gatelr.cells")``, is not seen:
-a chapter imports what it uses by name.
+Imports are read, not run. What they cannot show, such as ``importlib.import_module("gatelr.cells")``, is not
+seen: a chapter imports what it uses by name.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ class Library:
 
     def __init__(self, root: Path):
         package = root / LIBRARY
-        self._everything = sorted(
-            p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts
-        )
+        self._everything = sorted(p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
         sys.path.insert(0, str(root.resolve()))  # this checkout's library, even when another is installed
         try:
             self._graph: grimp.ImportGraph | None = grimp.build_graph(LIBRARY, cache_dir=None)

@@ -11,9 +11,7 @@ from typing import Any
 RUN = Path(__file__).resolve().parents[1] / "_build" / "run"
 
 
-def record(
-    step: str, error: str, *, cell: int | None = None, title: str = "", notebook: str | None = None
-) -> None:
+def record(step: str, error: str, *, cell: int | None = None, title: str = "", notebook: str | None = None) -> None:
     """Say now that a step failed, and keep it for the summary.
 
     Args:

@@ -29,9 +29,7 @@ def number(value: float | str) -> str:
 def load(chapter: str) -> dict[str, Any]:
     """All that a chapter's run left in JSON, by the name of the file."""
     folder = Path("artifacts") / chapter
-    return {
-        name: json.loads((folder / f"{name}.json").read_text()) for name in ("results", "manifest", "run")
-    }
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("results", "manifest", "run")}
 
 
 def problems(runs: dict[str, dict[str, Any]]) -> list[str]:
@@ -97,9 +95,7 @@ def execution(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 "checks": f"{sum(c['passed'] for c in checks)} of {len(checks)}",
                 "verdict": "passed" if run["results"]["passed"] else "failed",
                 "device": manifest["device"],
-                "commit": (f"`{commit}`" + (", edited" if manifest["dirty"] else ""))
-                if commit
-                else "not in git",
+                "commit": (f"`{commit}`" + (", edited" if manifest["dirty"] else "")) if commit else "not in git",
                 "parameters": run["run"]["parameters"],
             }
         )

@@ -50,9 +50,7 @@ def resolve(profiles: dict[str, dict[str, Any]], profile: str, chapter: str, dev
         BadInput: if there is no such profile or device.
     """
     if profile not in profiles:
-        raise BadInput(
-            f"unknown profile '{profile}': PROFILE is one of {', '.join(profiles)} (profiles.yaml)"
-        )
+        raise BadInput(f"unknown profile '{profile}': PROFILE is one of {', '.join(profiles)} (profiles.yaml)")
     check_device(device)
     chosen = profiles[profile]
     return {"profile": profile, "device": device, **chosen["shared"], **chosen["chapters"].get(chapter, {})}
