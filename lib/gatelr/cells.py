@@ -24,8 +24,8 @@ GATES = ("none", "constant", "scalar", "multi")
 class Trajectory(NamedTuple):
     """A recorded run; index ``j`` holds step ``j + 1``, so ``x_prev[0]`` is the initial state.
 
-    ``g`` and ``a_g`` have a last axis of 1 where one gate serves all neurons. ``g = σ(a_g)`` holds for the whole family:
-    a fixed gate has ``a_g = logit(α)``, and the vanilla network ``a_g = inf``.
+    ``g`` and ``a_g`` have a last axis of 1 where one gate serves all neurons. ``g = σ(a_g)`` holds for the whole
+    family: a fixed gate has ``a_g = logit(α)``, and the vanilla network ``a_g = inf``.
     """
 
     u: Float[Tensor, "T *batch m"]
@@ -33,8 +33,8 @@ class Trajectory(NamedTuple):
     x: Float[Tensor, "T *batch n"]
     a: Float[Tensor, "T *batch n"]
     phi: Float[Tensor, "T *batch n"]
-    g: Float[Tensor, "T *batch n|1"]
-    a_g: Float[Tensor, "T *batch n|1"]
+    g: Float[Tensor, "T *batch h"]
+    a_g: Float[Tensor, "T *batch h"]
 
 
 class GatedRNN(nn.Module):
@@ -229,7 +229,7 @@ class GatedRNN(nn.Module):
         return stack.unsqueeze(0) if self.replicas is None else stack
 
     def _fixed_gate(self) -> Tensor | None:
-        """α as a tensor of the weights' dtype: held as numbers, it is exact in float64 whatever the model was before."""
+        """α as a tensor of the weights' dtype; kept as numbers, it is exact in float64 whatever the model was."""
         values = (1.0,) if self.gate == "none" else self.alpha
         return None if values is None else self.W_r.new_tensor(values)
 
@@ -247,13 +247,13 @@ class GatedRNN(nn.Module):
         axes = "T, S, *batch, m" if self.replicas else "T, *batch, m"
         if u.ndim < 2 + (self.replicas is not None) or u.shape[-1] != self.n_inputs or 0 in u.shape:
             raise ValueError(
-                f"got inputs u of shape {tuple(u.shape)}, expected ({axes}) with m = {self.n_inputs} and no empty axis: "
+                f"got inputs u of shape {tuple(u.shape)}, expected ({axes}) with m = {self.n_inputs}, no axis empty: "
                 "time comes first and features last"
             )
         if self.replicas is not None and u.shape[1] != self.replicas:
             raise ValueError(
-                f"got inputs u of shape {tuple(u.shape)}, expected ({axes}) with S = {self.replicas}: give every replica "
-                "its own inputs, or share them with u.unsqueeze(1).expand(-1, S, ...)"
+                f"got inputs u of shape {tuple(u.shape)}, expected ({axes}) with S = {self.replicas}: give each "
+                "replica its inputs, or share them with u.unsqueeze(1).expand(-1, S, ...)"
             )
         _fits("inputs u", u, self.W_r)
         if x0 is None:
@@ -317,13 +317,12 @@ def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n:
 def _fits(what: str, tensor: Tensor, like: Tensor) -> None:
     if tensor.dtype != like.dtype:
         raise ValueError(
-            f"got {what} of {tensor.dtype}, expected {like.dtype} as the weights: convert one of them, for example model.to({tensor.dtype})"
-            if tensor.dtype.is_floating_point
-            else f"got {what} of {tensor.dtype}, expected {like.dtype} as the weights: convert it with .to({like.dtype})"
+            f"got {what} of {tensor.dtype}, expected {like.dtype} as the weights: convert it with .to({like.dtype}), "
+            "or the model with .to(dtype)"
         )
     if tensor.device != like.device:
         raise ValueError(
-            f"got {what} on {tensor.device}, expected {like.device} as the weights: move it with .to({str(like.device)!r})"
+            f"got {what} on {tensor.device}, expected {like.device} as the weights: move it with .to('{like.device}')"
         )
     try:
         finite = bool(torch.isfinite(tensor).all())

@@ -5,8 +5,8 @@ r"""The step Jacobian :math:`J_t = ∂x_t/∂x_{t-1}` in closed form: leak, recu
         + \underbrace{diag(g_t) D_t W_r}_{\text{recurrent } R_t}
         + \underbrace{diag((φ_t - x_{t-1}) ⊙ g_t ⊙ (1 - g_t)) W_{rg}}_{\text{gate } G_t}
 
-A scalar gate has one row :math:`w_{rg}^T` in place of :math:`W_{rg}`, so that its gate term has rank one; without a learned gate
-the gate term is zero. Everything is evaluated at :math:`x_{t-1}`, the state *before* the update.
+A scalar gate has one row :math:`w_{rg}^T` in place of :math:`W_{rg}`, so that its gate term has rank one; without a
+learned gate the gate term is zero. Everything is evaluated at :math:`x_{t-1}`, the state *before* the update.
 """
 
 from __future__ import annotations

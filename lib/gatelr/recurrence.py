@@ -1,8 +1,8 @@
 r"""The forward and the adjoint sweep on plain tensors, in place: the only hot loop of the library.
 
 Axis legend: ``T`` time, ``S`` replicas (1 if there are none), ``B`` batch (1 if there is none), ``n`` hidden units,
-``m`` inputs, ``h`` gate units: 0 (no learned gate), 1 (scalar) or ``n`` (multi). The weights of the candidate and of
-the gate are stacked, ``W = [W_r; W_rg]`` and ``W_in = [W_i; W_ig]``, so that a step is one matrix product.
+``m`` inputs, ``h`` gate units: 0 (no learned gate), 1 (scalar) or ``n`` (multi), and ``k = n + h``. The weights of the
+candidate and of the gate are stacked, ``W = [W_r; W_rg]`` and ``W_in = [W_i; W_ig]``: a step is one matrix product.
 
 Every function here trusts its caller; :mod:`gatelr.cells` is where input is checked.
 """
@@ -20,9 +20,9 @@ from torch import Tensor
 class Sweep(NamedTuple):
     """What the forward sweep leaves behind for the adjoint sweep; ``x[0]`` is the state before the first step."""
 
-    x: Float[Tensor, "T1 S B n"]
+    x: Float[Tensor, "T+1 S B n"]
     phi: Float[Tensor, "T S B n"]
-    g: Float[Tensor, "T S B 1|n"]
+    g: Float[Tensor, "T S B h"]
 
 
 class Gradients(NamedTuple):
@@ -30,9 +30,9 @@ class Gradients(NamedTuple):
 
     u: Float[Tensor, "T S B m"] | None
     x0: Float[Tensor, "S B n"]
-    W: Float[Tensor, "S n+h n"]
-    W_in: Float[Tensor, "S n+h m"]
-    bias: Float[Tensor, "S 1 n+h"]
+    W: Float[Tensor, "S k n"]
+    W_in: Float[Tensor, "S k m"]
+    bias: Float[Tensor, "S 1 k"]
 
 
 class Coefficients(NamedTuple):
@@ -63,10 +63,10 @@ def coefficients(phi: Tensor, g: Tensor, x_prev: Tensor) -> Coefficients:
 def forward(
     u: Float[Tensor, "T S B m"],
     x0: Float[Tensor, "S B n"],
-    W: Float[Tensor, "S n+h n"],
-    W_in: Float[Tensor, "S n+h m"],
-    bias: Float[Tensor, "S 1 n+h"] | None,
-    alpha: Float[Tensor, " 1|n"] | None,
+    W: Float[Tensor, "S k n"],
+    W_in: Float[Tensor, "S k m"],
+    bias: Float[Tensor, "S 1 k"] | None,
+    alpha: Float[Tensor, " h"] | None,
 ) -> Sweep:
     r"""Run the update rule :math:`x_t = (1 - g_t) x_{t-1} + g_t φ_t` over a whole sequence.
 
@@ -107,8 +107,8 @@ def forward(
 def adjoint(
     sweep: Sweep,
     u: Float[Tensor, "T S B m"],
-    W: Float[Tensor, "S n+h n"],
-    W_in: Float[Tensor, "S n+h m"],
+    W: Float[Tensor, "S k n"],
+    W_in: Float[Tensor, "S k m"],
     delta: Sequence[Tensor | None],
     *,
     input_gradient: bool = False,

@@ -1,8 +1,8 @@
 r"""The SymPy objects that the theory chapters share, and their printing to torch.
 
-The update rule is written once, in index notation, for a symbolic number of neurons ``n``: neuron ``q`` of the new state
-as a function of all neurons of the old one. SymPy differentiates it; :func:`to_torch` prints what comes out as a torch
-function, so that symbol and code cannot drift apart.
+The update rule is written once, in index notation, for a symbolic number of neurons ``n``: neuron ``q`` of the new
+state as a function of all neurons of the old one. SymPy differentiates it; :func:`to_torch` prints what comes out as a
+torch function, so that symbol and code cannot drift apart.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ def digits(
     r"""Handwritten digits, read pixel by pixel: 1,797 images of 8 x 8 grey values, a real data set inside scikit-learn.
 
     The UCI test set of optical digits (Alpaydin & Kaynak 1998), row by row from the upper left, scaled from 0 … 16 to
-    [0, 1]. The ten classes are near balance, so the best constant guess has an error of about 0.9 and a cross entropy of
-    about ln 10.
+    [0, 1]. The ten classes are near balance, so the best constant guess is wrong about nine times in ten, with a
+    cross entropy of about ln 10.
 
     Args:
         batch: how many sequences to draw without replacement; all of them, in their order, by default.

@@ -1,0 +1,28 @@
+"""Shapes are checked at run time in every test: the hook must stand before the first import of the library."""
+
+from collections.abc import Iterator
+
+import pytest
+from jaxtyping import config, install_import_hook
+
+install_import_hook("gatelr", "beartype.beartype")
+
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("book", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("book")
+torch.set_num_threads(1)  # the test runner already uses every core
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(20250816)
+
+
+@pytest.fixture
+def as_installed() -> Iterator[None]:
+    """Without the shape checker, as a user has it: the library's own sentences must come."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
