@@ -14,12 +14,13 @@ SNAKEMAKE ?=
 .SUFFIXES:
 
 BIN := .venv/bin
+LOCKED := .venv/.locked
 READY := .venv/.ready
 
 help: ## list what can be made
 	@echo "Gates as learning rates. Targets:"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do \
-	    printf '%-16s %s\n' "$$target" "$$what"; done
+	    printf '%-18s %s\n' "$$target" "$$what"; done
 	@echo "Options (now): PROFILE=$(PROFILE) CORES=$(CORES) DEVICE=$(DEVICE)"
 	@echo "Profiles: $$(sed -n 's/^\([a-z][a-z0-9_-]*\):.*/\1/p' profiles.yaml | tr '\n' ' ')"
 
@@ -58,8 +59,8 @@ check-options:
 	@case '$(DEVICE)' in auto|cpu|cuda) ;; *) \
 	    echo "unknown device '$(DEVICE)': DEVICE is one of auto, cpu, cuda" >&2; exit 2;; esac
 
-# The stamp is written last, so that an environment that was interrupted is made again.
-$(READY): requirements.lock pyproject.toml
+# A stamp is written last, so that an environment that was interrupted is made again.
+$(LOCKED): requirements.lock
 	@command -v '$(PYTHON)' >/dev/null || { \
 	    echo "there is no '$(PYTHON)' here: install Python 3.11 or newer, or say which with PYTHON=" >&2; exit 2; }
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -67,8 +68,10 @@ $(READY): requirements.lock pyproject.toml
 	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "'$(PYTHON)' comes without its venv module: on Debian and Ubuntu run 'apt install python3-venv'" >&2; exit 2; }
 	@echo "Making .venv from requirements.lock: some minutes, once."
-	@rm -f $(READY)
 	@'$(PYTHON)' -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@touch $(LOCKED)
+
+$(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)

@@ -17,23 +17,20 @@ PARAMETERS = {c: parameters.resolve(PROFILES, PROFILE, c, DEVICE) for c in CHAPT
 LIBRARY = dependencies.Library(Path("lib"))
 
 
-def chapter_inputs(wildcards):
+def chapter_inputs(chapter):
     """What a chapter's results depend on, and nothing else."""
-    source = Path("notebooks") / f"{wildcards.chapter}.py"
+    source = Path("notebooks") / f"{chapter}.py"
     return [str(p) for p in [source, *LIBRARY.reach(source), "requirements.lock", "workflow/chapter.py"]]
 
 
-def book_inputs(wildcards):
-    """The prose, and how it is put together. The generated pages come from their own rule."""
-    prose = (p for p in Path("book").rglob("*") if p.is_file() and "generated" not in p.parts)
-    return sorted(map(str, prose)) + ["_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
+# The prose, and what puts it together. The generated pages come from their own rule.
+PROSE = sorted(str(p) for p in Path("book").rglob("*") if p.is_file() and not {"generated", "__pycache__"} & {*p.parts})
+BOOK = [*PROSE, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
+PAGES = ["workflow/pages.py", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
 
-
-# What re-runs is decided by contents: the fingerprint makes an edit count even when the file's date is old (a
-# file moved or unpacked into place). A new date on old contents does not count: see max-checksum-file-size
-# in workflow/profiles/default.
-def fingerprint(wildcards, input):
-    return dependencies.digest(input.sources)
+# What re-runs is decided by contents. Each rule has a fingerprint of its sources among its parameters, so that an edit
+# counts even when the file's date is old (a file moved or unpacked into place). A new date on old contents does not
+# count: see max-checksum-file-size in workflow/profiles/default.
 
 
 wildcard_constraints:
@@ -48,34 +45,34 @@ localrules:
 rule book:
     default_target: True
     input:
-        sources=book_inputs,
+        sources=BOOK,
         pages=["book/generated/execution.md", "book/generated/ledger.md"],
         notebooks=expand("notebooks/{chapter}.ipynb", chapter=CHAPTERS),
     output:
         "_build/html/index.html",
     params:
-        contents=fingerprint,
+        contents=dependencies.digest(BOOK),
     shell:
         "{sys.executable:q} workflow/book.py"
 
 
 rule pages:
     input:
-        sources=["workflow/pages.py", *map(str, sorted(Path("workflow/templates").glob("*.j2")))],
+        sources=PAGES,
         results=expand("artifacts/{c}/{file}.json", c=CHAPTERS, file=["results", "manifest", "run"]),
     output:
         "book/generated/execution.md",
         "book/generated/ledger.md",
     params:
         chapters=CHAPTERS,
-        contents=fingerprint,
+        contents=dependencies.digest(PAGES),
     shell:
         "{sys.executable:q} workflow/pages.py {params.chapters:q}"
 
 
 rule chapter:
     input:
-        sources=chapter_inputs,
+        sources=lambda wildcards: chapter_inputs(wildcards.chapter),
     output:
         "notebooks/{chapter}.ipynb",
         "artifacts/{chapter}/results.json",
@@ -83,7 +80,7 @@ rule chapter:
         "artifacts/{chapter}/run.json",
     params:
         values=lambda wildcards: json.dumps(PARAMETERS[wildcards.chapter], sort_keys=True),
-        contents=fingerprint,
+        contents=lambda wildcards: dependencies.digest(chapter_inputs(wildcards.chapter)),
     threads: 1
     shell:
         "{sys.executable:q} workflow/chapter.py {input.sources[0]:q}"

@@ -19,6 +19,7 @@ import parameters
 from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[1]
+PROFILE = "workflow/profiles/default"
 PAGE = Path("_build/html/index.html")
 LOG = Path("_build/snakemake.log")
 
@@ -98,7 +99,7 @@ def main() -> int:
 
     failures.clear()
     begin = time.time()
-    command = [sys.executable, "-m", "snakemake", "--cores", asked.cores, *more]
+    command = [sys.executable, "-m", "snakemake", "--cores", asked.cores, "--workflow-profile", PROFILE, *more]
     command += ["--config", f"profile={asked.profile}", f"device={asked.device}"]
     with lock, LOG.open("w") as log:
         status = subprocess.run(command, stderr=log, check=False).returncode
