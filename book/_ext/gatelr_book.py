@@ -2,7 +2,7 @@
 
 ``{result}`03-agreement/worst-float64``` prints a number as the chapter wrote it down, so that prose never types one.
 ``{result}`checks/total``` counts the checks of every chapter (also ``passed``, ``symbolic``, ``numeric``), and
-``{result}`checks/03-agreement``` those of one chapter. A number that does not exist is a warning, and so fails the build.
+``{result}`checks/03-agreement``` those of one chapter. A number that does not exist is a warning: the build fails.
 """
 
 from __future__ import annotations
@@ -93,14 +93,14 @@ class DarkTwins(SphinxPostTransform):
         artifacts.write(Path(builder.outdir) / builder.imagedir / name, figures.dark(svg))
 
         folder = relative_uri(builder.get_target_uri(self.env.docname), builder.imagedir)
-        twin = image.deepcopy()
+        light, twin = image.deepcopy(), image.deepcopy()
         twin["uri"] = f"{folder}/{name}"
         twin["candidates"] = {"?": twin["uri"]}  # an address of its own, which Sphinx leaves as it is
         twin["ids"], twin["names"] = [], []
-        image["classes"].append("only-light")
+        light["classes"].append("only-light")
         twin["classes"].append("only-dark")
         # The theme hides a caption that stands beside an image of the other colour scheme; inside a span none does.
-        image.replace_self(nodes.inline("", "", image.deepcopy(), twin, classes=["twins"]))
+        image.parent.replace(image, nodes.inline("", "", light, twin, classes=["twins"]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

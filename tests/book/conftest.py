@@ -1,0 +1,131 @@
+"""The built book, served on a port of its own, and a browser to read it with."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without a word about each of them."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def book() -> Iterator[str]:
+    """The address of the book, which is built first as `make book` does it: at once, if nothing has changed."""
+    # What the test runner set for itself, such as its warnings, is not what a reader's shell has.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
+    command = [sys.executable, "workflow/build.py", "--profile", os.environ.get("PROFILE", "ci")]
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, f"the book cannot be built:\n{built.stdout}\n{built.stderr}"
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def chromium(playwright: Playwright) -> str | None:
+    """Where a Chromium is; where there is none, Playwright is asked to fetch its own."""
+    if named := os.environ.get("GATELR_CHROMIUM"):
+        return named
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    own = playwright.chromium.executable_path
+    if not Path(own).exists():
+        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], capture_output=True, check=False)
+    return own if Path(own).exists() else None
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        path = chromium(playwright)
+        reason = (
+            "there is no browser to read the book with: install Chromium ('apt install chromium'), or name one "
+            "with GATELR_CHROMIUM=/path/to/it"
+        )
+        try:
+            browser = playwright.chromium.launch(executable_path=path) if path else None
+        except Error as error:
+            browser, reason = None, f"{path} does not start ({str(error).splitlines()[0]}): {reason}"
+        if browser is None:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Opened:
+    """A page of the book as the browser shows it, and all that went wrong while it loaded."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+
+def open_page(browser: Browser, book: str, name: str, scheme: str = "light") -> Opened:
+    """Open a page such as "book/index" and wait until it is typeset."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 844}, color_scheme=scheme, base_url=book, reduced_motion="reduce"
+    )
+    context.set_default_timeout(15_000)
+    opened = Opened(context.new_page())
+    page, complaints = opened.page, opened.complaints
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+    page.on("response", lambda got: complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
+    home = (f"{book}/", "data:", "blob:")
+    page.on("request", lambda asked: None if asked.url.startswith(home) else complaints.append(asked.url))
+    page.goto(f"/{name}.html", wait_until="networkidle")
+    page.evaluate("() => window.MathJax?.startup?.promise")  # a page without mathematics does not load it
+    return opened
+
+
+@pytest.fixture
+def visit(browser: Browser, book: str) -> Iterator[Callable[..., Page]]:
+    """Open a page for one test, which may do with it what a reader does."""
+    pages: list[Page] = []
+
+    def visit(name: str, scheme: str = "light") -> Page:
+        pages.append(open_page(browser, book, name, scheme).page)
+        return pages[-1]
+
+    yield visit
+    for page in pages:
+        page.context.close()
+
+
+@pytest.fixture(scope="session")
+def look(browser: Browser, book: str) -> Iterator[Callable[[str], Opened]]:
+    """Open a page once for all tests that only look at it; they leave it as it was."""
+    opened: dict[str, Opened] = {}
+
+    def look(name: str) -> Opened:
+        if name not in opened:
+            opened[name] = open_page(browser, book, name)
+        return opened[name]
+
+    yield look
+    for each in opened.values():
+        each.page.context.close()

@@ -1,0 +1,154 @@
+"""Every page of the book, in a real browser: on a desk, on a phone, in the light and in the dark."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
+
+Look = Callable[[str], Any]
+
+pytestmark = [pytest.mark.xdist_group("book")]
+
+# The contrast of a text with the ground it stands on, after WCAG 2; the canvas turns any colour into numbers.
+FAINT = """() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const rgba = colour => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const luminance = ([r, g, b]) => [r, g, b]
+    .map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = e => {
+    for (; e; e = e.parentElement) {
+      const colour = rgba(getComputedStyle(e).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const e of document.querySelectorAll(".bd-article *")) {
+    const own = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.textContent.trim());
+    if (!own || e.closest("mjx-container, .headerlink, .copybtn, .visually-hidden") || !e.checkVisibility()) continue;
+    const style = getComputedStyle(e);
+    const [a, b] = [luminance(rgba(style.color)), luminance(ground(e))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    if (contrast < (large ? 3 : 4.5)) found.push(`${contrast.toFixed(2)} ${e.tagName} ${e.textContent.slice(0, 40)}`);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_it_loads_without_a_complaint_and_without_the_internet(look: Look, name: str) -> None:
+    opened = look(name)
+    expect(opened.page.locator("h1:visible")).to_have_count(1)
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_mathematics_and_images_are_rendered(look: Look, name: str) -> None:
+    page = look(name).page
+    expect(page.locator(".math:not(:has(mjx-container))")).to_have_count(0)
+    expect(page.locator("mjx-merror, [data-mjx-error]")).to_have_count(0)
+    words = page.evaluate(
+        """() => {
+          const article = document.querySelector(".bd-article").cloneNode(true);
+          article.querySelectorAll("pre, code, mjx-container").forEach(e => e.remove());
+          return article.textContent;
+        }"""
+    )
+    unread = re.findall(r"\\[(\[]|\$\$|\{[a-z:]+\}`|^:::", words, flags=re.MULTILINE)
+    assert not unread, f"left as it was typed: {unread}"
+
+    for image in page.locator(".bd-article img:visible").all():
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        alternative = image.get_attribute("alt") or ""
+        assert len(alternative.split()) >= 3, f"{image.get_attribute('src')} needs words for who cannot see it"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_scrolls_sideways_on_a_phone(look: Look, name: str) -> None:
+    page = look(name).page
+    page.set_viewport_size({"width": 390, "height": 844})
+    try:
+        wide, phone = page.evaluate(
+            "() => [document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]"
+        )
+        # What is wider scrolls in its own box: nothing is cut off at the edge of the page.
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".bd-article :is(p, li, img, h1, h2, h3, figcaption, caption)")]
+              .filter(e => e.checkVisibility() && !e.closest("td, th, mjx-container, pre"))
+              .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+              .map(e => e.outerHTML.slice(0, 120))"""
+        )
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 844})
+    assert phone == 390
+    assert wide <= phone
+    assert cut == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_every_text_can_be_read(look: Look, name: str, scheme: Literal["light", "dark"]) -> None:
+    page = look(name).page
+    page.emulate_media(color_scheme=scheme)
+    expect(page.locator("html")).to_have_attribute("data-theme", scheme)
+    faint = page.evaluate(FAINT)
+    page.emulate_media(color_scheme="light")
+    assert faint == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_within_the_book_leads_somewhere(look: Look, book: str, name: str) -> None:
+    dead = []
+    links: list[str] = look(name).page.evaluate("() => [...document.querySelectorAll('a[href]')].map(a => a.href)")
+    for link in links:
+        if not link.startswith(f"{book}/"):
+            continue
+        path, fragment = unquote(urlsplit(link).path).lstrip("/"), unquote(urlsplit(link).fragment)
+        if not (HTML / path).is_file() or (fragment and fragment not in names(path)):
+            dead.append(link)
+    assert dead == []
+
+
+@functools.cache
+def names(path: str) -> frozenset[str]:
+    """What can be pointed to in a page."""
+    return frozenset(re.findall(r'<[^>]*\sid="([^"]+)"', (HTML / path).read_text()))
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_numbers_and_captions_its_figures_and_tables(look: Look, name: str) -> None:
+    page, chapter = look(name).page, CHAPTERS.index(name) + 1
+    for kind, selector in (("Figure", ".bd-article figure"), ("Table", "table.gatelr-table")):
+        boxes = page.locator(selector).all()
+        assert boxes
+        for i, box in enumerate(boxes, start=1):
+            expect(box.locator(".caption-number")).to_have_text(re.compile(rf"^{kind} {chapter}\.{i}\s*$"))
+            expect(box.locator(".caption-text")).to_have_text(re.compile(r"\w+ \w+"))
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_numbers_its_equations_and_states_its_claims_in_boxes(look: Look, name: str) -> None:
+    page, chapter = look(name).page, CHAPTERS.index(name) + 1
+    expect(page.locator("h1:visible")).to_have_text(re.compile(rf"^{chapter}\. "))
+    expect(page.locator(".eqno").first).to_have_text(re.compile(rf"^\({chapter}\.1\)"))
+    expect(page.locator("div.proof .admonition-title").first).to_have_text(re.compile(rf"^[A-Z][a-z]+ {chapter}\.1\b"))
