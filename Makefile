@@ -69,9 +69,9 @@ $(LOCKED): requirements.lock
 	    echo "'$(PYTHON)' comes without its venv module: on Debian and Ubuntu run 'apt install python3-venv'" >&2; exit 2; }
 	@echo "Making .venv from requirements.lock: some minutes, once."
 	@'$(PYTHON)' -m venv --clear .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
 	@touch $(LOCKED)
 
 $(READY): $(LOCKED) pyproject.toml
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)

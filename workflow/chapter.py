@@ -7,6 +7,7 @@ chapter that fails leaves nothing in place: its partly executed notebook and ``f
 from __future__ import annotations
 
 import argparse
+import ast
 import datetime
 import errno
 import json
@@ -87,7 +88,7 @@ def prepare(source: Path, parameters: dict[str, Any], aside: Path) -> tuple[Path
     """Turn the source into a notebook that papermill can run, and check that it can.
 
     Raises:
-        ChapterFailed: if the kernel is missing, or a parameter is not declared.
+        ChapterFailed: if the kernel is missing, or a parameter is not declared or is of another type.
     """
     import jupytext
     import papermill
@@ -115,7 +116,23 @@ def prepare(source: Path, parameters: dict[str, Any], aside: Path) -> tuple[Path
             f"{', '.join(declared) or 'none'}: add it to the cell tagged 'parameters', or take it out of "
             "profiles.yaml"
         )
+    for name, value in parameters.items():
+        default = literal(declared[name]["default"])
+        kinds = (int, float) if isinstance(default, float) else type(default)
+        if default is not None and not isinstance(value, kinds):
+            raise ChapterFailed(
+                f"parameter '{name}' is {value!r}, but {source.name} declares {default!r}: give it the same type in "
+                "profiles.yaml and in the cell tagged 'parameters'"
+            )
     return plain, notebook
+
+
+def literal(text: str) -> Any:
+    """The value that a piece of Python spells out, or None if it computes one."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return None
 
 
 def environment(threads: int) -> dict[str, str]:

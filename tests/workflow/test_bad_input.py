@@ -46,6 +46,14 @@ def test_a_parameter_that_the_chapter_does_not_declare(chapter: types.ModuleType
     )
 
 
+def test_a_parameter_of_another_type(chapter: types.ModuleType, project: Project) -> None:
+    assert run(chapter, project, "01-one", seeds=[0, 1]) == 1
+    assert failure(project, "01-one") == (
+        "parameter 'seeds' is [0, 1], but 01-one.py declares 1: give it the same type in profiles.yaml and in the cell "
+        "tagged 'parameters'"
+    )
+
+
 def test_a_chapter_without_a_cell_of_parameters(chapter: types.ModuleType, project: Project) -> None:
     project.source("01-one").write_text("# %%\n1 + 1\n")
     assert run(chapter, project, "01-one", seeds=1) == 1
