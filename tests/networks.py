@@ -74,7 +74,8 @@ def reference_step(model: GatedRNN, s: int | None, u: Tensor, x: Tensor) -> Tens
         return parameter if parameter is None or s is None else parameter[s]
 
     def affine(W: Tensor | None, U: Tensor | None, b: Tensor | None) -> Tensor:
-        assert W is not None and U is not None
+        assert W is not None
+        assert U is not None
         return W @ x + U @ u + (0 if b is None else b)
 
     phi = torch.tanh(affine(pick("W_r"), pick("W_i"), pick("b")))

@@ -61,7 +61,8 @@ def test_weights_are_drawn_as_linear_layers_draw_them() -> None:
 def test_parameters_by_name_and_shape() -> None:
     shapes = {name: tuple(p.shape) for name, p in GatedRNN(3, 5, "scalar", n_outputs=2, bias=True).named_parameters()}
     assert shapes == {
-        "W_r": (5, 5), "W_i": (5, 3), "W_o": (2, 5), "W_rg": (1, 5), "W_ig": (1, 3), "b": (5,), "b_o": (2,), "b_g": (1,),
+        "W_r": (5, 5), "W_i": (5, 3), "W_o": (2, 5), "W_rg": (1, 5),
+        "W_ig": (1, 3), "b": (5,), "b_o": (2,), "b_g": (1,),
     }  # fmt: skip
     assert set(dict(GatedRNN(3, 5, "constant", alpha=0.5).named_parameters())) == {"W_r", "W_i", "W_o"}
     assert all(p.shape[0] == 2 for p in GatedRNN(3, 5, "multi", bias=True, replicas=2).parameters())
@@ -103,17 +104,17 @@ def test_func_transforms_see_through_run() -> None:
 
 
 SENTENCES = [
-    (dict(gate="lstm"), "got gate='lstm', expected one of 'none', 'constant', 'scalar', 'multi'"),
-    (dict(n_hidden=0), "got n_hidden=0, expected a whole number of at least 1"),
-    (dict(n_inputs=-1), "got n_inputs=-1, expected"),
-    (dict(replicas=0), "got replicas=0, expected"),
-    (dict(gate="constant"), "got no alpha with gate='constant', expected a number in (0, 1]"),
-    (dict(gate="constant", alpha=0.0), "got alpha = 0.0, expected numbers in (0, 1]"),
-    (dict(gate="constant", alpha=1.5), "got alpha = 1.5, expected numbers in (0, 1]"),
-    (dict(gate="constant", alpha=float("nan")), "got alpha = nan, expected numbers in (0, 1]"),
-    (dict(gate="constant", alpha=[0.5, 0.5]), "got alpha of shape (2,), expected one number or one for each of 4"),
-    (dict(gate="multi", alpha=0.5), "only gate='constant' takes an alpha"),
-    (dict(replicas=2, generator=[torch.Generator()]), "got 1 generators, expected 2"),
+    ({"gate": "lstm"}, "got gate='lstm', expected one of 'none', 'constant', 'scalar', 'multi'"),
+    ({"n_hidden": 0}, "got n_hidden=0, expected a whole number of at least 1"),
+    ({"n_inputs": -1}, "got n_inputs=-1, expected"),
+    ({"replicas": 0}, "got replicas=0, expected"),
+    ({"gate": "constant"}, "got no alpha with gate='constant', expected a number in (0, 1]"),
+    ({"gate": "constant", "alpha": 0.0}, "got alpha = 0.0, expected numbers in (0, 1]"),
+    ({"gate": "constant", "alpha": 1.5}, "got alpha = 1.5, expected numbers in (0, 1]"),
+    ({"gate": "constant", "alpha": float("nan")}, "got alpha = nan, expected numbers in (0, 1]"),
+    ({"gate": "constant", "alpha": [0.5, 0.5]}, "got alpha of shape (2,), expected one number or one for each of 4"),
+    ({"gate": "multi", "alpha": 0.5}, "only gate='constant' takes an alpha"),
+    ({"replicas": 2, "generator": [torch.Generator()]}, "got 1 generators, expected 2"),
 ]
 
 
@@ -121,7 +122,7 @@ SENTENCES = [
 @pytest.mark.parametrize(("arguments", "sentence"), SENTENCES, ids=[s for _, s in SENTENCES])
 def test_a_bad_network_is_refused(arguments: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        GatedRNN(**(dict(n_inputs=3, n_hidden=4, gate="multi") | arguments))
+        GatedRNN(**({"n_inputs": 3, "n_hidden": 4, "gate": "multi"} | arguments))
 
 
 @pytest.mark.usefixtures("as_installed")

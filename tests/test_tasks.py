@@ -9,12 +9,14 @@ from gatelr import tasks
 
 def test_adding_marks_one_step_in_each_half_and_sums_them(generator: torch.Generator) -> None:
     u, target = tasks.adding(11, 64, generator, n_inputs=3, dtype=torch.float64)
-    assert u.shape == (11, 64, 3) and target.shape == (64, 1)
+    assert u.shape == (11, 64, 3)
+    assert target.shape == (64, 1)
     marker = u[..., -1]
     assert torch.equal(marker[:5].sum(0), torch.ones(64, dtype=torch.float64))
     assert torch.equal(marker[5:].sum(0), torch.ones(64, dtype=torch.float64))
     assert torch.equal((u[..., 0] * marker).sum(0), target[:, 0])
-    assert u[..., :-1].min() >= 0 and u[..., :-1].max() < 1
+    assert u[..., :-1].min() >= 0
+    assert u[..., :-1].max() < 1
 
 
 def test_adding_follows_the_released_order_of_draws() -> None:
@@ -41,16 +43,19 @@ def test_digits_are_the_images_read_row_by_row() -> None:
     assert torch.equal(u[:, 5, 0].reshape(8, 8) * 16, torch.from_numpy(data.images[5]))
     assert torch.equal(target, torch.from_numpy(data.target))
     assert set(target.tolist()) == set(range(tasks.DIGIT_CLASSES))
-    assert u.min() == 0 and u.max() == 1
+    assert u.min() == 0
+    assert u.max() == 1
 
 
 def test_digits_drawn_are_distinct_and_follow_the_generator() -> None:
     first, again, other = (tasks.digits(200, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
-    assert torch.equal(first.u, again.u) and torch.equal(first.target, again.target)
+    assert torch.equal(first.u, again.u)
+    assert torch.equal(first.target, again.target)
     assert not torch.equal(first.target, other.target)
     whole = tasks.digits().u[..., 0].T
     rows = {tuple(sequence.tolist()) for sequence in first.u[..., 0].T}
-    assert len(rows) == 200 and rows <= {tuple(sequence.tolist()) for sequence in whole}
+    assert len(rows) == 200
+    assert rows <= {tuple(sequence.tolist()) for sequence in whole}
 
 
 @pytest.mark.usefixtures("as_installed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import html
 import math
 import os
 import platform
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython.display import display
 
 from gatelr import artifacts
 
@@ -72,8 +74,8 @@ class Ledger:
         *,
         kind: str = "numeric",
         note: str = "",
-    ) -> bool:
-        r"""Record that ``value`` must be at most ``tolerance``; NaN never is.
+    ) -> None:
+        r"""Record that ``value`` must be at most ``tolerance`` (NaN never is), and show the verdict in place.
 
         Args:
             name: permanent id of the check within the chapter.
@@ -83,9 +85,6 @@ class Ledger:
             tolerance: the largest value that passes.
             kind: ``"symbolic"`` (a proof by computer algebra) or ``"numeric"``.
             note: how it was checked, for the reader of the table.
-
-        Returns:
-            Whether it passed.
 
         Raises:
             ValueError: for a name used before, an unknown kind or a tolerance that is negative or not finite.
@@ -110,7 +109,7 @@ class Ledger:
                 "note": note,
             }
         )
-        return passed
+        display(_verdict(self.checks[-1]))
 
     def number(self, name: str, value: float | int | str, text: str | None = None, unit: str = "") -> str:
         """Record a number that prose quotes, by ``{result}`chapter/name``` on any page.
@@ -236,6 +235,18 @@ class Ledger:
             "versions": {"python": platform.python_version(), **versions},
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+
+
+def _verdict(check: Mapping[str, Any]) -> artifacts.Display:
+    """One line under the cell that checked: a tick and what holds, or a cross and by how much it does not."""
+    mark = "✓" if check["passed"] else "✗"
+    measured = "" if check["kind"] == "symbolic" else f": {check['value']:.2g} ≤ {check['tolerance']:.2g}"
+    if not check["passed"]:
+        measured = f": FAILS, got {check['value']}, expected at most {check['tolerance']:.2g}"
+    line = f"{mark} {check['statement']}{measured}"
+    return artifacts.Display(
+        markdown=f":::{{container}} gatelr-check\n{line}\n:::\n", html=f"<div>{html.escape(line)}</div>", text=line
+    )
 
 
 def _git(*arguments: str) -> str | None:
