@@ -69,5 +69,8 @@ class Display:
     html: str
     text: str
 
+    def __repr__(self) -> str:
+        return self.text
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/markdown": self.markdown, "text/html": self.html, "text/plain": self.text}

@@ -239,10 +239,12 @@ class Ledger:
 
 def _verdict(check: Mapping[str, Any]) -> artifacts.Display:
     """One line under the cell that checked: a tick and what holds, or a cross and by how much it does not."""
-    mark = "✓" if check["passed"] else "✗"
-    measured = "" if check["kind"] == "symbolic" else f": {check['value']:.2g} ≤ {check['tolerance']:.2g}"
-    if not check["passed"]:
-        measured = f": FAILS, got {check['value']}, expected at most {check['tolerance']:.2g}"
+    value, tolerance = check["value"], check["tolerance"]
+    mark, measured = "✓", ""
+    if check["passed"] and tolerance:
+        measured = f": {value:.2g} ≤ {tolerance:.2g}"
+    elif not check["passed"]:
+        mark, measured = "✗", f": FAILS, got {value}, expected at most {tolerance:.2g}"
     line = f"{mark} {check['statement']}{measured}"
     return artifacts.Display(
         markdown=f":::{{container}} gatelr-check\n{line}\n:::\n", html=f"<div>{html.escape(line)}</div>", text=line
