@@ -48,7 +48,7 @@ def chromium(playwright: Playwright) -> str | None:
     """Where a Chromium is; where there is none, Playwright is asked to fetch its own."""
     if named := os.environ.get("GATELR_CHROMIUM"):
         return named
-    for name in ("chromium", "chromium-browser", "google-chrome"):
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
         if found := shutil.which(name):
             return found
     own = playwright.chromium.executable_path
