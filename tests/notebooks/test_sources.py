@@ -1,0 +1,157 @@
+"""The sources of the chapters, without running them: what papermill, the book and a reader rely on."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+CHAPTERS = sorted(FOLDER.glob("[0-9][0-9]-*.py"))
+
+chapters = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+
+
+def cells(chapter: Path, kind: str) -> list[Any]:
+    return [cell for cell in jupytext.read(chapter).cells if cell.cell_type == kind]
+
+
+def calls(chapter: Path, name: str) -> list[ast.Call]:
+    """All calls in a chapter whose function is written ``name``, such as ``figures.save``."""
+    tree = ast.parse(chapter.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
+
+
+def measured(markdown: str) -> list[str]:
+    """Decimals, powers of ten and percentages in prose; mathematics and code hold exact numbers and inputs."""
+    prose = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|```.*?```|`[^`]*`", " ", markdown, flags=re.DOTALL)
+    prose = re.sub(r"arXiv:\S+", " ", prose)
+    return re.findall(r"\d+\.\d+|\d+e-?\d+|\d+\s?%", prose)
+
+
+def test_chapters_are_numbered_from_one() -> None:
+    assert [int(chapter.name[:2]) for chapter in CHAPTERS] == list(range(1, len(CHAPTERS) + 1))
+    assert CHAPTERS
+
+
+def parameters(chapter: Path) -> dict[str, Any]:
+    """What the cell tagged ``parameters`` assigns."""
+    (tagged,) = [cell for cell in cells(chapter, "code") if "parameters" in cell.metadata.get("tags", [])]
+    values = {}
+    for node in ast.parse(tagged.source).body:
+        assert isinstance(node, ast.Assign), "a parameter is one plain assignment"
+        (target,) = node.targets
+        assert isinstance(target, ast.Name), (
+            f"`{ast.unparse(node)}`: papermill can override one name a line, and no tuple"
+        )
+        values[target.id] = ast.literal_eval(node.value)
+    return values
+
+
+def written_out(chapter: Path, node: ast.expr) -> ast.expr:
+    """The expression, or the one that was assigned to the name."""
+    if not isinstance(node, ast.Name):
+        return node
+    assigned = [n for n in ast.parse(chapter.read_text()).body if isinstance(n, ast.Assign)]
+    (value,) = [n.value for n in assigned if ast.unparse(n.targets[0]) == node.id]
+    return value
+
+
+@chapters
+def test_one_parameters_cell_declares_what_the_workflow_sets(chapter: Path) -> None:
+    values = parameters(chapter)
+    assert {"profile", "seeds", "device", "out"} <= values.keys()
+    assert values["device"] == "auto"
+    assert values["out"] == f"../artifacts/draft/{chapter.stem}", (
+        "a run by hand must not overwrite the book's artefacts"
+    )
+
+
+@chapters
+def test_every_code_cell_is_complete(chapter: Path) -> None:
+    for cell in cells(chapter, "code"):
+        ast.parse(cell.source)
+
+
+@chapters
+def test_the_header_is_metadata_and_names_the_kernel(chapter: Path) -> None:
+    notebook = jupytext.read(chapter)
+    assert notebook.metadata["kernelspec"]["name"] == "python3", "the header's keys belong under `jupyter:`"
+    assert notebook.cells[0].cell_type == "markdown"
+
+
+@chapters
+def test_title_label_and_ledger_agree(chapter: Path) -> None:
+    heading = re.match(r"\((ch-[a-z0-9-]+)\)=\n# (.+)", cells(chapter, "markdown")[0].source)
+    assert heading
+    (made,) = calls(chapter, "ledger.Ledger")
+    name, title = (ast.literal_eval(written_out(chapter, argument)) for argument in made.args[:2])
+    assert (name, title) == (chapter.stem, heading[2])
+    others = "".join(other.read_text() for other in CHAPTERS if other != chapter)
+    assert f"({heading[1]})=" not in others
+
+
+@chapters
+def test_every_parameter_reaches_the_manifest(chapter: Path) -> None:
+    (made,) = calls(chapter, "ledger.Ledger")
+    recorded = written_out(chapter, made.args[3])
+    names = {node.id for node in ast.walk(recorded) if isinstance(node, ast.Name)}
+    assert parameters(chapter).keys() - {"out"} <= names
+
+
+@chapters
+def test_figures_have_caption_alternative_text_and_a_name_of_their_own(chapter: Path) -> None:
+    saved = calls(chapter, "figures.save")
+    assert saved
+    for call in saved:
+        words = {keyword.arg: keyword.value for keyword in call.keywords}
+        assert {"caption", "alt"} <= words.keys()
+        for text in (words["caption"], words["alt"]):
+            spelled = [n.value for n in ast.walk(text) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+            assert len(" ".join(spelled).split()) >= 8, "say what one sees"
+    names = [ast.literal_eval(call.args[1]) for other in CHAPTERS for call in calls(other, "figures.save")]
+    assert len(names) == len(set(names)), "a figure's name is its label in the whole book"
+
+
+@chapters
+def test_prose_types_no_measured_number(chapter: Path) -> None:
+    found = {
+        cell.source.splitlines()[0]: numbers
+        for cell in cells(chapter, "markdown")
+        if (numbers := measured(cell.source))
+    }
+    assert not found
+
+
+@chapters
+def test_the_ledger_is_closed_last(chapter: Path) -> None:
+    assert cells(chapter, "code")[-1].source.rstrip().endswith("record.close()")
+    assert len(calls(chapter, "record.close")) == 1
+
+
+@chapters
+def test_randomness_comes_from_a_generator_that_is_passed_in(chapter: Path) -> None:
+    for name in ("torch.manual_seed", "np.random.seed", "random.seed"):
+        assert not calls(chapter, name)
+
+
+@chapters
+def test_no_path_of_one_machine(chapter: Path) -> None:
+    assert not re.findall(r"(?<![\w.])/(?:home|root|tmp|work|usr|Users)/\S*", chapter.read_text())
+
+
+@pytest.mark.parametrize("prose", ["an error of 0.23 h", "down to 1e-12", "about 27 % of it", "27% of it"])
+def test_measured_finds_typed_measurements(prose: str) -> None:
+    assert measured(prose)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    ["one of 3 gates", r"the value is $0.5$ exactly", "add `2.5` to `steps`", "see arXiv:2508.12121", "section 2"],
+)
+def test_measured_leaves_exact_numbers(prose: str) -> None:
+    assert not measured(prose)
