@@ -213,7 +213,11 @@ def finish(source: Path, aside: Path) -> None:
         cell.metadata.pop("papermill", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
-            cell.source = cell.source.replace("# Parameters", "# What this run set", 1)
+            cell.source = cell.source.replace("# Parameters\n", "", 1)
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": "Show what this run set",
+                "code_prompt_hide": "Hide what this run set",
+            }
     nbformat.write(notebook, path)
 
     made = os.path.relpath(aside / "artifacts", source.parent)

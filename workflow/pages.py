@@ -60,10 +60,8 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 {
                     # A list-table's cell ends where its line does.
                     "statement": " ".join(check["statement"].split()),
-                    "by": "algebra" if symbolic else "numbers",
-                    # An identity holds or does not; a size of zero would say more than is known.
-                    "value": "none" if symbolic and check["passed"] else number(check["value"]),
-                    "tolerance": "exact" if symbolic else number(check["tolerance"]),
+                    # An identity holds or does not: a discrepancy of zero would say less.
+                    "checked": "exact" if symbolic else f"{number(check['value'])} ≤ {number(check['tolerance'])}",
                     "verdict": "holds" if check["passed"] else "fails",
                     "chapter": chapter,
                     "number": chapter.split("-")[0],
@@ -96,7 +94,8 @@ def execution(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 "verdict": "passed" if run["results"]["passed"] else "failed",
                 "device": manifest["device"],
                 "commit": (f"`{commit}`" + (", edited" if manifest["dirty"] else "")) if commit else "not in git",
-                "parameters": run["run"]["parameters"],
+                # What the chapter says it ran with, its own defaults among it; where it wrote to is of no interest.
+                "parameters": {k: v for k, v in manifest["parameters"].items() if k != "out"},
             }
         )
     return {

@@ -57,8 +57,8 @@ check = {{"id": "adds-up", "claim": "C{number}", "statement": "$1 + 1 = 2$ for {
          "value": 1e-16, "tolerance": 1e-12, "passed": True}}
 results = {{"schema": 1, "chapter": "{chapter}", "title": "Chapter {number}", "passed": True, "checks": [check],
            "claims": [], "numbers": {{}}, "figures": [], "tables": []}}
-manifest = {{"chapter": "{chapter}", "parameters": {{"out": out}}, "commit": None, "dirty": None, "device": "cpu",
-            "versions": {{"python": "3"}}}}
+manifest = {{"chapter": "{chapter}", "parameters": {{"seeds": seeds, "out": out}}, "commit": None, "dirty": None,
+            "device": "cpu", "versions": {{"python": "3"}}}}
 (Path(out) / "results.json").write_text(json.dumps(results))
 (Path(out) / "manifest.json").write_text(json.dumps(manifest))
 """
@@ -149,7 +149,7 @@ def make(root: Path) -> Project:
         "profiles.yaml": PROFILES,
         "_config.yml": CONFIG,
         "_toc.yml": TOC,
-        "book/index.md": "# Tiny\n\nSee {ref}`ledger` and {ref}`execution`.\n",
+        "book/index.md": "(notation)=\n# Tiny\n\nSee {ref}`ledger` and {ref}`execution`.\n",
     }.items():
         (root / name).write_text(text)
     return Project(root)

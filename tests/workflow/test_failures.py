@@ -67,7 +67,7 @@ def test_a_red_check_stops_the_pages(project: Project) -> None:
         checks = [check | {"tolerance": 1e-2 if passed else 1e-12, "passed": passed}]
         for name, content in {
             "results": {"checks": checks, "passed": passed},
-            "manifest": {"versions": {}, "commit": None, "dirty": None, "device": "cpu"},
+            "manifest": {"versions": {}, "parameters": {}, "commit": None, "dirty": None, "device": "cpu"},
             "run": {"seconds": 1.0, "profile": "ci", "parameters": {}},
         }.items():
             (folder / f"{name}.json").write_text(json.dumps(content))

@@ -43,9 +43,10 @@ def test_the_first_build_makes_everything(built: Project) -> None:
     assert (built.root / "_build" / "html" / "index.html").exists()
     ledger = (built.root / "book" / "generated" / "ledger.md").read_text()
     assert "3 of 3 checks hold, in 3 chapters" in ledger
+    assert ledger.count("1e-16 ≤ 1e-12") == 3
     assert ledger.index("## C1") < ledger.index("## C2") < ledger.index("## C3")
     execution = (built.root / "book" / "generated" / "execution.md").read_text()
-    assert all(f"{{doc}}`/notebooks/{chapter}`" in execution for chapter in ALL)
+    assert all(f"- {{doc}}`/notebooks/{chapter}`: `seeds = 3`\n" in execution for chapter in ALL)
 
 
 def test_an_executed_notebook_shows_what_it_ran_with_and_not_where(built: Project) -> None:
