@@ -46,7 +46,9 @@ parameters = {
     "profile": profile, "seeds": seeds, "device": device, "n": n, "m": m, "T": T,
     "n_hidden": n_hidden, "training_steps": training_steps, "probes": probes,
 }  # fmt: skip
-record = ledger.Ledger("03-agreement", "Symbol, code and autograd agree", out, parameters)
+record = ledger.Ledger(
+    "03-agreement", "Symbol, code and autograd agree", out, parameters
+)
 where = devices.resolve(device)
 
 # %% [markdown]
@@ -68,13 +70,21 @@ SYMBOLS = {gate: symbolic.jacobian(gate) for gate in cells.GATES}
 def by_symbol(model: cells.GatedRNN, run: cells.Trajectory) -> Tensor:
     """J from SymPy's own expression; weights go in by the names that they have in it."""
     axes = run.x.ndim - 2
-    values = {"x": run.x_prev, "u": run.u} | {name: model.per_step(w, axes) for name, w in model.named_parameters()}
+    values = {"x": run.x_prev, "u": run.u} | {
+        name: model.per_step(w, axes) for name, w in model.named_parameters()
+    }
     if model.gate == "constant":
         values["alpha"] = run.g.expand_as(run.x)
-    if model.gate == "scalar":  # its one row of gate weights is a vector in the expression
+    if (
+        model.gate == "scalar"
+    ):  # its one row of gate weights is a vector in the expression
         values |= {"w_rg": values["W_rg"][..., 0, :], "w_ig": values["W_ig"][..., 0, :]}
-    names = sorted({base.label.name for base in SYMBOLS[model.gate].atoms(symbolic.sp.IndexedBase)})
-    function = symbolic.to_torch(SYMBOLS[model.gate], [symbolic.sp.IndexedBase(name) for name in names])
+    names = sorted(
+        {base.label.name for base in SYMBOLS[model.gate].atoms(symbolic.sp.IndexedBase)}
+    )
+    function = symbolic.to_torch(
+        SYMBOLS[model.gate], [symbolic.sp.IndexedBase(name) for name in names]
+    )
     return function(*(values[name] for name in names)).expand(*run.x.shape, n)
 
 
@@ -94,17 +104,27 @@ def one_step(model: cells.GatedRNN, run: cells.Trajectory, x: Tensor) -> Tensor:
 
 def by_autograd(model: cells.GatedRNN, run: cells.Trajectory) -> Tensor:
     """J by reverse-mode differentiation of the update."""
-    rows = torch.func.jacrev(lambda x: one_step(model, run, x).flatten(0, -2).sum(0))(run.x_prev)
+    rows = torch.func.jacrev(lambda x: one_step(model, run, x).flatten(0, -2).sum(0))(
+        run.x_prev
+    )
     return rows.movedim(0, -2)
 
 
-def by_differences(model: cells.GatedRNN, run: cells.Trajectory, h: float = 1e-5) -> Tensor:
+def by_differences(
+    model: cells.GatedRNN, run: cells.Trajectory, h: float = 1e-5
+) -> Tensor:
     """J by central differences: error of order h² from the cubic term, and of order 1e-16/h from rounding."""
     columns = []
     for p in range(run.x.shape[-1]):
         nudge = torch.zeros_like(run.x_prev)
         nudge[..., p] = h
-        columns.append((one_step(model, run, run.x_prev + nudge) - one_step(model, run, run.x_prev - nudge)) / (2 * h))
+        columns.append(
+            (
+                one_step(model, run, run.x_prev + nudge)
+                - one_step(model, run, run.x_prev - nudge)
+            )
+            / (2 * h)
+        )
     return torch.stack(columns, -1)
 
 
@@ -115,7 +135,12 @@ def by_differences(model: cells.GatedRNN, run: cells.Trajectory, h: float = 1e-5
 # replicas, each with its own weights. A discrepancy is the largest difference between two matrices over the largest entry.
 
 # %%
-SHAPES = {"one": ((), None), "batch": ((5,), None), "two axes": ((2, 3), None), "replicas": ((4,), 3)}
+SHAPES = {
+    "one": ((), None),
+    "batch": ((5,), None),
+    "two axes": ((2, 3), None),
+    "replicas": ((4,), 3),
+}
 
 
 def discrepancy(J: Tensor, reference: Tensor) -> float:
@@ -129,7 +154,15 @@ for gate in cells.GATES:
             draw = torch.Generator().manual_seed(0)
             alpha = torch.linspace(0.1, 1.0, n) if gate == "constant" else None
             model = cells.GatedRNN(
-                m, n, gate, alpha=alpha, bias=True, replicas=replicas, generator=draw, dtype=dtype, device=where
+                m,
+                n,
+                gate,
+                alpha=alpha,
+                bias=True,
+                replicas=replicas,
+                generator=draw,
+                dtype=dtype,
+                device=where,
             )
             lead = batch if replicas is None else (replicas, *batch)
             u = torch.randn(T, *lead, m, generator=draw, dtype=dtype).to(where)
@@ -137,7 +170,9 @@ for gate in cells.GATES:
                 run = model.run(u)
                 J = jacobian.blocks(model, run)
                 symbol = by_symbol(model, run)
-                differences = by_differences(model, run) if dtype == torch.float64 else None
+                differences = (
+                    by_differences(model, run) if dtype == torch.float64 else None
+                )
                 autograd = by_autograd(model, run)
             rows.append(
                 {
@@ -146,7 +181,9 @@ for gate in cells.GATES:
                     "shape": shape,
                     "symbol": discrepancy(symbol, J),
                     "autograd": discrepancy(J, autograd),
-                    "differences": np.nan if differences is None else discrepancy(J, differences),
+                    "differences": np.nan
+                    if differences is None
+                    else discrepancy(J, differences),
                 }
             )
 agreement = pd.DataFrame(rows)
@@ -154,10 +191,16 @@ agreement = pd.DataFrame(rows)
 # %% tags=["hide-input"]
 shown = agreement.copy()
 for column in ("symbol", "autograd", "differences"):
-    shown[column] = [("–" if np.isnan(value) else f"{value:.1e}") for value in agreement[column]]
+    shown[column] = [
+        ("–" if np.isnan(value) else f"{value:.1e}") for value in agreement[column]
+    ]
 record.table(
     shown.rename(
-        columns={"symbol": "symbol − library", "autograd": "library − autograd", "differences": "library − differences"}
+        columns={
+            "symbol": "symbol − library",
+            "autograd": "library − autograd",
+            "differences": "library − differences",
+        }
     ),
     "agreement",
     caption="Largest discrepancy between two ways to the same Jacobian, relative to its largest entry. Differences are taken in "
@@ -177,12 +220,22 @@ TOLERANCE = {
     ("autograd", "float32"): 1e-5,
     ("differences", "float64"): 1e-8,
 }
-BETWEEN = {"symbol": "symbol and library", "autograd": "library and autograd", "differences": "library and differences"}
+BETWEEN = {
+    "symbol": "symbol and library",
+    "autograd": "library and autograd",
+    "differences": "library and differences",
+}
 worst = agreement.groupby(["gate", "precision"], sort=False)[list(BETWEEN)].max()
 for (way, precision), tolerance in TOLERANCE.items():
     for gate in cells.GATES:
         statement = f"{BETWEEN[way]} agree: {gate}, {precision}, every shape"
-        record.check(f"{way}-{precision}-{gate}", "C2", statement, float(worst.loc[(gate, precision), way]), tolerance)
+        record.check(
+            f"{way}-{precision}-{gate}",
+            "C2",
+            statement,
+            float(worst.loc[(gate, precision), way]),
+            tolerance,
+        )
 float64 = agreement[agreement.precision == "float64"]
 worst_float64 = float(float64[["symbol", "autograd"]].max().max())
 record.number("worst-float64", worst_float64, f"{worst_float64:.1e}")
@@ -217,9 +270,12 @@ Markdown(
 
 # %%
 STEPS, CLASSES = tasks.DIGIT_STEPS, tasks.DIGIT_CLASSES
-everything = tasks.digits(len(tasks.digits().target), torch.Generator().manual_seed(0), device=where)
+everything = tasks.digits(
+    len(tasks.digits().target), torch.Generator().manual_seed(0), device=where
+)
 train, test = (
-    tasks.Batch(everything.u[:, part], everything.target[part]) for part in (slice(0, 1297), slice(1297, None))
+    tasks.Batch(everything.u[:, part], everything.target[part])
+    for part in (slice(0, 1297), slice(1297, None))
 )
 
 
@@ -227,14 +283,29 @@ def learn(gate: str) -> cells.GatedRNN:
     draws = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
     alpha = 0.1 if gate == "constant" else None
     model = cells.GatedRNN(
-        1, n_hidden, gate, alpha=alpha, n_outputs=CLASSES, bias=True, replicas=seeds, generator=draws, device=where
+        1,
+        n_hidden,
+        gate,
+        alpha=alpha,
+        n_outputs=CLASSES,
+        bias=True,
+        replicas=seeds,
+        generator=draws,
+        device=where,
     )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(training_steps):
-        batch = torch.stack([torch.randint(train.u.shape[1], (64,), generator=draw) for draw in draws]).to(where)
+        batch = torch.stack(
+            [torch.randint(train.u.shape[1], (64,), generator=draw) for draw in draws]
+        ).to(where)
         answer = model(train.u[:, batch]).flatten(0, 1)
         # summed over replicas: each has the gradient it would have alone, and Adam works weight by weight
-        loss = torch.nn.functional.cross_entropy(answer, train.target[batch].flatten(), reduction="sum") / 64
+        loss = (
+            torch.nn.functional.cross_entropy(
+                answer, train.target[batch].flatten(), reduction="sum"
+            )
+            / 64
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -254,11 +325,19 @@ commonest = int(train.target.bincount().argmax())
 constant_guess = float((test.target == commonest).float().mean())
 with torch.no_grad():
     scores = {
-        g: (model(for_each_seed(test.u)).argmax(-1) == test.target).float().mean(-1) for g, model in models.items()
+        g: (model(for_each_seed(test.u)).argmax(-1) == test.target).float().mean(-1)
+        for g, model in models.items()
     }
 for gate, score in scores.items():
-    record.number(f"accuracy-{gate}", 100 * float(score.mean()), f"{100 * float(score.mean()):.0f}", "%")
-record.number("accuracy-guess", 100 * constant_guess, f"{100 * constant_guess:.0f}", "%")
+    record.number(
+        f"accuracy-{gate}",
+        100 * float(score.mean()),
+        f"{100 * float(score.mean()):.0f}",
+        "%",
+    )
+record.number(
+    "accuracy-guess", 100 * constant_guess, f"{100 * constant_guess:.0f}", "%"
+)
 shown = pd.DataFrame(
     [
         {
@@ -287,8 +366,16 @@ for gate, model in models.items():
     with torch.no_grad():
         runs[gate] = model.run(chosen)
         learned[gate] = jacobian.terms(model, runs[gate])
-        gap = discrepancy(jacobian.blocks(model, runs[gate]), by_autograd(model, runs[gate]))
-    record.check(f"digits-{gate}", "C2", f"library and autograd agree on digits, every seed: {gate}", gap, 1e-12)
+        gap = discrepancy(
+            jacobian.blocks(model, runs[gate]), by_autograd(model, runs[gate])
+        )
+    record.check(
+        f"digits-{gate}",
+        "C2",
+        f"library and autograd agree on digits, every seed: {gate}",
+        gap,
+        1e-12,
+    )
 
 # %% [markdown]
 # ### The gates, reading
@@ -303,17 +390,35 @@ traces = runs["multi"].g[:, seed, digit].cpu()
 order = traces.mean(0).argsort()  # slow neurons at the bottom
 single = runs["scalar"].g[:, seed, digit, 0].cpu()
 with figures.style():
-    fig, (top, middle, bottom) = plt.subplots(3, 1, figsize=(7.2, 4.6), sharex=True, height_ratios=[0.5, 3, 1.3])
+    fig, (top, middle, bottom) = plt.subplots(
+        3, 1, figsize=(7.2, 4.6), sharex=True, height_ratios=[0.5, 3, 1.3]
+    )
     steps = np.arange(1, STEPS + 2) - 0.5
     top.pcolormesh(steps, [0, 1], pixels[None], cmap="gray_r", rasterized=True)
     top.set(yticks=[], title=f"The digit {int(test.target[digit])}, pixel by pixel")
-    mesh = middle.pcolormesh(steps, np.arange(n_hidden + 1), traces.T[order], vmin=0, vmax=1, rasterized=True)
+    mesh = middle.pcolormesh(
+        steps, np.arange(n_hidden + 1), traces.T[order], vmin=0, vmax=1, rasterized=True
+    )
     middle.set(ylabel="neuron, by mean gate", title="Multi: one gate for each neuron")
     fig.colorbar(mesh, ax=middle, label="gate $g$", pad=0.01)
-    bottom.plot(np.arange(1, STEPS + 1), single, **{k: v for k, v in figures.GATES["scalar"].items() if k != "marker"})
-    bottom.axhline(0.1, **{k: v for k, v in figures.GATES["constant"].items() if k != "marker"})
-    bottom.text(1, 0.13, "constant", color=figures.GATES["constant"]["color"], va="bottom")
-    bottom.text(1, float(single[0]) + 0.05, "scalar", color=figures.GATES["scalar"]["color"], va="bottom")
+    bottom.plot(
+        np.arange(1, STEPS + 1),
+        single,
+        **{k: v for k, v in figures.GATES["scalar"].items() if k != "marker"},
+    )
+    bottom.axhline(
+        0.1, **{k: v for k, v in figures.GATES["constant"].items() if k != "marker"}
+    )
+    bottom.text(
+        1, 0.13, "constant", color=figures.GATES["constant"]["color"], va="bottom"
+    )
+    bottom.text(
+        1,
+        float(single[0]) + 0.05,
+        "scalar",
+        color=figures.GATES["scalar"]["color"],
+        va="bottom",
+    )
     bottom.set(
         ylim=(0, 1),
         xlim=(0.5, 64.5),
@@ -328,7 +433,12 @@ with figures.style():
         ax.grid(False)
     bottom.grid(False, axis="x")
 table = (
-    pd.DataFrame(traces.numpy()).stack().rename("g").rename_axis(["step", "neuron"]).reset_index().assign(gate="multi")
+    pd.DataFrame(traces.numpy())
+    .stack()
+    .rename("g")
+    .rename_axis(["step", "neuron"])
+    .reset_index()
+    .assign(gate="multi")
 )
 table = pd.concat(
     [
@@ -356,7 +466,9 @@ figures.save(
 frames = []
 for gate, terms in learned.items():
     for term, values in terms._asdict().items():
-        size = torch.linalg.matrix_norm(values, 2).flatten(1).cpu()  # (T, seeds and digits)
+        size = (
+            torch.linalg.matrix_norm(values, 2).flatten(1).cpu()
+        )  # (T, seeds and digits)
         low, middle, high = (size.quantile(level, 1) for level in (0.25, 0.5, 0.75))
         frames.append(
             pd.DataFrame(
@@ -371,17 +483,30 @@ for gate, terms in learned.items():
             )
         )
 norms = pd.concat(frames)
-look = {"leak": ("green", "-"), "recurrent": ("blue", "--"), "gate": ("vermilion", "-.")}
+look = {
+    "leak": ("green", "-"),
+    "recurrent": ("blue", "--"),
+    "gate": ("vermilion", "-."),
+}
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(8.2, 2.9), sharey=True, sharex=True)
     for ax, gate in zip(axes, cells.GATES, strict=True):
         for term, (colour, line) in look.items():
-            if (gate, term) in {("none", "leak"), ("none", "gate"), ("constant", "gate")}:
+            if (gate, term) in {
+                ("none", "leak"),
+                ("none", "gate"),
+                ("constant", "gate"),
+            }:
                 continue  # identically zero
             rows = norms[(norms.gate == gate) & (norms.term == term)]
             hue = figures.PALETTE[colour][0]
             ax.fill_between(
-                rows.step, rows["lower quartile"], rows["upper quartile"], color=hue, alpha=0.2, linewidth=0
+                rows.step,
+                rows["lower quartile"],
+                rows["upper quartile"],
+                color=hue,
+                alpha=0.2,
+                linewidth=0,
             )
             ax.plot(rows.step, rows["median"], line, color=hue, label=term)
         ax.set(title=gate, xlabel="step $t$", xticks=[1, 32, 64])
@@ -401,7 +526,10 @@ figures.save(
 ratios = {}
 for gate in ("scalar", "multi"):
     leak, recurrent, gate_term = learned[gate]
-    ratios[gate] = (torch.linalg.matrix_norm(gate_term, 2) / torch.linalg.matrix_norm(leak + recurrent, 2)).flatten()
+    ratios[gate] = (
+        torch.linalg.matrix_norm(gate_term, 2)
+        / torch.linalg.matrix_norm(leak + recurrent, 2)
+    ).flatten()
     record.number(f"ratio-{gate}", float(ratios[gate].median()))
     record.number(f"ratio-p99-{gate}", float(ratios[gate].quantile(0.99)))
 text = {name: entry["text"] for name, entry in record.numbers.items()}
@@ -421,9 +549,13 @@ Markdown(
 # %% tags=["hide-input"]
 spectra = []
 for gate, terms in learned.items():
-    values = torch.linalg.svdvals(sum(terms)).flatten(1, 2).median(1).values.cpu()  # (T, n), descending
+    values = (
+        torch.linalg.svdvals(sum(terms)).flatten(1, 2).median(1).values.cpu()
+    )  # (T, n), descending
     spectra.append(
-        pd.DataFrame(values.numpy(), index=range(1, STEPS + 1), columns=range(1, n_hidden + 1)).assign(gate=gate)
+        pd.DataFrame(
+            values.numpy(), index=range(1, STEPS + 1), columns=range(1, n_hidden + 1)
+        ).assign(gate=gate)
     )
 spectra = (
     pd.concat(spectra)
@@ -433,11 +565,19 @@ spectra = (
 )
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(8.2, 2.9), sharey=True, sharex=True)
-    highlight = {g: look["color"] for g, look in figures.GATES.items()} | {"none": figures.INK}
+    highlight = {g: look["color"] for g, look in figures.GATES.items()} | {
+        "none": figures.INK
+    }
     for ax, gate in zip(axes, cells.GATES, strict=True):
-        grid = spectra[spectra.gate == gate].pivot(index="step", columns="rank", values="singular value")
+        grid = spectra[spectra.gate == gate].pivot(
+            index="step", columns="rank", values="singular value"
+        )
         for rank in range(1, n_hidden + 1):
-            shade = highlight[gate] if rank in (1, n_hidden // 2, n_hidden) else figures.MUTED
+            shade = (
+                highlight[gate]
+                if rank in (1, n_hidden // 2, n_hidden)
+                else figures.MUTED
+            )
             ax.plot(
                 grid.index,
                 grid[rank],
@@ -460,7 +600,9 @@ figures.save(
 )  # fmt: skip
 
 # %% tags=["hide-input"]
-middles = spectra[spectra["rank"] == n_hidden // 2].groupby("gate")["singular value"].median()
+middles = (
+    spectra[spectra["rank"] == n_hidden // 2].groupby("gate")["singular value"].median()
+)
 for gate, value in middles.items():
     record.number(f"middle-singular-value-{gate}", float(value))
 Markdown(
@@ -473,7 +615,9 @@ Markdown(
 # ## What was checked
 
 # %% tags=["hide-input"]
-record.validation(caption="The checks of this chapter: four ways to the Jacobians of claim C2.")
+record.validation(
+    caption="The checks of this chapter: four ways to the Jacobians of claim C2."
+)
 
 # %% [markdown]
 # ## Try it
@@ -484,13 +628,21 @@ record.validation(caption="The checks of this chapter: four ways to the Jacobian
 
 # %% tags=["hide-cell"]
 # 1. Every shape notices unless n = 1, where a transpose changes nothing: a test with n = 1 alone would be worthless.
-model = cells.GatedRNN(m, n, "none", generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+model = cells.GatedRNN(
+    m, n, "none", generator=torch.Generator().manual_seed(1), dtype=torch.float64
+)
 with torch.no_grad():
-    run = model.run(torch.randn(T, m, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    run = model.run(
+        torch.randn(
+            T, m, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+        )
+    )
     right = jacobian.blocks(model, run)
     scale = (1 - run.phi**2).unsqueeze(-1)
     transposed = discrepancy(scale * model.W_r.T, right)
-record.check("exercise-transpose", "C2", "a transposed weight is noticed", transposed > 0.1)
+record.check(
+    "exercise-transpose", "C2", "a transposed weight is noticed", transposed > 0.1
+)
 
 # %% tags=["hide-cell"]
 # 2. Cubic terms give an error of order h², rounding one of order eps/h: least near the cube root of eps, about 6e-6.
@@ -522,10 +674,13 @@ fresh = cells.GatedRNN(
 with torch.no_grad():
     start = jacobian.terms(fresh, fresh.run(chosen))
     at_start = (
-        torch.linalg.matrix_norm(start.gate, 2) / torch.linalg.matrix_norm(start.leak + start.recurrent, 2)
+        torch.linalg.matrix_norm(start.gate, 2)
+        / torch.linalg.matrix_norm(start.leak + start.recurrent, 2)
     ).median()
 record.number("ratio-multi-untrained", float(at_start))
-Markdown(f"Median ratio of the gate term before training: {float(at_start):.3g}; after: {text['ratio-multi']}.")
+Markdown(
+    f"Median ratio of the gate term before training: {float(at_start):.3g}; after: {text['ratio-multi']}."
+)
 
 # %% tags=["hide-input"]
 record.close()

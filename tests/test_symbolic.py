@@ -78,8 +78,11 @@ def test_printing_names_no_gate() -> None:
 def test_latex_is_the_notation_of_the_book() -> None:
     assert symbolic.latex(symbolic.W_rg[symbolic.q, symbolic.p]) == "W_{rg}^{q p}"
     assert symbolic.latex(symbolic.x[symbolic.q] ** 2) == r"\left(x^{q}\right)^{2}"
+    inner = symbolic.preactivation().diff(symbolic.x[symbolic.p])
+    assert symbolic.latex(inner) == r"\sum_{r=0}^{n - 1} \delta^{r p} W_{r}^{q r}"
+    assert symbolic.latex(symbolic.closed_form("scalar").leak).endswith(r"\delta^{q p}")
     short = symbolic.abbreviate(symbolic.closed_form("scalar").gate, "scalar")
-    assert symbolic.latex(short) == r"g \left(1 - g\right) \left(\phi^{q} - x^{q}\right) w_{rg}^{p}"
+    assert symbolic.latex(short) == r"g \left(1 - g\right) \left(\varphi^{q} - x^{q}\right) w_{rg}^{p}"
 
 
 def test_an_unknown_gate_is_refused() -> None:

@@ -183,7 +183,7 @@ class IndexLatex(LatexPrinter):
 
     def _print_Indexed(self, e: sp.Indexed, exp: str | None = None) -> str:
         name, _, label = str(e.base.label).partition("_")
-        name = {"alpha": r"\alpha", "phi": r"\phi"}.get(name, name)
+        name = {"alpha": r"\alpha", "phi": r"\varphi"}.get(name, name)
         indices = " ".join(self._print(i) for i in e.indices)
         body = f"{name}_{{{label}}}^{{{indices}}}" if label else f"{name}^{{{indices}}}"
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
@@ -194,7 +194,8 @@ class IndexLatex(LatexPrinter):
         return str(super()._print_Pow(e))
 
     def _print_KroneckerDelta(self, e: sp.KroneckerDelta, exp: str | None = None) -> str:
-        return r"\delta^{q p}"
+        row, column = sorted(e.args, key=lambda index: "q r p".find(str(index)))  # as J^{qp}, rows first
+        return rf"\delta^{{{self._print(row)} {self._print(column)}}}"
 
 
 def latex(expression: sp.Expr) -> str:
