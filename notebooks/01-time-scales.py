@@ -33,6 +33,8 @@ gates = [0.3, 0.03, 0.003]  # constant gates to compare at every lag
 longest_lag = 1000
 
 # %% tags=["hide-input"]
+from itertools import accumulate
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -65,7 +67,9 @@ def zero(expression: sp.Expr) -> bool:
     return sp.simplify(expression) == 0
 
 
-def prove(name: str, statement: str, *facts: bool, claim: str = "C1", note: str = "") -> None:
+def prove(
+    name: str, statement: str, *facts: bool, claim: str = "C1", note: str = ""
+) -> None:
     """Put a statement on record as proved if all its facts hold; what SymPy cannot decide does not hold."""
     record.check(name, claim, statement, all(facts), kind="symbolic", note=note)
 
@@ -204,16 +208,27 @@ for drive, candidate in drives.items():
     known = sp.dsolve(sp.Eq(x(s).diff(s), candidate - x(s)), x(s), ics={x(0): 0}).rhs
     exact, drawn = sp.lambdify(s, known), sp.lambdify(s, candidate)
     for step in step_sizes:
+        visits = np.arange(round(4 / step) + 1) * step
+        held = np.broadcast_to(drawn(visits[:-1]), visits[:-1].shape).tolist()
         for method, alpha in (("Euler", step), ("exponential", -np.expm1(-step))):
-            state, worst = 0.0, 0.0
-            for k in range(round(4 / step)):
-                state = (1 - alpha) * state + alpha * float(drawn(k * step))
-                worst = max(worst, abs(state - float(exact((k + 1) * step))))
+            path = accumulate(
+                held,
+                lambda state, phi, alpha=alpha: (1 - alpha) * state + alpha * phi,
+                initial=0.0,
+            )
+            worst = float(np.abs(np.fromiter(path, float) - exact(visits)).max())
             rows.append((f"{method}, {drive}", step, worst))
 errors = pd.DataFrame(rows, columns=["curve", "step", "error"])
-one_step = pd.DataFrame({"curve": "difference of α", "step": step_sizes, "error": step_sizes + np.expm1(-step_sizes)})
+one_step = pd.DataFrame(
+    {
+        "curve": "difference of α",
+        "step": step_sizes,
+        "error": step_sizes + np.expm1(-step_sizes),
+    }
+)
 trajectories = {
-    name: errors[errors["curve"] == name] for name in ("exponential, moving", "Euler, moving", "Euler, constant")
+    name: errors[errors["curve"] == name]
+    for name in ("exponential, moving", "Euler, moving", "Euler, constant")
 }
 
 
@@ -224,7 +239,11 @@ def order(points: pd.DataFrame) -> float:
 
 
 record.check(
-    "local-order", "C1", r"The two $\alpha$ differ with slope 2 in $h$: distance from 2", abs(order(one_step) - 2), 2e-3
+    "local-order",
+    "C1",
+    r"The two $\alpha$ differ with slope 2 in $h$: distance from 2",
+    abs(order(one_step) - 2),
+    2e-3,
 )
 for name, points in trajectories.items():
     record.check(
@@ -236,22 +255,44 @@ for name, points in trajectories.items():
     )
 rounding = float(errors.loc[errors["curve"] == "exponential, constant", "error"].max())
 record.check(
-    "exponential-exact", "C1", "Under a constant candidate the exponential integrator makes no error", rounding, 1e-12
+    "exponential-exact",
+    "C1",
+    "Under a constant candidate the exponential integrator makes no error",
+    rounding,
+    1e-12,
 )
 
 with figures.style():
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.5), width_ratios=[1, 1.05])
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(7.2, 3.5), width_ratios=[1, 1.05]
+    )
     left.loglog(one_step["step"], one_step["step"] ** 2 / 2, color=figures.GRID, lw=4)
     left.loglog(one_step["step"], one_step["error"], "o-", color=figures.INK, lw=1)
-    left.annotate("one step: $h^2/2$", (2**-7, 2**-15), (8, -10), textcoords="offset points")
-    for (name, points), colour, marker in zip(trajectories.items(), figures.CYCLE, "^sD", strict=False):
+    left.annotate(
+        "one step: $h^2/2$", (2**-7, 2**-15), (8, -10), textcoords="offset points"
+    )
+    for (name, points), colour, marker in zip(
+        trajectories.items(), figures.CYCLE, "^sD", strict=False
+    ):
         constant = points["error"] / points["step"]
-        left.loglog(points["step"], points["error"], marker=marker, color=colour, lw=1, ms=3.5)
+        left.loglog(
+            points["step"], points["error"], marker=marker, color=colour, lw=1, ms=3.5
+        )
         right.semilogx(points["step"], constant, marker=marker, color=colour)
         at = (points["step"].min(), constant.iloc[-1])
-        right.annotate(f"{name} candidate", at, (0, 6), textcoords="offset points", color=colour)
-    left.annotate("a trajectory: slope 1", (2**-7, 2**-9), (0, 12), textcoords="offset points", ha="right")
-    left.set(title="Orders are slopes", xlabel=r"step $h = \Delta/\tau$", ylabel="error")
+        right.annotate(
+            f"{name} candidate", at, (0, 6), textcoords="offset points", color=colour
+        )
+    left.annotate(
+        "a trajectory: slope 1",
+        (2**-7, 2**-9),
+        (0, 12),
+        textcoords="offset points",
+        ha="right",
+    )
+    left.set(
+        title="Orders are slopes", xlabel=r"step $h = \Delta/\tau$", ylabel="error"
+    )
     right.set(title="What stands before the order", xlabel=r"step $h = \Delta/\tau$")
     right.set(ylabel="error of the trajectory / $h$", ylim=(0, None))
 display(
@@ -270,7 +311,10 @@ display(
         out=out,
     )
 )
-leading = {name: float((points["error"] / points["step"]).iloc[-1]) for name, points in trajectories.items()}
+leading = {
+    name: float((points["error"] / points["step"]).iloc[-1])
+    for name, points in trajectories.items()
+}
 record.check(
     "euler-closer-when-moving",
     "C1",
@@ -279,7 +323,8 @@ record.check(
     1.0,
 )
 exp_moves, euler_moves, still = (
-    record.number("error-" + name.replace(", ", "-").lower(), value, f"{value:.2f}") for name, value in leading.items()
+    record.number("error-" + name.replace(", ", "-").lower(), value, f"{value:.2f}")
+    for name, value in leading.items()
 )
 Markdown(
     f"""{{numref}}`fig-order-of-agreement` holds a small surprise. Under a candidate that stands still the exponential
@@ -400,15 +445,30 @@ fine = np.linspace(0, count, 401)
 # While the candidate is 1 the neuron rises towards it, afterwards it decays: the exact solution of the equation.
 rows, panels = [], []
 for step in steps:
-    ode = np.where(fine <= 1, -np.expm1(-fine * step), -np.expm1(-step) * np.exp(-(fine - 1) * step))
+    ode = np.where(
+        fine <= 1,
+        -np.expm1(-fine * step),
+        -np.expm1(-step) * np.exp(-(fine - 1) * step),
+    )
     values = {}
     for method, weight in (("Euler", step), ("exponential", -np.expm1(-step))):
-        values[method] = np.array([0.0] + [weight * (1 - weight) ** k for k in range(count)])
-        rows += [(step, method, weight, k, v) for k, v in zip(lag, values[method], strict=True)]
-    rows += [(step, "differential equation", np.nan, k, v) for k, v in zip(fine, ode, strict=True)]
+        values[method] = np.array(
+            [0.0] + [weight * (1 - weight) ** k for k in range(count)]
+        )
+        rows += [
+            (step, method, weight, k, v)
+            for k, v in zip(lag, values[method], strict=True)
+        ]
+    rows += [
+        (step, "differential equation", np.nan, k, v)
+        for k, v in zip(fine, ode, strict=True)
+    ]
     panels.append((step, ode, values))
 responses = pd.DataFrame(rows, columns=["step", "method", "alpha", "time", "state"])
-on_grid = max(np.abs(values["exponential"] - ode[:: len(fine) // count]).max() for _, ode, values in panels)
+on_grid = max(
+    np.abs(values["exponential"] - ode[:: len(fine) // count]).max()
+    for _, ode, values in panels
+)
 record.check(
     "impulse-on-the-grid",
     "C1",
@@ -418,7 +478,9 @@ record.check(
 )
 
 with figures.style():
-    figure, grid = plt.subplots(2, -(-len(steps) // 2), figsize=(7.2, 4.6), sharex=True, squeeze=False)
+    figure, grid = plt.subplots(
+        2, -(-len(steps) // 2), figsize=(7.2, 4.6), sharex=True, squeeze=False
+    )
     blue, vermilion = figures.CYCLE[:2]
     for axes in grid.flat[len(steps) :]:
         axes.set_visible(False)
@@ -435,7 +497,9 @@ with figures.style():
     for axes in grid[:, 0]:
         axes.set_ylabel("state $x$")
     last, (step, _, values) = grid.flat[len(steps) - 1], panels[-1]
-    last.annotate("Euler", (1, step), (8, -6), textcoords="offset points", color=vermilion)
+    last.annotate(
+        "Euler", (1, step), (8, -6), textcoords="offset points", color=vermilion
+    )
     last.annotate(
         "neuron (line) and\nexponential integrator (dots)",
         (2, values["exponential"][2]),
@@ -499,7 +563,9 @@ prove(
     zero(tau * warped.diff(t) - clock.diff(t) * (phi - warped)),
 )
 
-start, c = sp.symbols("s_0 c", positive=True)  # the clock at the start, and its mean speed
+start, c = sp.symbols(
+    "s_0 c", positive=True
+)  # the clock at the start, and its mean speed
 before, after = (solution.rhs.subs(t, time) for time in (start, start + c * Delta))
 gate = 1 - sp.exp(-c * Delta / tau)
 prove(
@@ -739,20 +805,34 @@ gate_axis = np.logspace(np.log10(0.3 / longest_lag), np.log10(0.999), 120)
 lag_axis = np.logspace(0, np.log10(longest_lag), 100)
 rates = gate_axis * (1 - gate_axis) ** lag_axis[:, None]
 over = int((rates * np.e * lag_axis[:, None] >= 1).sum())
-record.check("envelope-figure", "C10", f"Of {rates.size} points of the figure, above the envelope", over)
+record.check(
+    "envelope-figure",
+    "C10",
+    f"Of {rates.size} points of the figure, above the envelope",
+    over,
+)
 floor = 0.01 / longest_lag
 navy = mpl.colormaps[figures.SEQUENTIAL](0.0)
 
 with figures.style():
-    figure, (plane, side) = plt.subplots(1, 2, figsize=(7.2, 4.2), sharey=True, width_ratios=[1.2, 1])
+    figure, (plane, side) = plt.subplots(
+        1, 2, figsize=(7.2, 4.2), sharey=True, width_ratios=[1.2, 1]
+    )
     shades = mpl.colors.LogNorm(floor, 0.25)  # 1/4 is the best rate at lag 1
     mesh = plane.pcolormesh(
-        gate_axis, lag_axis, np.maximum(rates, floor), norm=shades, shading="gouraud", rasterized=True
+        gate_axis,
+        lag_axis,
+        np.maximum(rates, floor),
+        norm=shades,
+        shading="gouraud",
+        rasterized=True,
     )
     plane.grid(False)
     plane.plot(1 / (lag_axis + 1), lag_axis, color=navy, lw=1.6)
     plane.set(xscale="log", yscale="log", xlim=(gate_axis[0], 1), ylim=(1, longest_lag))
-    plane.set(xlabel="gate $g$", ylabel=r"lag $\ell$ in steps", title="Rate over gate and lag")
+    plane.set(
+        xlabel="gate $g$", ylabel=r"lag $\ell$ in steps", title="Rate over gate and lag"
+    )
     middle = longest_lag**0.4
     # White and navy lie on the colour map, which is the same on a light and on a dark page.
     plane.annotate(
@@ -765,20 +845,44 @@ with figures.style():
         color=navy,
     )
     bar = plane.inset_axes((0.58, 0.86, 0.34, 0.035))
-    figure.colorbar(mesh, cax=bar, orientation="horizontal", ticks=mpl.ticker.LogLocator(numticks=4))
-    bar.set_title(r"rate $g(1-g)^\ell$", color="white", fontsize=8.5, fontweight="normal", loc="center", pad=4)
+    figure.colorbar(
+        mesh, cax=bar, orientation="horizontal", ticks=mpl.ticker.LogLocator(numticks=4)
+    )
+    bar.set_title(
+        r"rate $g(1-g)^\ell$",
+        color="white",
+        fontsize=8.5,
+        fontweight="normal",
+        loc="center",
+        pad=4,
+    )
     bar.tick_params(colors="white", labelcolor="white", labelsize=8)
 
-    side.plot(1 / (np.e * lag_axis), lag_axis, color=figures.GRID, lw=6, solid_capstyle="butt")
-    for one, colour, line in zip(gates, figures.CYCLE, ("-", "--", "-.", ":", "-"), strict=False):
+    side.plot(
+        1 / (np.e * lag_axis), lag_axis, color=figures.GRID, lw=6, solid_capstyle="butt"
+    )
+    for one, colour, line in zip(
+        gates, figures.CYCLE, ("-", "--", "-.", ":", "-"), strict=False
+    ):
         side.plot(one * (1 - one) ** lag_axis, lag_axis, color=colour, ls=line)
         served = 1 / one - 1
         if 1 <= served <= longest_lag:
             top = one * (1 - one) ** served
             side.plot(top, served, "o", color=colour)
-            side.annotate(f"$g = {one:g}$", (top, served), (8, 2), textcoords="offset points", color=colour)
+            side.annotate(
+                f"$g = {one:g}$",
+                (top, served),
+                (8, 2),
+                textcoords="offset points",
+                color=colour,
+            )
             plane.plot(one, served, "o", color="white", mec=navy)
-    side.set(xscale="log", xlim=(0.03 / longest_lag, 2), xlabel="rate", title="Gates under the envelope")
+    side.set(
+        xscale="log",
+        xlim=(0.03 / longest_lag, 2),
+        xlabel="rate",
+        title="Gates under the envelope",
+    )
     beside = longest_lag**0.25
     side.annotate(
         r"$1/(e\ell)$",
@@ -788,7 +892,11 @@ with figures.style():
         color=figures.MUTED,
     )
     side.tick_params(left=False, which="both")
-table = pd.DataFrame(rates, index=pd.Index(lag_axis, name="lag"), columns=pd.Index(gate_axis, name="gate"))
+table = pd.DataFrame(
+    rates,
+    index=pd.Index(lag_axis, name="lag"),
+    columns=pd.Index(gate_axis, name="gate"),
+)
 figures.save(
     figure,
     "rate-over-gate-and-lag",
@@ -834,7 +942,9 @@ prove(
     claim="C10",
 )
 shares = [f"{float(share.subs(kappa, value)):.2%}" for value in (half, 2, 10)]
-Markdown("The share is {} at half the lag, {} at twice and {} at ten times.".format(*shares))
+Markdown(
+    "The share is {} at half the lag, {} at twice and {} at ten times.".format(*shares)
+)
 
 # %% [markdown]
 # Long memories are taught at a price that no constant avoids: the envelope falls as $1/\ell$. To do better at one
@@ -939,5 +1049,7 @@ Markdown(
 # chapter nor the book builds.
 
 # %% tags=["hide-input"]
-display(record.validation(caption="Everything this chapter claims, and whether it holds."))
+display(
+    record.validation(caption="Everything this chapter claims, and whether it holds.")
+)
 record.close()
