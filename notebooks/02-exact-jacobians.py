@@ -137,11 +137,10 @@ record.check(
 
 # %%
 derived = {gate: symbolic.jacobian(gate) for gate in cells.GATES}
+found = symbolic.abbreviate(sp.expand(derived["multi"]), "multi").as_ordered_terms()
+lines = [symbolic.latex(sp.Add(*found[i : i + 4])) for i in range(0, len(found), 4)]
 display(
-    Math(
-        r"J^{qp} = "
-        + symbolic.latex(symbolic.abbreviate(sp.expand(derived["multi"]), "multi"))
-    )
+    Math(r"\begin{aligned} J^{qp} ={}& " + r" \\ & {} ".join(lines) + r"\end{aligned}")
 )
 
 # %% [markdown]
