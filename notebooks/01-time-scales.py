@@ -360,7 +360,8 @@ prove(
 )
 prove(
     "alpha-stable",
-    r"The leak decays exactly for $\alpha \in (0, 2)$, swings beyond 1, and grows beyond 2",
+    r"The leak decays exactly for $\alpha \in (0, 2)$, "
+    r"swings beyond 1, and grows beyond 2",
     decays == sp.Interval.open(0, 2),
     swings & decays == sp.Interval.open(1, 2),
     sp.Interval.open(2, sp.oo).is_subset(grows),
@@ -563,9 +564,7 @@ prove(
     zero(tau * warped.diff(t) - clock.diff(t) * (phi - warped)),
 )
 
-start, c = sp.symbols(
-    "s_0 c", positive=True
-)  # the clock at the start, and its mean speed
+start, c = sp.symbols("s_0 c", positive=True)  # the clock at the start, its speed
 before, after = (solution.rhs.subs(t, time) for time in (start, start + c * Delta))
 gate = 1 - sp.exp(-c * Delta / tau)
 prove(
@@ -586,7 +585,8 @@ speed = -tau * sp.log(1 - g) / Delta
 show(r"\bar c", speed)
 prove(
     "gate-speed",
-    r"Gates in $(0, 1)$ and speeds in $(0, \infty)$ correspond one to one, and rise together",
+    r"Gates in $(0, 1)$ and speeds in $(0, \infty)$ correspond one to one, "
+    r"and rise together",
     zero(gate.subs(c, speed) - g),
     gate.diff(c).is_positive,
     gate.subs(c, 0) == 0,
@@ -597,7 +597,8 @@ sigmoid, softplus = symbolic.sigmoid(z).rewrite(sp.exp), sp.log(1 + sp.exp(z))
 show(r"-\ln(1-\sigma(z))", sp.simplify(-sp.log(1 - sigmoid)))
 prove(
     "softplus",
-    r"$-\ln(1-\sigma(z)) = \ln(1+e^z)$, which nears $e^z$ as $z \to -\infty$ and is unbounded",
+    r"$-\ln(1-\sigma(z)) = \ln(1+e^z)$, which nears $e^z$ "
+    r"as $z \to -\infty$ and is unbounded",
     zero(-sp.log(1 - sigmoid) - softplus),
     sp.limit(softplus / sp.exp(z), z, -sp.oo) == 1,
     sp.limit(softplus, z, sp.oo) == sp.oo,
@@ -682,7 +683,7 @@ for seed in range(seeds):
 record.check(
     "past-library",
     "C1",
-    f"The library's run is this sum: relative error, worst of {seeds} networks, float64",
+    f"The library's run is this sum: relative error, worst of {seeds} networks",
     worst,
     1e-13,
 )
@@ -796,7 +797,7 @@ outside = (at_match >= 1 / (np.e * lags)) | (at_match <= 1 / (np.e * (lags + 1))
 record.check(
     "envelope-numeric",
     "C10",
-    "Whole lags up to a million at which the envelope fails in float64",
+    "The envelope holds at every whole lag up to a million, in float64",
     outside.sum(),
 )
 
@@ -808,7 +809,7 @@ over = int((rates * np.e * lag_axis[:, None] >= 1).sum())
 record.check(
     "envelope-figure",
     "C10",
-    f"Of {rates.size} points of the figure, above the envelope",
+    f"None of the {rates.size} points of the figure is above the envelope",
     over,
 )
 floor = 0.01 / longest_lag
@@ -937,7 +938,8 @@ best_there = log_rate(matched.subs(ell, there), there)
 share = sp.exp(sp.limit(log_rate(matched, there) - best_there, ell, sp.oo))
 prove(
     "matched-share",
-    r"At $\kappa$ times its (long) lag a matched gate has the share $\kappa e^{1-\kappa}$",
+    r"At $\kappa$ times its own lag, if long, a matched gate "
+    r"has the share $\kappa e^{1-\kappa}$ of the best rate",
     zero(share - kappa * sp.exp(1 - kappa)),
     claim="C10",
 )
@@ -964,7 +966,8 @@ Markdown(
 show("z", bias)
 prove(
     "chrono",
-    r"$\sigma(z) = 1/(\ell+1)$ at $z = -\ln\ell$, where the clock's speed is $\ln(1+1/\ell)$",
+    r"$\sigma(z) = 1/(\ell+1)$ at $z = -\ln\ell$, "
+    r"where the clock's speed is $\ln(1+1/\ell)$",
     zero(bias + sp.log(ell)),
     zero(sigmoid.subs(z, -sp.log(ell)) - matched),
     zero(softplus.subs(z, -sp.log(ell)) - sp.log(1 + 1 / ell)),
