@@ -147,8 +147,16 @@ def test_a_chapter_numbers_and_captions_its_figures_and_tables(look: Look, name:
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_numbers_its_equations_and_states_its_claims_in_boxes(look: Look, name: str) -> None:
+def test_a_chapter_numbers_its_equations_and_theorems(look: Look, name: str) -> None:
     page, chapter = look(name).page, CHAPTERS.index(name) + 1
     expect(page.locator("h1:visible")).to_have_text(re.compile(rf"^{chapter}\. "))
-    expect(page.locator(".eqno").first).to_have_text(re.compile(rf"^\({chapter}\.1\)"))
-    expect(page.locator("div.proof .admonition-title").first).to_have_text(re.compile(rf"^[A-Z][a-z]+ {chapter}\.1\b"))
+    equations = [re.sub(r"[^(\d.)]", "", text) for text in page.locator(".bd-article .eqno").all_inner_texts()]
+    assert equations == [f"({chapter}.{i})" for i in range(1, len(equations) + 1)]
+    for title in page.locator(".bd-article div.proof > .admonition-title").all_inner_texts():
+        assert re.match(rf"[A-Z][a-z]+ {chapter}\.\d+\b", title), title
+
+
+def test_the_book_has_theorems_and_proofs(look: Look) -> None:
+    first = look(CHAPTERS[0]).page
+    expect(first.locator("div.proof.theorem .admonition-title").first).to_have_text(re.compile(r"^Theorem 1\.1 \(.+\)"))
+    expect(first.locator("div.proof.admonition").first).to_have_text(re.compile(r"^\s*Proof\."))
