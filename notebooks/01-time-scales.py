@@ -707,7 +707,7 @@ record.check(
 #
 # $$
 # \begin{aligned}
-# g^\star &= \frac{1}{\ell+1},\\
+# g^\star &= \frac{1}{\ell+1},\\[1ex]
 # r_\ell(g^\star) &= \frac{\ell^{\,\ell}}{(\ell+1)^{\ell+1}}.
 # \end{aligned}
 # $$ (eq-matched)
