@@ -37,10 +37,12 @@ probes = 24  # digits along which the trained networks are measured
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import sympy as sp
 import torch
 from gatelr import cells, devices, figures, jacobian, ledger, symbolic, tasks
 from IPython.display import Markdown
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 parameters = {
     "profile": profile, "seeds": seeds, "device": device, "n": n, "m": m, "T": T,
@@ -68,24 +70,19 @@ SYMBOLS = {gate: symbolic.jacobian(gate) for gate in cells.GATES}
 
 
 def by_symbol(model: cells.GatedRNN, run: cells.Trajectory) -> Tensor:
-    """J from SymPy's own expression; weights go in by the names that they have in it."""
-    axes = run.x.ndim - 2
-    values = {"x": run.x_prev, "u": run.u} | {
-        name: model.per_step(w, axes) for name, w in model.named_parameters()
+    """J from SymPy's own expression; weights go in by the names they have in it."""
+    weights = {
+        k: model.per_step(w, run.x.ndim - 2) for k, w in model.named_parameters()
     }
-    if model.gate == "constant":
-        values["alpha"] = run.g.expand_as(run.x)
+    values = weights | {"x": run.x_prev, "u": run.u, "alpha": run.g.expand_as(run.x)}
     if (
         model.gate == "scalar"
     ):  # its one row of gate weights is a vector in the expression
-        values |= {"w_rg": values["W_rg"][..., 0, :], "w_ig": values["W_ig"][..., 0, :]}
-    names = sorted(
-        {base.label.name for base in SYMBOLS[model.gate].atoms(symbolic.sp.IndexedBase)}
-    )
-    function = symbolic.to_torch(
-        SYMBOLS[model.gate], [symbolic.sp.IndexedBase(name) for name in names]
-    )
-    return function(*(values[name] for name in names)).expand(*run.x.shape, n)
+        values |= {k.lower(): weights[k][..., 0, :] for k in ("W_rg", "W_ig")}
+    expression = SYMBOLS[model.gate]
+    symbols = sorted(expression.atoms(sp.IndexedBase), key=str)
+    J = symbolic.to_torch(expression, symbols)(*(values[str(base)] for base in symbols))
+    return J.expand(*run.x.shape, n)
 
 
 # %% [markdown]
@@ -251,41 +248,29 @@ Markdown(
 
 # %%
 STEPS, CLASSES = tasks.DIGIT_STEPS, tasks.DIGIT_CLASSES
-everything = tasks.digits(
-    len(tasks.digits().target), torch.Generator().manual_seed(0), device=where
-)
+draw = torch.Generator().manual_seed(0)
+u, target = tasks.digits(len(tasks.digits().target), draw, device=where)  # shuffled
 train, test = (
-    tasks.Batch(everything.u[:, part], everything.target[part])
-    for part in (slice(0, 1297), slice(1297, None))
+    tasks.Batch(u[:, :1297], target[:1297]),
+    tasks.Batch(u[:, 1297:], target[1297:]),
 )
 
 
 def learn(gate: str) -> cells.GatedRNN:
     draws = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
-    alpha = 0.1 if gate == "constant" else None
-    model = cells.GatedRNN(
-        1,
-        n_hidden,
-        gate,
-        alpha=alpha,
-        n_outputs=CLASSES,
-        bias=True,
-        replicas=seeds,
-        generator=draws,
-        device=where,
-    )
+    options = {"n_outputs": CLASSES, "bias": True, "replicas": seeds, "device": where}
+    options |= {"alpha": 0.1} if gate == "constant" else {}
+    model = cells.GatedRNN(1, n_hidden, gate, generator=draws, **options)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(training_steps):
-        batch = torch.stack(
-            [torch.randint(train.u.shape[1], (64,), generator=draw) for draw in draws]
-        ).to(where)
-        answer = model(train.u[:, batch]).flatten(0, 1)
-        # summed over replicas: each has the gradient it would have alone, and Adam works weight by weight
+        batch = [
+            torch.randint(len(train.target), (64,), generator=draw) for draw in draws
+        ]
+        batch = torch.stack(batch).to(where)
+        answer, wanted = model(train.u[:, batch]), train.target[batch]
+        # A sum over replicas: each has the gradient that it would have alone.
         loss = (
-            torch.nn.functional.cross_entropy(
-                answer, train.target[batch].flatten(), reduction="sum"
-            )
-            / 64
+            cross_entropy(answer.flatten(0, 1), wanted.flatten(), reduction="sum") / 64
         )
         optimiser.zero_grad()
         loss.backward()
@@ -347,16 +332,10 @@ for gate, model in models.items():
     with torch.no_grad():
         runs[gate] = model.run(chosen)
         learned[gate] = jacobian.terms(model, runs[gate])
-        gap = discrepancy(
-            jacobian.blocks(model, runs[gate]), by_autograd(model, runs[gate])
-        )
-    record.check(
-        f"digits-{gate}",
-        "C2",
-        f"library and autograd agree on digits, every seed: {gate}",
-        gap,
-        1e-12,
-    )
+        J = jacobian.blocks(model, runs[gate])
+        gap = discrepancy(J, by_autograd(model, runs[gate]))
+    statement = f"library and autograd agree on digits, every seed: {gate}"
+    record.check(f"digits-{gate}", "C2", statement, gap, 1e-12)
 
 # %% [markdown]
 # ### The gates, reading
