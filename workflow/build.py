@@ -7,6 +7,7 @@ ends with a summary that a reader can act on.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import subprocess
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import failures
 import parameters
-from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = "workflow/profiles/default"
@@ -71,6 +71,22 @@ def summary(status: int, begin: float) -> None:
         print(f"\n{PAGE} is still the book of an earlier run.", file=sys.stderr)
 
 
+def build(profile: str, device: str, cores: str, more: list[str], lock: int) -> int:
+    """Run Snakemake, holding the lock, and report; its exit status."""
+    failures.clear()
+    begin = time.time()
+    command = [sys.executable, "-m", "snakemake", "--cores", cores, "--workflow-profile", PROFILE, *more]
+    command += ["--config", f"profile={profile}", f"device={device}"]
+    with LOG.open("w") as log:
+        try:
+            status = subprocess.run(command, stderr=log, pass_fds=[lock], check=False).returncode
+        except KeyboardInterrupt:
+            print("\nStopped. What was done is kept, and the next `make book` goes on from there.", file=sys.stderr)
+            return 130
+    summary(status, begin)
+    return status
+
+
 def main() -> int:
     """Check, run, report; the exit status is Snakemake's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,22 +105,14 @@ def main() -> int:
         return 2
 
     LOG.parent.mkdir(exist_ok=True)
-    # The system gives the lock back when its holder dies, however it dies.
-    lock = FileLock("_build/.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print("another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr)
-        return 2
-
-    failures.clear()
-    begin = time.time()
-    command = [sys.executable, "-m", "snakemake", "--cores", asked.cores, "--workflow-profile", PROFILE, *more]
-    command += ["--config", f"profile={asked.profile}", f"device={asked.device}"]
-    with lock, LOG.open("w") as log:
-        status = subprocess.run(command, stderr=log, check=False).returncode
-        summary(status, begin)
-    return status
+    # The system takes the lock back when its holders die, however they die; Snakemake, which may outlive us, is one.
+    with open("_build/.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr)
+            return 2
+        return build(asked.profile, asked.device, asked.cores, more, lock.fileno())
 
 
 if __name__ == "__main__":
