@@ -71,6 +71,19 @@ def summary(status: int, begin: float) -> None:
         print(f"\n{PAGE} is still the book of an earlier run.", file=sys.stderr)
 
 
+def locked(lock: int, patience: float = 2.0) -> bool:
+    """Take the lock, waiting a moment for a run that has just been killed to be gone; whether it was had."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+
+
 def build(profile: str, device: str, cores: str, more: list[str], lock: int) -> int:
     """Run Snakemake, holding the lock, and report; its exit status."""
     failures.clear()
@@ -107,9 +120,7 @@ def main() -> int:
     LOG.parent.mkdir(exist_ok=True)
     # The system takes the lock back when its holders die, however they die; Snakemake, which may outlive us, is one.
     with open("_build/.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locked(lock.fileno()):
             print("another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr)
             return 2
         return build(asked.profile, asked.device, asked.cores, more, lock.fileno())
