@@ -1,0 +1,151 @@
+r"""Products of Jacobians that are a sum of two parts, expanded in the second part to any order.
+
+For :math:`J_j = A_j + ε B_j` the product is :math:`M(ε) = \sum_r ε^r M^{(r)}` (theory.md C3), and what is left after
+order K obeys a recursion of its own (C4), so that it is known to full relative precision however small it is.
+Factors come oldest first, ``(L, *batch, n, n)``; L is the lag.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gatelr.jacobian import Terms
+
+SPLITTINGS = ("leak", "gate")
+
+
+def split(terms: Terms, splitting: str) -> tuple[Tensor, Tensor]:
+    r"""The two parts of every Jacobian (theory.md C5).
+
+    ``"leak"``: :math:`A = Λ, B = R + G`, how time-scales alone carry gradients. ``"gate"``: :math:`A = Λ + R, B = G`,
+    what the gate's own sensitivity adds.
+
+    Args:
+        terms: from :func:`gatelr.jacobian.terms`.
+        splitting: ``"leak"`` or ``"gate"``.
+
+    Returns:
+        ``(A, B)``, each ``(T, *batch, n, n)``; their sum is J.
+
+    Raises:
+        ValueError: for an unknown splitting.
+    """
+    if splitting == "leak":
+        return terms.leak, terms.recurrent + terms.gate
+    if splitting == "gate":
+        return terms.leak + terms.recurrent, terms.gate
+    raise ValueError(f"got splitting {splitting!r}, expected one of {', '.join(map(repr, SPLITTINGS))}")
+
+
+def orders(
+    A: Float[Tensor, "L *batch n n"], B: Float[Tensor, "L *batch n n"], order: int
+) -> Float[Tensor, "K *batch n n"]:
+    r"""The coefficients of the expansion up to an order, in one sweep (theory.md C3).
+
+    .. math:: M^{(r)}_j = A_j M^{(r)}_{j-1} + B_j M^{(r-1)}_{j-1}, \qquad M^{(0)}_0 = I
+
+    Args:
+        A: unperturbed factors, oldest first.
+        B: perturbing factors.
+        order: K, at least 0.
+
+    Returns:
+        ``(K+1, *batch, n, n)``; index r holds :math:`M^{(r)}`, the sum of all products with r factors B.
+
+    Raises:
+        ValueError: for a negative order or factors that do not fit each other.
+    """
+    _checked(A, B, order)
+    M = A.new_zeros(order + 1, *A.shape[1:])
+    M[0] = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
+        M = _next_orders(A_j, B_j, M)
+    return M
+
+
+def remainder(
+    A: Float[Tensor, "L *batch n n"], B: Float[Tensor, "L *batch n n"], order: int, eps: float
+) -> Float[Tensor, "*batch n n"]:
+    r"""What the expansion up to an order leaves out, exactly (theory.md C4).
+
+    .. math:: R_K(j) = (A_j + ε B_j) R_K(j-1) + ε^{K+1} B_j M^{(K)}_{j-1}, \qquad R_K(0) = 0
+
+    No nearly equal numbers are subtracted: the result has full relative precision down to ε = 1e-12 and below, where
+    :math:`M(ε) - \sum_r ε^r M^{(r)}` would be nothing but rounding.
+
+    Args:
+        A: unperturbed factors, oldest first.
+        B: perturbing factors.
+        order: K, at least 0.
+        eps: ε.
+
+    Returns:
+        :math:`M(ε) - \sum_{r \le K} ε^r M^{(r)}`, ``(*batch, n, n)``.
+
+    Raises:
+        ValueError: as :func:`orders`.
+    """
+    _checked(A, B, order)
+    M = A.new_zeros(order + 1, *A.shape[1:])
+    M[0] = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    R = torch.zeros_like(A[0])
+    for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
+        R = (A_j + eps * B_j) @ R + eps ** (order + 1) * (B_j @ M[order])
+        M = _next_orders(A_j, B_j, M)
+    return R
+
+
+def remainder_bound(
+    A: Float[Tensor, "L *batch n n"], B: Float[Tensor, "L *batch n n"], order: int, eps: float
+) -> Float[Tensor, "*batch"]:
+    r"""A number that the spectral norm of the remainder cannot exceed (theory.md C4).
+
+    The sweep of :func:`remainder` on the norms :math:`a_j = \|A_j\|_2, b_j = \|B_j\|_2`: by the triangle inequality and
+    :math:`\|XY\| \le \|X\| \|Y\|` every line of it is an upper bound of the line that it replaces.
+
+    Args:
+        A: unperturbed factors, oldest first.
+        B: perturbing factors.
+        order: K, at least 0.
+        eps: ε.
+
+    Returns:
+        :math:`ρ_K \ge \|R_K\|_2`, ``(*batch,)``.
+
+    Raises:
+        ValueError: as :func:`orders`.
+    """
+    _checked(A, B, order)
+    a, b = (torch.linalg.matrix_norm(factor, 2) for factor in (A, B))
+    m = a.new_zeros(order + 1, *a.shape[1:])
+    m[0] = 1
+    rho = torch.zeros_like(a[0])
+    for a_j, b_j in zip(a.unbind(), b.unbind(), strict=True):
+        rho = (a_j + abs(eps) * b_j) * rho + abs(eps) ** (order + 1) * b_j * m[order]
+        shifted = torch.cat([torch.zeros_like(m[:1]), m[:-1]])
+        m = a_j * m + b_j * shifted
+    return rho
+
+
+def _next_orders(A_j: Tensor, B_j: Tensor, M: Tensor) -> Tensor:
+    """All orders one step on; order 0 has no order below it."""
+    out = A_j @ M
+    if len(M) > 1:
+        out[1:] += B_j @ M[:-1]
+    return out
+
+
+def _checked(A: Tensor, B: Tensor, order: int) -> None:
+    if A.shape != B.shape or A.ndim < 3 or A.shape[-1] != A.shape[-2]:
+        raise ValueError(
+            f"got factors A of shape {tuple(A.shape)} and B of shape {tuple(B.shape)}, expected the same shape "
+            "(L, *batch, n, n) for both, oldest factor first"
+        )
+    if A.dtype != B.dtype or A.device != B.device:
+        raise ValueError(
+            f"got A in {A.dtype} on {A.device} and B in {B.dtype} on {B.device}, expected the same for both"
+        )
+    if order < 0:
+        raise ValueError(f"got order={order}, expected at least 0")

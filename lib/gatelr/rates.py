@@ -1,0 +1,150 @@
+r"""Gates as learning rates: what one step of gradient descent gives to each lag and neuron (theory.md C8-C14).
+
+With transport at order 0, :math:`M_{t,k} \approx diag(P_{t,k})`, a step of SGD with rate μ acts as if each neuron and
+each lag had a learning rate of its own,
+
+.. math:: μ^q_{t,k} = μ\, g^q_k P^q_{t,k}, \qquad P^q_{t,k} = \prod_{j=k+1}^{t} (1 - g^q_j) .
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gatelr import recurrence
+from gatelr.cells import GatedRNN, Trajectory
+from gatelr.jacobian import Terms
+from gatelr.transport import windows
+
+
+def retention(trajectory: Trajectory, lag: int) -> Float[Tensor, "W *batch n"]:
+    r"""The fraction of the state kept over a lag, :math:`P_{t,t-\ell}` for t = ℓ … T (theory.md C6).
+
+    Args:
+        trajectory: what ``model.run`` returned.
+        lag: ℓ, from 0 to T.
+
+    Returns:
+        ``(T - lag + 1, *batch, n)``; lag 0 gives ones.
+
+    Raises:
+        ValueError: for a lag that is negative or longer than the sequence.
+    """
+    kept = (1 - trajectory.g).expand_as(trajectory.x)
+    return windows(kept, lag, torch.mul, torch.ones((), dtype=kept.dtype, device=kept.device))
+
+
+def effective(trajectory: Trajectory, lr: float, lag: int) -> Float[Tensor, "W *batch n"]:
+    r"""The effective learning rate of a lag, :math:`μ_{t,t-\ell} = μ g_{t-\ell} P_{t,t-\ell}`, t = ℓ+1 … T (C8).
+
+    Args:
+        trajectory: what ``model.run`` returned.
+        lr: μ, the global learning rate, at least 0.
+        lag: ℓ, from 0 to T - 1.
+
+    Returns:
+        ``(T - lag, *batch, n)``.
+
+    Raises:
+        ValueError: for a lag outside 0 … T-1 or a negative rate.
+    """
+    T = len(trajectory.x)
+    if not 0 <= lag < T:
+        raise ValueError(f"got lag={lag}, expected a lag from 0 to {T - 1}: step k = t - lag must be one of 1 … {T}")
+    if not lr >= 0:
+        raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
+    return lr * trajectory.g[: T - lag] * retention(trajectory, lag)[1:]
+
+
+def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
+    r"""How the last step divides its learning rate over all steps, :math:`g_k P_{T,k}` for k = 1 … T (C9).
+
+    They are the breaks of a stick: with the part that is left, :math:`P_{T,0}`, they sum to one, whatever the gates do.
+
+    Args:
+        trajectory: what ``model.run`` returned.
+
+    Returns:
+        ``(T, *batch, n)``; index ``j`` holds the share of step ``j + 1``.
+    """
+    kept = (1 - trajectory.g).expand_as(trajectory.x)
+    # P_{T,k} for k = T … 1: one, then the products of ever more factors from the newest on
+    later = torch.cat([torch.ones_like(kept[:1]), kept.flip(0)[:-1].cumprod(0)]).flip(0)
+    return trajectory.g * later
+
+
+def eligibility(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "*batch n n"]:
+    r"""The order-0 eligibility trace at the end of the sequence, computed online (C12).
+
+    .. math:: E_t = diag(1 - g_t) E_{t-1} + diag(g_t) (φ'(a_t) x_{t-1}^T), \qquad E_0 = 0
+
+    An exponential moving average of :math:`φ'(a_t) x_{t-1}^T` with data-dependent :math:`β_t = 1 - g_t`; memory O(n²),
+    whatever T is. It is the trace of RFLO (Murray 2019).
+
+    Args:
+        model: the network that made the trajectory; the trace itself does not read its weights.
+        trajectory: what ``model.run`` returned.
+
+    Returns:
+        :math:`E_T`, ``(*batch, n, n)``: rows are neurons, columns the states that they read.
+
+    Raises:
+        ValueError: if the trajectory has another number of neurons than the model.
+    """
+    if trajectory.x.shape[-1] != model.n_hidden:
+        raise ValueError(
+            f"got a trajectory of {trajectory.x.shape[-1]} neurons, expected {model.n_hidden} as the model's"
+        )
+    leak, recurrent, _ = recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
+    E = trajectory.x.new_zeros(*trajectory.x.shape[1:], model.n_hidden)
+    for leak_t, write_t, x_t in zip(leak.unbind(), recurrent.unbind(), trajectory.x_prev.unbind(), strict=True):
+        E = leak_t.unsqueeze(-1) * E + write_t.unsqueeze(-1) * x_t.unsqueeze(-2)
+    return E
+
+
+def corrected(terms: Terms, lag: int) -> Float[Tensor, "W *batch n"]:
+    r"""Retention with its first-order correction on the diagonal (C8).
+
+    .. math:: P^q_{t,k} \Big(1 + \sum_{i=k+1}^{t} \frac{[R_i + G_i]_{qq}}{1 - g^q_i}\Big)
+
+    Computed by the sweep of theory.md C3 on diagonals, so that no gate of 1 divides by zero.
+
+    Args:
+        terms: from :func:`gatelr.jacobian.terms`.
+        lag: ℓ, from 0 to T.
+
+    Returns:
+        ``(T - lag + 1, *batch, n)``, t = ℓ … T.
+
+    Raises:
+        ValueError: for a lag that is negative or longer than the sequence.
+    """
+    kept, change = (part.diagonal(dim1=-2, dim2=-1) for part in (terms.leak, terms.recurrent + terms.gate))
+    T = len(kept)
+    if not 0 <= lag <= T:
+        raise ValueError(f"got lag={lag}, expected a lag from 0 to the {T} steps of the sequence")
+    order0 = torch.ones(T + 1, *kept.shape[1:], dtype=kept.dtype, device=kept.device)
+    order1 = torch.zeros_like(order0)
+    for length in range(1, lag + 1):
+        older = slice(0, T - length + 1)
+        order1 = order1[1:] * kept[older] + order0[1:] * change[older]
+        order0 = order0[1:] * kept[older]
+    return order0 + order1
+
+
+def condition(trajectory: Trajectory, lag: int) -> Float[Tensor, W * batch]:
+    r"""The order-0 condition number of transport, :math:`κ = \max_q P^q / \min_q P^q` (C14).
+
+    Args:
+        trajectory: what ``model.run`` returned.
+        lag: ℓ, from 0 to T.
+
+    Returns:
+        ``(T - lag + 1, *batch)``; infinite where a neuron kept nothing and another something.
+
+    Raises:
+        ValueError: as :func:`retention`.
+    """
+    P = retention(trajectory, lag)
+    return P.amax(-1) / P.amin(-1)

@@ -1,0 +1,156 @@
+r"""Time-ordered products of Jacobians: how a push of the state at step k arrives at step t.
+
+.. math:: M_{t,k} = J_t J_{t-1} \cdots J_{k+1}, \qquad M_{k,k} = I, \qquad \ell = t - k
+
+The newest factor stands on the left. Index ``j`` of ``J`` holds :math:`J_{j+1}`, as :mod:`gatelr.jacobian` returns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def windows(factors: Tensor, lag: int, combine: Callable[[Tensor, Tensor], Tensor], unit: Tensor) -> Tensor:
+    r"""The time-ordered product of every window of ``lag`` consecutive factors, by doubling.
+
+    :math:`M^{(a+b)}_t = M^{(a)}_t M^{(b)}_{t-a}` needs about :math:`2 \log_2 \ell` batched products instead of
+    :math:`\ell`.
+
+    Args:
+        factors: (T, ...), oldest first.
+        lag: number of factors in a window, 0 … T.
+        combine: how a newer product (first argument) meets an older one.
+        unit: the product of no factors, broadcast to one entry of ``factors``.
+
+    Returns:
+        (T - lag + 1, ...); index ``i`` belongs to the window that ends with step t = lag + i.
+
+    Raises:
+        ValueError: for a lag that is negative or longer than the sequence.
+    """
+    T = factors.shape[0]
+    if not 0 <= lag <= T:
+        raise ValueError(f"got lag={lag}, expected a lag from 0 to the {T} steps of the sequence")
+    product, length = unit.expand(T + 1, *factors.shape[1:]), 0
+    power, width, rest = factors, 1, lag
+    while rest:
+        if rest & 1:
+            # the window so far holds the newest factors, the power the older ones
+            product = power if not length else combine(product[width:], power[: T - length - width + 1])
+            length += width
+        rest >>= 1
+        if rest:
+            power = combine(power[width:], power[: T - 2 * width + 1])
+            width *= 2
+    return product.clone() if lag < 2 else product  # never a view of the caller's tensor
+
+
+def products(J: Float[Tensor, "T *batch n n"], lag: int) -> Float[Tensor, "W *batch n n"]:
+    r"""Transport over a fixed lag, :math:`M_{t,t-\ell}` for t = ℓ … T.
+
+    Args:
+        J: step Jacobians.
+        lag: ℓ, from 0 to T.
+
+    Returns:
+        ``(T - lag + 1, *batch, n, n)``; index ``i`` holds :math:`M_{\ell+i,\,i}`. Lag 0 gives identities.
+
+    Raises:
+        ValueError: for a lag that is negative or longer than the sequence, or Jacobians that are not square.
+    """
+    _square(J)
+    return windows(J, lag, torch.matmul, torch.eye(J.shape[-1], dtype=J.dtype, device=J.device))
+
+
+def lags(J: Float[Tensor, "T *batch n n"], longest: int | None = None) -> Iterator[tuple[int, Tensor]]:
+    r"""The products of every lag in turn, 1, 2, …, each from the one before by a single batched product.
+
+    .. math:: M_{t,\,t-\ell} = M_{t,\,t-\ell+1} J_{t-\ell+1}
+
+    Args:
+        J: step Jacobians.
+        longest: the last lag; T by default.
+
+    Yields:
+        The lag ℓ and ``(T - ℓ + 1, *batch, n, n)``, as :func:`products`.
+
+    Raises:
+        ValueError: as :func:`products`.
+    """
+    _square(J)
+    T = J.shape[0]
+    longest = T if longest is None else longest
+    if not 0 <= longest <= T:
+        raise ValueError(f"got longest={longest}, expected a lag from 0 to the {T} steps of the sequence")
+    M = J
+    for lag in range(1, longest + 1):
+        if lag > 1:
+            M = M[1:] @ J[: T - lag + 1]
+        yield lag, M
+
+
+def sensitivities(J: Float[Tensor, "T *batch n n"]) -> Float[Tensor, "T+1 T+1 *batch"]:
+    r"""The norm of every transport, :math:`S_{t,k} = \|M_{t,k}\|_2`.
+
+    Args:
+        J: step Jacobians.
+
+    Returns:
+        ``(T+1, T+1, *batch)``: row t, column k; 1 on the diagonal, 0 above it.
+
+    Raises:
+        ValueError: if the Jacobians are not square.
+    """
+    _square(J)
+    T = J.shape[0]
+    S = J.new_zeros(T + 1, T + 1, *J.shape[1:-2])
+    S[range(T + 1), range(T + 1)] = 1
+    for lag, M in lags(J):
+        S[range(lag, T + 1), range(T + 1 - lag)] = spectral_norm(M)
+    return S
+
+
+def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
+    r"""The largest singular value, from the largest eigenvalue of :math:`M^T M`.
+
+    Several times faster than a singular value decomposition, and as accurate for the *largest* value. Every matrix is
+    scaled by its largest entry first, since products over long lags are tiny and their squares would underflow.
+
+    Args:
+        M: any matrices.
+
+    Returns:
+        (*batch,); 0 for a zero matrix.
+    """
+    scale = M.abs().amax((-2, -1), keepdim=True)
+    unit = M / scale.where(scale > 0, torch.ones_like(scale))
+    largest = torch.linalg.eigvalsh(unit.mT @ unit)[..., -1]
+    return largest.clamp_min(0).sqrt() * scale[..., 0, 0]
+
+
+def spectra(J: Float[Tensor, "T *batch n n"], at: Sequence[int]) -> dict[int, Tensor]:
+    """All singular values of the transports over the given lags.
+
+    Args:
+        J: step Jacobians.
+        at: the lags wanted.
+
+    Returns:
+        For each lag ``(T - lag + 1, *batch, n)``, in descending order.
+
+    Raises:
+        ValueError: as :func:`products`.
+    """
+    return {lag: torch.linalg.svdvals(products(J, lag)) for lag in at}
+
+
+def _square(J: Tensor) -> None:
+    if J.ndim < 3 or J.shape[-1] != J.shape[-2] or J.shape[0] == 0:
+        raise ValueError(
+            f"got Jacobians of shape {tuple(J.shape)}, expected (T, *batch, n, n) with T of at least 1: "
+            "pass what jacobian.blocks returned"
+        )

@@ -1,0 +1,122 @@
+"""C7: closed form against autograd for every parameter, per sample too, and what dropping the gate term means."""
+
+import itertools
+import re
+
+import pytest
+import torch
+from gatelr import adjoint, jacobian, transport
+from gatelr.cells import GatedRNN
+from hypothesis import given
+from networks import Case, cases, relative
+from torch import Tensor
+
+NAMES = ("W_r", "W_i", "W_rg", "W_ig", "b", "b_g")
+
+
+def deltas(case: Case, x: Tensor) -> Tensor:
+    return torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(case.seed + 2))
+
+
+def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> bool:
+    return bool((ours - theirs).abs().max() <= tolerance * max(1.0, float(theirs.abs().max())))
+
+
+@given(cases)
+def test_gradients_equal_autograd(case: Case) -> None:
+    model, (u, x0) = case.model(), case.inputs()
+    x0.requires_grad_()
+    run = model.run(u, x0)
+    delta = deltas(case, run.x)
+    wanted = {name: getattr(model, name) for name in NAMES if getattr(model, name) is not None}
+    reference = torch.autograd.grad((delta * run.x).sum(), [*wanted.values(), x0])
+    with torch.no_grad():
+        run = model.run(u, x0)
+        ours = adjoint.gradients(model, run, delta)
+        first = adjoint.costates(model, run, delta)[0]
+    assert set(ours) == set(wanted)
+    for (name, parameter), expected in zip(wanted.items(), reference, strict=False):
+        assert ours[name].shape == parameter.shape, name
+        assert close(ours[name], expected), name
+    assert close(first, reference[-1])
+
+
+@given(cases)
+def test_per_sample_gradients_equal_a_loop(case: Case) -> None:
+    """Sequence by sequence through autograd; with replicas each sequence belongs to one."""
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+        delta = deltas(case, run.x)
+        ours = adjoint.gradients(model, run, delta, per_sample=True)
+        total = adjoint.gradients(model, run, delta)
+    batch = run.x.shape[1:-1]
+    for name, gradient in ours.items():
+        core = getattr(model, name).shape[1:] if case.replicas else getattr(model, name).shape
+        assert gradient.shape == (*batch, *core), name
+        summed = gradient.reshape(case.replicas or 1, -1, *core).sum(1).reshape(getattr(model, name).shape)
+        assert close(total[name], summed), name
+    for index in itertools.product(*map(range, batch)):
+        x = model.run(u, x0).x
+        at = (slice(None), *index)
+        loss = (delta[at] * x[at]).sum()
+        reference = torch.autograd.grad(loss, [getattr(model, name) for name in ours])
+        for (name, gradient), expected in zip(ours.items(), reference, strict=True):
+            expected = expected[index[0]] if case.replicas else expected
+            assert close(gradient[index], expected), name
+
+
+@given(cases)
+def test_adjoints_are_transported_deltas(case: Case) -> None:
+    r"""λ_k = Σ_t M_{t,k}ᵀ δ_t, with the products of transport."""
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+        J, delta = jacobian.blocks(model, run), deltas(case, run.x)
+        lam = adjoint.costates(model, run, delta)
+    for k in range(case.T + 1):
+        expected = delta[k - 1].clone() if k else torch.zeros_like(delta[0])
+        for t in range(k + 1, case.T + 1):
+            expected += (transport.products(J, t - k)[k].mT @ delta[t - 1].unsqueeze(-1)).squeeze(-1)
+        assert close(lam[k], expected, 1e-12)
+
+
+class BlindGate(GatedRNN):
+    """The same network, whose gate reads a state that autograd cannot see through."""
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, time: bool = False) -> Tensor:
+        return super()._affine(x.detach() if weight is self.W_rg else x, weight, bias, time)
+
+
+@given(cases)
+def test_dropping_the_gate_term_is_a_detached_gate_input(case: Case) -> None:
+    model, (u, x0) = case.model(), case.inputs()
+    model.__class__ = BlindGate
+    run = model.run(u, x0)
+    delta = deltas(case, run.x)
+    with torch.no_grad():
+        ours = adjoint.gradients(model, model.run(u, x0), delta, gate_sensitivity=0.0)
+    reference = torch.autograd.grad((delta * run.x).sum(), [getattr(model, name) for name in ours])
+    for (name, gradient), expected in zip(ours.items(), reference, strict=True):
+        assert close(gradient, expected), name
+
+
+def test_dropping_it_makes_a_difference() -> None:
+    case = Case("multi", n=4, m=2, T=6, batch=(3,), replicas=None, bias=True, seed=5)
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+        delta = deltas(case, run.x)
+        kept, dropped = (adjoint.gradients(model, run, delta, gate_sensitivity=s) for s in (1.0, 0.0))
+    assert relative(dropped["W_r"], kept["W_r"]) > 1e-3
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_a_delta_that_does_not_fit_is_refused() -> None:
+    case = Case("multi", n=4, m=2, T=6, batch=(3,), replicas=None, bias=True, seed=5)
+    model, (u, x0) = case.model(), case.inputs()
+    run = model.run(u, x0)
+    for delta in (torch.zeros(3, 4, dtype=torch.float64), torch.zeros(6, 3, 4)):
+        sentence = f"got delta {tuple(delta.shape)} in {delta.dtype} on cpu, expected (6, 3, 4) "
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            adjoint.gradients(model, run, delta)

@@ -1,0 +1,128 @@
+"""C8, C9, C12, C14 in numbers: retention, rates, the budget, the trace, the correction."""
+
+import math
+import re
+
+import pytest
+import torch
+from gatelr import adjoint, expansion, jacobian, rates
+from gatelr.cells import GatedRNN
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import Case, cases, relative
+
+
+@given(cases, st.data())
+def test_retention_and_effective_rates_by_definition(case: Case, data: st.DataObject) -> None:
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+    g = run.g.expand_as(run.x)
+    lag = data.draw(st.integers(0, case.T))
+    P = rates.retention(run, lag)
+    assert P.shape == (case.T - lag + 1, *run.x.shape[1:])
+    for i in range(case.T - lag + 1):
+        assert torch.allclose(P[i], (1 - g[i : i + lag]).prod(0), rtol=1e-13, atol=1e-300)
+    if lag < case.T:
+        mu = rates.effective(run, 0.3, lag)
+        assert mu.shape == (case.T - lag, *run.x.shape[1:])
+        for i in range(case.T - lag):  # t = lag + 1 + i, k = i + 1: the gate of step k has index k - 1 = i
+            expected = 0.3 * g[i] * (1 - g[i + 1 : i + 1 + lag]).prod(0)
+            assert torch.allclose(mu[i], expected, rtol=1e-13, atol=1e-300)
+
+
+@given(cases)
+def test_the_budget_is_one(case: Case) -> None:
+    """C9: the shares and what is left of the stick."""
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+    left = rates.retention(run, case.T)[0]
+    assert (rates.shares(run).sum(0) + left - 1).abs().max() <= 1e-14
+    for lag in range(case.T):
+        assert torch.allclose(rates.effective(run, 1.0, lag)[-1], rates.shares(run)[case.T - 1 - lag], rtol=1e-13)
+
+
+@given(cases)
+def test_the_trace_is_its_own_sum_and_makes_the_order_0_gradient(case: Case) -> None:
+    """C12: E_T = Σ_k diag(g_k P_{T,k}) φ'(a_k) x_{k-1}ᵀ, and δᵀE is the gradient with transport at order 0."""
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+        E = rates.eligibility(model, run)
+        weights = rates.shares(run) * (1 - run.phi**2)
+        expected = torch.einsum("t...q,t...p->...qp", weights, run.x_prev)
+        assert relative(E, expected) <= 1e-12
+
+        # the same gradient from the adjoint, in a network whose Jacobian is its leak
+        delta = torch.randn(run.x.shape[1:], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        lam, total = delta, torch.zeros_like(E)
+        for t in range(case.T - 1, -1, -1):
+            total += (run.g[t] * (1 - run.phi[t] ** 2) * lam).unsqueeze(-1) * run.x_prev[t].unsqueeze(-2)
+            lam = (1 - run.g[t]) * lam
+        assert relative(delta.unsqueeze(-1) * E, total) <= 1e-12
+
+
+def test_order_0_is_the_gradient_where_nothing_recurs() -> None:
+    """C15: without recurrent weights the trace gives the whole gradient."""
+    model = GatedRNN(2, 3, "multi", generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        model.W_r.zero_()
+        assert model.W_rg is not None
+        model.W_rg.zero_()
+        run = model.run(torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+        delta = torch.zeros_like(run.x)
+        delta[-1] = 1.0
+        gradient = adjoint.gradients(model, run, delta)["W_r"]
+        assert relative(rates.eligibility(model, run), gradient) <= 1e-14
+
+
+@given(cases, st.data())
+def test_the_corrected_rate_is_the_diagonal_of_the_first_order(case: Case, data: st.DataObject) -> None:
+    model, (u, x0) = case.model(), case.inputs()
+    lag = data.draw(st.integers(0, case.T))
+    with torch.no_grad():
+        terms = jacobian.terms(model, model.run(u, x0))
+        ours = rates.corrected(terms, lag)
+        A, B = expansion.split(terms, "leak")
+        for i in range(case.T - lag + 1):
+            if lag:
+                M = expansion.orders(A[i : i + lag], B[i : i + lag], 1)
+                # the first order's diagonal also holds no products of two off-diagonal entries: one factor B each
+                assert relative(ours[i], (M[0] + M[1]).diagonal(dim1=-2, dim2=-1)) <= 1e-12
+            else:
+                assert torch.equal(ours[i], torch.ones_like(ours[i]))
+
+
+def test_condition_number_of_constant_gates() -> None:
+    """C14: ((1-α_min)/(1-α_max))^lag; one for a scalar gate; infinite once a neuron keeps nothing."""
+    alphas = [0.1, 0.4, 0.25]
+    run = GatedRNN(1, 3, "constant", alpha=alphas, dtype=torch.float64).run(torch.zeros(5, 1, dtype=torch.float64))
+    for lag in range(6):
+        expected = ((1 - 0.1) / (1 - 0.4)) ** lag
+        assert torch.allclose(
+            rates.condition(run, lag), torch.full((6 - lag,), expected, dtype=torch.float64), rtol=1e-13
+        )
+    scalar = GatedRNN(1, 3, "scalar", dtype=torch.float64).run(torch.ones(5, 1, dtype=torch.float64))
+    assert torch.equal(rates.condition(scalar, 3), torch.ones(3, dtype=torch.float64))
+    shut = GatedRNN(1, 2, "constant", alpha=[1.0, 0.5], dtype=torch.float64).run(torch.zeros(2, 1, dtype=torch.float64))
+    assert math.isinf(float(rates.condition(shut, 1)[0]))
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_bad_input_is_refused() -> None:
+    case = Case("multi", n=3, m=2, T=4, batch=(), replicas=None, bias=False, seed=0)
+    model, (u, x0) = case.model(), case.inputs()
+    run = model.run(u, x0)
+    other = Case("multi", n=2, m=2, T=4, batch=(), replicas=None, bias=False, seed=0).model()
+    for call, sentence in (
+        (lambda: rates.retention(run, -1), "got lag=-1, expected a lag from 0 to the 4 steps"),
+        (lambda: rates.retention(run, 5), "got lag=5, expected"),
+        (lambda: rates.effective(run, 0.1, 4), "got lag=4, expected a lag from 0 to 3"),
+        (lambda: rates.effective(run, -0.1, 1), "got lr=-0.1, expected a learning rate of at least 0"),
+        (lambda: rates.effective(run, math.nan, 1), "got lr=nan"),
+        (lambda: rates.corrected(jacobian.terms(model, run), 5), "got lag=5, expected"),
+        (lambda: rates.eligibility(other, run), "got a trajectory of 3 neurons, expected 2"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            call()

@@ -1,0 +1,93 @@
+"""Products by doubling against products one by one, and norms against singular values."""
+
+import re
+
+import pytest
+import torch
+from gatelr import transport
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import relative
+
+shapes = st.tuples(
+    st.integers(1, 9), st.lists(st.integers(1, 2), max_size=2).map(tuple), st.integers(1, 4), st.integers(0, 2**31)
+)
+
+
+def jacobians(T: int, batch: tuple[int, ...], n: int, seed: int) -> torch.Tensor:
+    return torch.randn(T, *batch, n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@given(shapes, st.data())
+def test_products_of_every_lag(shape: tuple, data: st.DataObject) -> None:
+    J = jacobians(*shape)
+    T, n = J.shape[0], J.shape[-1]
+    lag = data.draw(st.integers(0, T))
+    M = transport.products(J, lag)
+    assert M.shape == (T - lag + 1, *J.shape[1:])
+    for i in range(T - lag + 1):  # M_{lag+i, i} = J_{lag+i} … J_{i+1}, the newest factor on the left
+        expected = torch.eye(n, dtype=J.dtype).expand(J.shape[1:])
+        for j in range(i, i + lag):
+            expected = J[j] @ expected
+        assert relative(M[i], expected) <= 1e-12
+
+
+@given(shapes)
+def test_lags_one_after_the_other(shape: tuple) -> None:
+    J = jacobians(*shape)
+    seen = 0
+    for lag, M in transport.lags(J):
+        assert relative(M, transport.products(J, lag)) <= 1e-12
+        seen += 1
+    assert seen == J.shape[0]
+
+
+@given(shapes)
+def test_sensitivities_are_spectral_norms(shape: tuple) -> None:
+    J = jacobians(*shape)
+    T = J.shape[0]
+    S = transport.sensitivities(J)
+    assert S.shape == (T + 1, T + 1, *J.shape[1:-2])
+    assert torch.equal(S.diagonal(), torch.ones_like(S.diagonal()))
+    assert not S[torch.ones(T + 1, T + 1, dtype=torch.bool).triu(1)].any()
+    for lag in range(1, T + 1):
+        exact = torch.linalg.svdvals(transport.products(J, lag))[..., 0]
+        ours = torch.stack([S[lag + i, i] for i in range(T - lag + 1)])
+        assert torch.allclose(ours, exact, rtol=1e-10, atol=0)
+
+
+def test_norms_of_tiny_and_zero_matrices() -> None:
+    M = jacobians(3, (), 5, 0)
+    exact = torch.linalg.svdvals(M)[..., 0]
+    assert torch.allclose(transport.spectral_norm(M * 1e-250), exact * 1e-250, rtol=1e-12, atol=0)
+    assert torch.equal(transport.spectral_norm(M * 0), torch.zeros(3, dtype=M.dtype))
+
+
+def test_spectra_are_all_singular_values() -> None:
+    J = jacobians(6, (2,), 3, 1)
+    spectra = transport.spectra(J, [1, 4])
+    assert set(spectra) == {1, 4}
+    assert torch.allclose(spectra[1], torch.linalg.svdvals(J))
+    assert spectra[4].shape == (3, 2, 3)
+
+
+def test_products_never_alias_their_input() -> None:
+    J = jacobians(4, (), 2, 2)
+    before = J.clone()
+    transport.products(J, 1).zero_()
+    transport.products(J, 0).zero_()
+    assert torch.equal(J, before)
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_bad_lags_and_shapes_are_refused() -> None:
+    J = jacobians(4, (), 2, 0)
+    for call, sentence in (
+        (lambda: transport.products(J, -1), "got lag=-1, expected a lag from 0 to the 4 steps"),
+        (lambda: transport.products(J, 5), "got lag=5, expected a lag from 0 to the 4 steps"),
+        (lambda: next(transport.lags(J, 5)), "got longest=5, expected a lag from 0 to the 4 steps"),
+        (lambda: transport.products(J[..., :1], 1), "got Jacobians of shape (4, 2, 1), expected (T, *batch, n, n)"),
+        (lambda: transport.sensitivities(J[0]), "got Jacobians of shape (2, 2), expected (T, *batch, n, n)"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            call()
