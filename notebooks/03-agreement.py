@@ -1,10 +1,11 @@
 # ---
-# jupytext:
-#   text_representation: {extension: .py, format_name: percent}
-# kernelspec:
-#   display_name: Python 3
-#   language: python
-#   name: python3
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
 # ---
 
 # %% [markdown]
@@ -28,7 +29,9 @@ profile = "ci"
 seeds = 3  # trained networks for each gate
 device = "auto"
 out = "../artifacts/draft/03-agreement"
-n, m, T = 7, 3, 5  # neurons, inputs and steps of the random networks
+n = 7  # neurons, inputs and steps of the random networks
+m = 3
+T = 5
 n_hidden = 32  # neurons of the networks that read digits
 training_steps = 400
 probes = 24  # digits along which the trained networks are measured
