@@ -45,8 +45,8 @@ env: $(READY) ## make the virtual environment only
 
 clean: ## remove all that was made, but not .venv
 	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/.ipynb_checkpoints .snakemake
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
-	find lib tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .hypothesis .benchmarks
+	find . -path ./.venv -prune -o -type d \( -name __pycache__ -o -name '.*_cache' \) -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
 	rm -rf .venv lib/*.egg-info

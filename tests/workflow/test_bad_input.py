@@ -183,6 +183,24 @@ def test_make_lists_its_targets(project: Project) -> None:
     assert "Profiles: quick ci" in done.stdout
 
 
+def test_make_clean_leaves_what_is_not_made(project: Project) -> None:
+    before = {p for p in project.root.rglob("*") if p.is_file()}
+    for made in (
+        "_build/html/index.html",
+        "artifacts/01-one/run.json",
+        "book/generated/ledger.md",
+        "lib/__pycache__/a",
+    ):
+        path = project.root / made
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    project.notebook("01-one").write_text("")
+    (project.root / ".venv").mkdir()
+    assert command(project, "clean").returncode == 0
+    assert {p for p in project.root.rglob("*") if p.is_file()} == before
+    assert (project.root / ".venv").exists()
+
+
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
