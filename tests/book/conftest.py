@@ -27,6 +27,11 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing of a reader who turned the page before it had all arrived; the browser notes what it lacks."""
+
+
 @pytest.fixture(scope="session")
 def book() -> Iterator[str]:
     """The address of the book, which is built first as `make book` does it: at once, if nothing has changed."""
@@ -36,7 +41,7 @@ def book() -> Iterator[str]:
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, f"the book cannot be built:\n{built.stdout}\n{built.stderr}"
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML)) as server:
+    with Server(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,0 +1,101 @@
+"""The book's own Sphinx extension, in a book of two pages: numbers quoted from results, and figures for a dark page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gatelr.figures import PALETTE
+
+EXTENSION = Path(__file__).resolve().parents[2] / "book" / "_ext"
+
+CONF = (
+    f"import sys\nsys.path.insert(0, {str(EXTENSION)!r})\nextensions = ['myst_parser', 'gatelr_book']\nnumfig = True\n"
+)
+FIGURE = "```{figure} /artifacts/01-one/figures/curve.svg\n:name: fig-curve\n:alt: A falling curve\n\nIt falls.\n```\n"
+CHAPTER = f"# One\n\n{FIGURE}\n"
+LIGHT, DARK = PALETTE["blue"]
+SVG = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path stroke="{LIGHT}" d="M0 0L9 9"/></svg>'
+
+
+class Tiny:
+    """A book whose index says what a test wants, and one chapter with results and a figure."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "notebooks").mkdir()
+        (root / "artifacts" / "01-one" / "figures").mkdir(parents=True)
+        (root / "conf.py").write_text(CONF)
+        (root / "notebooks" / "01-one.md").write_text(CHAPTER)
+        (root / "artifacts" / "01-one" / "figures" / "curve.svg").write_text(SVG)
+        self.results("1.2e-14")
+
+    def results(self, worst: str) -> None:
+        checks = [{"kind": "symbolic", "passed": True}, {"kind": "numeric", "passed": True}]
+        content = {"checks": checks, "numbers": {"worst": {"value": float(worst), "text": worst, "unit": ""}}}
+        (self.root / "artifacts" / "01-one" / "results.json").write_text(json.dumps(content))
+
+    def index(self, text: str) -> None:
+        (self.root / "index.md").write_text(f"# Tiny\n\n{text}\n\n```{{toctree}}\nnotebooks/01-one\n```\n")
+
+    def build(self, builder: str = "html") -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
+        command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", builder, ".", f"_build/{builder}"]
+        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+
+    def page(self, name: str) -> str:
+        return (self.root / "_build" / "html" / f"{name}.html").read_text()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    return Tiny(tmp_path)
+
+
+def test_prose_quotes_a_number_and_follows_it(tiny: Tiny) -> None:
+    tiny.index("At most {result}`01-one/worst`, in {result}`checks/total` checks, {result}`checks/symbolic` symbolic.")
+    assert tiny.build().returncode == 0
+    assert '<span class="result">1.2e-14</span>, in <span class="result">2</span>' in tiny.page("index")
+
+    tiny.results("3.4e-14")  # the page is as it was; the chapter has run again
+    assert tiny.build().returncode == 0
+    assert '<span class="result">3.4e-14</span>' in tiny.page("index")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("01-one/best", "chapter 01-one has no number 'best', expected one of worst"),
+        ("02-two/worst", "there is no artifacts/02-two/results.json"),
+        ("checks/red", "expected one of total, passed, symbolic, numeric, 01-one"),
+    ],
+)
+def test_a_number_that_there_is_not_stops_the_book(tiny: Tiny, asked: str, answer: str) -> None:
+    tiny.index(f"At most {{result}}`{asked}`.")
+    built = tiny.build()
+    assert built.returncode != 0
+    assert answer in built.stderr
+    assert "index.md:3" in built.stderr
+
+
+def test_a_figure_has_a_twin_in_the_colours_of_a_dark_page(tiny: Tiny) -> None:
+    tiny.index("See {numref}`fig-curve`.")
+    assert tiny.build().returncode == 0
+    light = '<img alt="A falling curve" class="only-light" src="../_images/curve.svg" />'
+    dark = '<img alt="A falling curve" class="only-dark" src="../_images/curve.dark.svg" />'
+    # The span keeps the caption from being a sibling of the twin that the theme hides.
+    assert f'<span class="twins">{light}{dark}</span><figcaption>' in tiny.page("notebooks/01-one")
+    assert "Fig. 1" in tiny.page("index")
+    images = tiny.root / "_build" / "html" / "_images"
+    assert (images / "curve.svg").read_text() == SVG
+    assert (images / "curve.dark.svg").read_text() == SVG.replace(LIGHT, DARK)
+
+
+def test_elsewhere_than_in_html_a_figure_is_one_image(tiny: Tiny) -> None:
+    tiny.index("See {numref}`fig-curve`.")
+    assert tiny.build("xml").returncode == 0
+    assert (tiny.root / "_build" / "xml" / "notebooks" / "01-one.xml").read_text().count("<image ") == 1
