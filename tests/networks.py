@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from gatelr.cells import GATES, GatedRNN
+from hypothesis import example
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -64,6 +66,17 @@ cases = st.builds(
     bias=st.booleans(),
     seed=st.integers(0, 2**31),
 )
+
+
+#: The odd ones, which random search may miss: one neuron, one step, no batch; one replica of it.
+SMALLEST = [Case(gate, 1, 1, 1, (), replicas, True, 0) for gate in GATES for replicas in (None, 1)]
+
+
+def and_the_smallest(test: Callable[..., None]) -> Callable[..., None]:
+    """Runs a hypothesis test on every case of SMALLEST too."""
+    for case in SMALLEST:
+        test = example(case)(test)
+    return test
 
 
 def reference_step(model: GatedRNN, s: int | None, u: Tensor, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from gatelr import adjoint, jacobian, transport
 from gatelr.cells import GatedRNN
 from hypothesis import given
-from networks import Case, cases, relative
+from networks import Case, and_the_smallest, cases, relative
 from torch import Tensor
 
 NAMES = ("W_r", "W_i", "W_rg", "W_ig", "b", "b_g")
@@ -22,6 +22,7 @@ def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> bool:
     return bool((ours - theirs).abs().max() <= tolerance * max(1.0, float(theirs.abs().max())))
 
 
+@and_the_smallest
 @given(cases)
 def test_gradients_equal_autograd(case: Case) -> None:
     model, (u, x0) = case.model(), case.inputs()
@@ -41,6 +42,7 @@ def test_gradients_equal_autograd(case: Case) -> None:
     assert close(first, reference[-1])
 
 
+@and_the_smallest
 @given(cases)
 def test_per_sample_gradients_equal_a_loop(case: Case) -> None:
     """Sequence by sequence through autograd; with replicas each sequence belongs to one."""
@@ -66,6 +68,7 @@ def test_per_sample_gradients_equal_a_loop(case: Case) -> None:
             assert close(gradient[index], expected), name
 
 
+@and_the_smallest
 @given(cases)
 def test_adjoints_are_transported_deltas(case: Case) -> None:
     r"""λ_k = Σ_t M_{t,k}ᵀ δ_t, with the products of transport."""
@@ -88,6 +91,7 @@ class BlindGate(GatedRNN):
         return super()._affine(x.detach() if weight is self.W_rg else x, weight, bias, time)
 
 
+@and_the_smallest
 @given(cases)
 def test_dropping_the_gate_term_is_a_detached_gate_input(case: Case) -> None:
     model, (u, x0) = case.model(), case.inputs()

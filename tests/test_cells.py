@@ -6,9 +6,10 @@ import pytest
 import torch
 from gatelr.cells import GATES, GatedRNN
 from hypothesis import given
-from networks import Case, cases, reference_step, relative
+from networks import Case, and_the_smallest, cases, reference_step, relative
 
 
+@and_the_smallest
 @given(cases)
 def test_run_follows_the_update_rule(case: Case) -> None:
     """Every member of the trajectory, step by step, against the notation page."""

@@ -6,9 +6,10 @@ import pytest
 import torch
 from gatelr import jacobian
 from hypothesis import given
-from networks import Case, cases, reference_step, relative
+from networks import Case, and_the_smallest, cases, reference_step, relative
 
 
+@and_the_smallest
 @given(cases)
 def test_blocks_equal_jacrev(case: Case) -> None:
     model, (u, x0) = case.model(), case.inputs()
@@ -30,6 +31,7 @@ def test_blocks_equal_jacrev(case: Case) -> None:
     assert relative(J, reference.reshape(J.shape)) <= 1e-12
 
 
+@and_the_smallest
 @given(cases)
 def test_each_term_is_what_its_name_says(case: Case) -> None:
     """The leak is diagonal; the scalar gate's term has rank one; without a learned gate there is no gate term."""

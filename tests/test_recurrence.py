@@ -5,9 +5,10 @@ import torch
 from gatelr import recurrence
 from hypothesis import given
 from jaxtyping import TypeCheckError
-from networks import Case, cases, relative
+from networks import Case, and_the_smallest, cases, relative
 
 
+@and_the_smallest
 @given(cases)
 def test_forward_equals_the_recorded_run(case: Case) -> None:
     model, (u, x0) = case.model(), case.inputs()
@@ -17,6 +18,7 @@ def test_forward_equals_the_recorded_run(case: Case) -> None:
     assert relative(last, readout) <= 1e-13
 
 
+@and_the_smallest
 @given(cases)
 def test_closed_form_backward_equals_autograd(case: Case) -> None:
     """C7 for the last state: inputs, initial state and every parameter."""
@@ -35,6 +37,7 @@ def test_closed_form_backward_equals_autograd(case: Case) -> None:
         assert (ours - theirs).abs().max() <= 1e-12 * max(1.0, float(theirs.abs().max())), name
 
 
+@and_the_smallest
 @given(cases)
 def test_direct_gradients_at_every_step(case: Case) -> None:
     """The adjoint sweep takes a δ at each step, not only at the last."""
