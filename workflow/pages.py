@@ -64,6 +64,7 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
                     "checked": "exact" if symbolic else f"{number(check['value'])} ≤ {number(check['tolerance'])}",
                     "verdict": "holds" if check["passed"] else "fails",
                     "chapter": chapter,
+                    "id": check["id"],
                     "number": chapter.split("-")[0],
                 }
             )

@@ -109,7 +109,7 @@ class Ledger:
                 "note": note,
             }
         )
-        display(_verdict(self.checks[-1]))
+        display(_verdict(self.chapter, self.checks[-1]))
 
     def number(self, name: str, value: float | int | str, text: str | None = None, unit: str = "") -> str:
         """Record a number that prose quotes, by ``{result}`chapter/name``` on any page.
@@ -237,7 +237,7 @@ class Ledger:
         }
 
 
-def _verdict(check: Mapping[str, Any]) -> artifacts.Display:
+def _verdict(chapter: str, check: Mapping[str, Any]) -> artifacts.Display:
     """One line under the cell that checked: a tick and what holds, or a cross and by how much it does not."""
     value, tolerance = check["value"], check["tolerance"]
     mark, measured = "✓", ""
@@ -247,7 +247,10 @@ def _verdict(check: Mapping[str, Any]) -> artifacts.Display:
         mark, measured = "✗", f": FAILS, got {value}, expected at most {tolerance:.2g}"
     line = f"{mark} {check['statement']}{measured}"
     return artifacts.Display(
-        markdown=f":::{{container}} gatelr-check\n{line}\n:::\n", html=f"<div>{html.escape(line)}</div>", text=line
+        # the name is where the claims ledger's links lead
+        markdown=f":::{{container}} gatelr-check\n:name: check-{chapter}-{check['id']}\n\n{line}\n:::\n",
+        html=f"<div>{html.escape(line)}</div>",
+        text=line,
     )
 
 
