@@ -393,7 +393,7 @@ share = rates.shares(run)[:, seed, digit].cpu()
 gate_of = run.g[:, seed, digit].cpu()
 pixels = chosen[:, seed, digit, 0].cpu()
 by_speed = gate_of.mean(0).argsort()
-three = by_speed[[int(f * (n_hidden - 1)) for f in (0.05, 0.25, 0.5)]].tolist()
+three = by_speed[[int(f * (n_hidden - 1)) for f in (0.15, 0.3, 0.5)]].tolist()
 steps_axis = np.arange(1, STEPS + 1)
 edges = np.arange(1, STEPS + 2) - 0.5
 frames = []
@@ -620,11 +620,9 @@ record.check(
 #
 # Let $\kappa_1, \kappa_2, \dots \in [0,1]$ be any fractions kept and let step $k$ write with
 # weight $w_k$. Then $S_t = \sum_{k \le t} w_k \prod_{j=k+1}^{t} \kappa_j$ obeys
-# $S_t = \kappa_t S_{t-1} + w_t$, and
+# $S_t = \kappa_t S_{t-1} + w_t$. If $w_k = 1 - \kappa_k$ at every step, then
 #
-# $$
-# w_k = 1 - \kappa_k \;\Rightarrow\; S_t = 1 - \textstyle\prod_j \kappa_j .
-# $$ (eq-diag-budget)
+# $$ S_t = 1 - \kappa_1 \kappa_2 \cdots \kappa_t . $$ (eq-diag-budget)
 #
 # If instead $w_k = c_k (1 - \kappa_k)$, then $S_t / (1 - \prod_{j \le t} \kappa_j)$ is a weighted
 # mean of $c_1, \dots, c_t$.
@@ -745,7 +743,7 @@ Markdown(
 # states, how long each state remembers a real digit, and what the two discretisations spend.
 
 # %% tags=["hide-input"]
-neuron = by_speed[n_hidden // 12].item()
+neuron = three[0]
 z_axis = np.linspace(-8, 4, 121)
 soft_axis = np.log1p(np.exp(z_axis))
 lag_axis = np.arange(STEPS + 1)
@@ -787,7 +785,7 @@ with figures.style():
         frames.append(pd.DataFrame(points))
     right.axvline(corner, color=figures.MUTED, ls=":", lw=1)
     notes = {
-        "zero-order hold": ((0.011, 1), (0, -13), "left", figures.INK),
+        "zero-order hold": ((0.011, 1), (0, 6), "left", figures.INK),
         "Euler's $B$": ((4, 4.1), (-8, 2), "right", figures.CYCLE[1]),
         "Mamba starts left of here": ((corner, 7.5), (-5, 0), "right", figures.MUTED),
     }
@@ -824,14 +822,15 @@ display(
 #
 # The LRU {cite}`orvieto2023lru` has no data-dependent gate at all, but its state is complex:
 #
-# $$ x_t = \lambda\, x_{t-1} + \gamma\, B u_t , \qquad \lambda = e^{-\nu + i\theta} \text{ for each neuron.} $$ (eq-lru)
+# $$ x_t = \lambda\, x_{t-1} + \gamma\, B u_t $$ (eq-lru)
 #
-# Every Jacobian is the same diagonal matrix, so {prf:ref}`thm-order-zero-exact` holds *over the
-# complex numbers*: the effective rate at lag $\ell$ is $\gamma\lambda^\ell$, of modulus
-# $\gamma |\lambda|^\ell$ and with a phase that turns by $\theta$ a step. As two real neurons it
-# is a rotation that shrinks, and there the leak is only the diagonal, $|\lambda|\cos\theta$: the
-# rest is recurrence. Order 0 is exact in the basis that diagonalises the network, and in no
-# other.
+# with one $\lambda = e^{-\nu + i\theta}$ for each neuron. Every Jacobian is the same diagonal
+# matrix, so {prf:ref}`thm-order-zero-exact` holds *over the complex numbers*: the effective rate
+# at lag $\ell$ is $\gamma\lambda^\ell$, of modulus $\gamma |\lambda|^\ell$ and with a phase that
+# turns by $\theta$ a step. As two real neurons it is a rotation that shrinks, and there the leak
+# is only the diagonal, $|\lambda|\cos\theta$: the rest is recurrence. Order 0 is exact in the
+# basis that diagonalises the network, and, unless $\theta$ is a multiple of $\pi$, not in this
+# one.
 
 # %%
 rho, theta_1, ell = sp.symbols("rho theta ell", positive=True)
@@ -866,7 +865,9 @@ prove(
 # :::{prf:proposition} A budget of squares
 # :label: prop-lru-budget
 #
-# $$ \sum_{k=0}^{t-1} \gamma^2 |\lambda|^{2k} = 1 - |\lambda|^{2t} \quad\text{if}\quad \gamma^2 = 1 - |\lambda|^2 . $$ (eq-lru-budget)
+# If $\gamma^2 = 1 - |\lambda|^2$, then
+#
+# $$ \sum_{k=0}^{t-1} \gamma^2 |\lambda|^{2k} = 1 - |\lambda|^{2t} . $$ (eq-lru-budget)
 #
 # More generally, if $\lambda_t$ is set by the data and $\gamma_t^2 = 1 - |\lambda_t|^2$, as in
 # the recurrent unit of Griffin {cite}`de2024griffin`, then
@@ -1044,7 +1045,7 @@ def order_one(run: cells.Trajectory, delta: Tensor) -> Tensor:
 
 
 def error(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
-    """Relative error of all weights together, one number for each replica."""
+    """Relative error of all weights that read the input, one number a replica."""
 
     def flat(gradient: dict[str, Tensor]) -> Tensor:
         return torch.cat(
@@ -1394,12 +1395,13 @@ Markdown(
 # one clock. And it can all be computed forwards.
 #
 # It does not say that a *model* is diagonal. Layers mix neurons, and each layer of depth adds one
-# order ({prf:ref}`thm-depth-order`); projections, convolutions, normalisation and output gates
-# stand between the layers and enter through $V$. It does not speak of $B_t$ and $C_t$, which
-# Mamba also lets the input choose and which weigh what is written and read but carry nothing
-# through time. And it says nothing of what an *optimiser* makes of these gradients, for which see
-# {ref}`ch-optimisers`: such models are trained with Adam, not with the plain descent that the
-# word *rate* here refers to.
+# order ({prf:ref}`thm-depth-order`); projections, normalisation and output gates stand between
+# the layers and enter through $V$. A short convolution over time, which Mamba puts before each S6
+# layer, is a memory of its own, a shift register, and outside the theorem. It does not speak of
+# $B_t$ and $C_t$, which Mamba also lets the input choose and which weigh what is written and read
+# but carry nothing through time. And it says nothing of what an *optimiser* makes of these
+# gradients, for which see {ref}`ch-optimisers`: such models are trained with Adam, not with the
+# plain descent that the word *rate* here refers to.
 #
 # ## What to try
 #
