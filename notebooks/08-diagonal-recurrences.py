@@ -1096,13 +1096,17 @@ record.check(
     float(at_zero["error"].max()),
     1e-12,
 )
-placebo = errors[errors.signal == "shuffled"]
+placebo = errors[(errors.signal == "shuffled") & (errors.scale == 0)]["error"]
 record.check(
     "shuffled-fails",
     "C15",
-    "placebo, no recurrence: gates shuffled over time miss the gradient by a tenth or more",
-    bool((placebo[placebo.scale == 0]["error"] > 0.1).all()),
+    "placebo, no recurrence: shuffled gates fail that test in every seed (share that passes)",
+    float((placebo <= 1e-12).mean()),
+    0.0,
 )
+record.number("placebo-least", float(placebo.min()))
+record.number("placebo-median", float(placebo.median()))
+record.number("placebo-tenth", float((placebo >= 0.1).mean()), f"{100 * float((placebo >= 0.1).mean()):.0f}", "%")  # fmt: skip
 for degree, name in enumerate(("order 0", "order 1")):
     record.check(
         f"slope-{name.replace(' ', '-')}",
@@ -1205,8 +1209,10 @@ display(
 text = {name: entry["text"] for name, entry in record.numbers.items()}
 Markdown(
     f"""The bridge between the two kinds of network has no step in it: order 0 is exact on one side and leaves it with
-slope one. At the usual initialisation of these networks its gradient is off by {text["order-0-at-one"]} of its norm,
-with order 1 by {text["order-1-at-one"]}; shuffled gates miss by {text["shuffled-at-one"]}. """
+slope one. The placebo is nowhere near: with no recurrence at all it misses the gradient by {text["placebo-median"]} of
+its norm (median; at least {text["placebo-least"]}, and by a tenth or more in {text["placebo-tenth"]} % of the seeds). At
+the usual initialisation order 0 is off by {text["order-0-at-one"]}, with order 1 added by {text["order-1-at-one"]};
+shuffled gates miss by {text["shuffled-at-one"]}. """
     + (
         "At no scale drawn is order 0 as wrong as its placebo."
         if not overtaken
