@@ -71,6 +71,10 @@ def test_tables_are_files_and_captioned(record: ledger.Ledger) -> None:
     assert csv.verdict.tolist() == ["holds"]
     assert ":name: tab-09-test-validation" in shown.markdown
     assert ":::{table} All checks." in shown.markdown
+    bars = record.table(pd.DataFrame({"x": ["$|a| = 1$", 2]}), "bars", caption="c")
+    assert r"| $\|a\| = 1$ |" in bars.markdown
+    assert pd.read_csv(record.out / "tables" / "bars.csv").x.tolist() == ["$|a| = 1$", "2"]
+    record.tables.pop()
     record.close()
     assert results(record)["tables"] == [
         {"id": "09-test-validation", "file": "tables/09-test-validation.csv", "rows": 1}

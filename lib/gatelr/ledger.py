@@ -145,7 +145,9 @@ class Ledger:
         artifacts.write(self.out / "tables" / f"{name}.csv", data.to_csv(index=False))
         self.tables.append({"id": name, "file": f"tables/{name}.csv", "rows": len(data)})
         caption = " ".join(caption.split())
-        body = data.to_markdown(index=False, disable_numparse=True)
+        # a bar would end the cell; Markdown takes the backslash away again, in mathematics too
+        cells = data.map(lambda cell: cell.replace("|", r"\|") if isinstance(cell, str) else cell)
+        body = cells.to_markdown(index=False, disable_numparse=True)
         return artifacts.Display(
             markdown=f":::{{table}} {caption}\n:name: tab-{name}\n:class: gatelr-table\n\n{body}\n:::\n",
             html=data.to_html(index=False),
