@@ -274,8 +274,12 @@ Markdown(
 #
 # obeys
 #
-# $$ E_t = \operatorname{diag}(1 - g_t)\, E_{t-1} + \operatorname{diag}(g_t)\, \varphi'(a_t)\, x_{t-1}^\top ,
-# \qquad E_0 = 0, $$ (eq-trace)
+# $$
+# \begin{aligned}
+# E_t &= \operatorname{diag}(1 - g_t)\, E_{t-1} \\
+#     &\quad + \operatorname{diag}(g_t)\, \varphi'(a_t)\, x_{t-1}^\top , \qquad E_0 = 0,
+# \end{aligned}
+# $$ (eq-trace)
 #
 # and the order-0 gradient is $\sum_t \operatorname{diag}(\delta_t)\, E_t$. This is momentum in the form of an
 # exponential moving average, with $\beta_t = 1 - g_t$ set by the data, running along the sequence.
@@ -504,15 +508,18 @@ record.check(
 # Its rule for a leaky network with time-scale $\tau$ (in steps) has a trace per synapse,
 #
 # $$
-# p_{ab}(t) = \tfrac1\tau\, \varphi'(u_a(t))\, h_b(t-1) + \big(1 - \tfrac1\tau\big)\, p_{ab}(t-1), \qquad
-# \Delta W_{ab} = \eta\, [B\, \varepsilon(t)]_a\, p_{ab}(t) ,
+# \begin{aligned}
+# p_{ab}(t) &= \tfrac1\tau\, \varphi'(u_a(t))\, h_b(t-1) \\
+#           &\quad + \big(1 - \tfrac1\tau\big)\, p_{ab}(t-1), \\
+# \Delta W_{ab} &= \eta\, [B\, \varepsilon(t)]_a\, p_{ab}(t) ,
+# \end{aligned}
 # $$ (eq-rflo)
 #
 # with a fixed random matrix $B$ in place of the transposed readout. The trace is {eq}`eq-trace` with
 # $\alpha = 1/\tau$. Written as in that paper, synapse by synapse, with nothing of ours:
 
 # %%
-model, u_random, _ = drawn("constant")
+_, u_random, _ = drawn("constant")
 one_tau = cells.GatedRNN(
     m_random, n_random, "constant", alpha=0.2, bias=True, dtype=torch.float64,
     generator=torch.Generator().manual_seed(1), device=where,
@@ -542,8 +549,10 @@ record.check(
 # $J_t$: the leak and the diagonal of $R_t + G_t$,
 #
 # $$
-# \epsilon_t = \big(\Lambda_t + \operatorname{diag}(R_t + G_t)\big)\, \epsilon_{t-1}
-# + \operatorname{diag}(g_t)\, \varphi'(a_t)\, x_{t-1}^\top .
+# \begin{aligned}
+# \epsilon_t &= \big(\Lambda_t + \operatorname{diag}(R_t + G_t)\big)\, \epsilon_{t-1} \\
+#            &\quad + \operatorname{diag}(g_t)\, \varphi'(a_t)\, x_{t-1}^\top .
+# \end{aligned}
 # $$ (eq-eprop)
 #
 # The brute-force reference is autograd in a network where every neuron sees *itself*, and sees all others detached.
@@ -849,7 +858,6 @@ record.check(
 
 # %%
 credit = sp.Matrix(2, 2, sp.symbols("c_11 c_12 c_21 c_22", positive=True))
-lagwise = sp.diag(rate_near, rate_near), sp.diag(rate_far, rate_far)  # lag by lag: rows
 mean_1, mean_2 = (
     (rate_near * credit[0, col] + rate_far * credit[1, col])
     / (credit[0, col] + credit[1, col])
@@ -1018,7 +1026,7 @@ Markdown(
     f"and {quoted['between-rows-gates-all-lags']} % over all lags; shuffled, Adam's fall to {quoted['between-rows-adam-shuffled']} %. So Adam is not "
     "free of rows, since a neuron with small gradients has them in its whole row, but it is not made of them; and the sum over lags has columns too, "
     "of states that were large at well-paid lags. As for the budget, Adam multiplies "
-    f"{quoted['adam-over-budget']} % of the coordinates by more than one, the largest by {quoted['adam-largest']}; gates never do."
+    f"{quoted['adam-over-budget']} % of the coordinates by more than one, the largest by {quoted['adam-largest']}; gates never do. (The factors scale with one over the loss, which is the point.)"
 )
 
 # %% [markdown]
