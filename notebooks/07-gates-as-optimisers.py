@@ -235,7 +235,7 @@ figures.save(
     caption=r"Left: the rate of each lag as a gate opens; markers at the matched gate $1/(\ell+1)$. Right: the rates read off a network "
     "while training on digits opens its gate, for one seed. The longest lags pass their peaks, the shorter ones are still warming up.",
     alt="Two panels with logarithmic rates, four lags each. Left, over a gate from zero to one, each lag rises to a peak and falls, longer lags "
-    "earlier and lower; lag zero only rises. Right, over training steps, lag zero and lag four rise throughout, while the two longest lags rise a little, "
+    "earlier and lower; lag zero only rises. Right, over training steps, all dip at first; then lag zero and lag four rise and stay high, while the two longest lags rise a little, "
     "peak one after the other and fall.",
     chapter="07-gates-as-optimisers", out=out,
 )  # fmt: skip
