@@ -20,7 +20,7 @@
 # with the newest factor on the left. Gradients through time are sums of such products, so whoever wants to know what
 # a gate does to learning must know what it does to them. {ref}`ch-jacobians` found that each factor is a sum,
 # $J = \Lambda + R + G$. A product of sums is a sum of products, and a long one: this chapter sorts it, finds one sweep
-# that computes all of it in order of size, says exactly what is left out when one stops early, and then reads the first
+# that computes all of it, sorted by how often the correction enters, says exactly what is left out when one stops early, and then reads the first
 # two orders as a statement about time-scales {cite}`livi2025timescale`.
 #
 # Matrices do not commute, and neither do the symbols here: SymPy {cite}`meurer2017sympy` keeps the factors in their
@@ -42,7 +42,7 @@ drawn_lag = 16  # the lag of the last figure
 
 # %% tags=["hide-input"]
 from itertools import product as every
-from math import comb
+from math import comb, log10
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -87,7 +87,7 @@ lag = 4
 words = sorted(every("AB", repeat=lag), key=lambda word: (word.count("B"), word))
 rows = []
 with figures.style():
-    fig, ax = plt.subplots(figsize=(7.2, 2.7))
+    fig, ax = plt.subplots(figsize=(7.2, 2.2))
     height = dict.fromkeys(range(lag + 1), 0)
     for word in words:
         order = word.count("B")
@@ -203,6 +203,7 @@ prove(
 # Order 1 as a derivative: SymPy differentiates the product, factors still unexpanded, at $\varepsilon = 0$.
 
 # %%
+facts = []
 for lag in series:
     factors = sp.Mul(*[A[j] + eps * B[j] for j in range(lag, 0, -1)])
     frechet = sp.Add(
@@ -212,13 +213,14 @@ for lag in series:
         )
     )
     derivative = factors.diff(eps).subs(eps, 0)
-    prove(
-        f"frechet-lag-{lag}",
-        "C3",
-        rf"order 1 is the Fréchet derivative, $\ell = {lag}$",
-        sp.expand(derivative - frechet) == 0,
-        sp.expand(frechet - swept[lag][1]) == 0,
-    )
+    facts.append(sp.expand(derivative - frechet) == 0)
+    facts.append(sp.expand(frechet - swept[lag][1]) == 0)
+prove(
+    "frechet",
+    "C3",
+    rf"order 1 is the Fréchet derivative, each lag $\ell \le {longest_word}$",
+    *facts,
+)
 
 # %% [markdown]
 # Would a wrong sweep be noticed? Multiply the correction from the wrong side, $M^{(r-1)}_{j-1} B_j$, as one may when
@@ -247,17 +249,19 @@ prove(
 
 # %%
 A_j, B_j = A[1], B[1]
+facts = []
 for K in range(longest_word + 1):
     M = [sp.Symbol(f"M^{{({r})}}", commutative=False) for r in range(K + 1)]
     before = sp.Add(*(eps**r * M[r] for r in range(K + 1)))
     here, below = [*M, 0], [0, *M]  # orders that do not exist are zero
     after = sp.Add(*(eps**r * (A_j * here[r] + B_j * below[r]) for r in range(K + 2)))
-    prove(
-        f"step-{K}",
-        "C3",
-        f"induction step for a series of {K + 1} generic term{'s' * (K > 0)}",
-        sp.expand((A_j + eps * B_j) * before - after) == 0,
-    )
+    facts.append(sp.expand((A_j + eps * B_j) * before - after) == 0)
+prove(
+    "step-generic",
+    "C3",
+    rf"induction step for series up to each order $K \le {longest_word}$, generic terms",
+    *facts,
+)
 
 # %%
 q, i, p, s = sp.symbols("q i p s", integer=True)
@@ -308,18 +312,26 @@ prove(
 
 # %%
 P = sp.Symbol("P", commutative=False)
+facts = []
 for K in range(longest_word + 1):
     M = [sp.Symbol(f"M^{{({r})}}", commutative=False) for r in range(K + 1)]
     kept = [A_j * M[r] + B_j * (M[r - 1] if r else 0) for r in range(K + 1)]
     new = (A_j + eps * B_j) * P - sp.Add(*(eps**r * kept[r] for r in range(K + 1)))
     old = P - sp.Add(*(eps**r * M[r] for r in range(K + 1)))
     claimed = (A_j + eps * B_j) * old + eps ** (K + 1) * B_j * M[K]
-    prove(
-        f"remainder-step-{K}",
-        "C4",
-        f"the remainder's recursion, $K = {K}$, for generic matrices",
-        sp.expand(new - claimed) == 0,
-    )
+    facts.append(sp.expand(new - claimed) == 0)
+prove(
+    "remainder-step",
+    "C4",
+    rf"the remainder's recursion for generic matrices, each $K \le {longest_word}$",
+    *facts,
+)
+prove(
+    "remainder-power-noticed",
+    "C4",
+    r"with $\varepsilon^K$ in place of $\varepsilon^{K+1}$ it would not hold",
+    sp.expand(new - claimed + (eps ** (K + 1) - eps**K) * B_j * M[K]) != 0,
+)
 
 # %% [markdown]
 # The base case is $R_K(k) = I - I = 0$. The sums telescope in the same way for every $K$: of
@@ -980,6 +992,9 @@ with figures.style():
         part = norms[(norms.gate == gate) & (norms.splitting == splitting)]
         for order, style in enumerate(lines):
             rows = part[part.order == order]
+            rows = rows[
+                rows.lag >= order
+            ]  # shorter words do not have so many letters B
             ax.plot(
                 rows.lag, rows["relative norm"], style, marker="osD^"[order],
                 color=figures.CYCLE[order], label=f"order {order}",
@@ -995,8 +1010,9 @@ figures.save(
     fig, "order-norms", norms,
     caption="Spectral norms of the orders of the expansion over that of the whole product, by lag, along digits in trained networks: medians over "
     f"{probes} digits, {len(starts)} stretches and {seeds} seeds. On the dotted line an order is as large as the whole.",
-    alt="Five panels with logarithmic axes, three for the leak splitting and two for the gate splitting. In each, order 0 starts highest at lag "
-    "one and the higher orders come in later and grow with the lag; in the leak splitting they overtake order 0.",
+    alt="Five panels with logarithmic axes, three for the leak splitting and two for the gate splitting. In the leak splitting "
+    "all orders fall behind the whole as the lag grows, order 0 first and furthest, by many decades in the scalar network. In the gate splitting "
+    "order 0 stays near the whole and the higher orders lie below it in turn.",
     chapter="04-products-expanded", out=out,
 )  # fmt: skip
 
@@ -1032,8 +1048,9 @@ Markdown(
 weights, frames = {}, []
 for gate in gates:
     kept = (1 - digit_runs[gate].g).expand_as(digit_runs[gate].x)[:, 0, 0].cpu()
-    pace = kept.log().mean(0).argsort(descending=True)  # slow neurons first
-    after, before = retention(kept[8 : 8 + drawn_lag, pace])
+    kept = kept[8 : 8 + drawn_lag]
+    pace = kept.prod(0).argsort(descending=True)  # slow neurons first
+    after, before = retention(kept[:, pace])
     weights[gate] = (after[:, :, None] * before[:, None, :]).mean(0)
     frames.append(
         pd.DataFrame(weights[gate].numpy())
@@ -1053,7 +1070,9 @@ with figures.style():
         ax.invert_yaxis()
         ax.grid(False)
     axes[0].set_ylabel("to neuron $q$, slow to fast")
-    fig.colorbar(mesh, ax=axes, label="mean weight of a crossing", pad=0.01)
+    fig.colorbar(
+        mesh, ax=axes, label="mean weight of a crossing", pad=0.01, extend="min"
+    )
 figures.save(
     fig, "crossing-weights", pd.concat(frames),
     caption=f"What the gates let through at order 1 over a lag of {drawn_lag} steps: the mean over crossings of $P^q_{{t,i}} P^p_{{i-1,k}}$ for each pair of "
@@ -1081,15 +1100,18 @@ record.check(
 )
 record.number("crossing-spread", spread["multi"], f"{spread['multi']:.1e}")
 Markdown(
-    f"In the multi-gate network the best and the worst connected pair differ by a factor of {spread['multi']:.2g} at this lag."
+    f"In the multi-gate network the best and the worst connected pair differ by a factor of about $10^{{{round(log10(spread['multi']))}}}$ "
+    "at this lag: the worst pairs are as good as cut off."
 )
 
 # %% [markdown]
 # ## What it means
 #
-# The first two orders of the leak splitting are a reading of backpropagation in terms of clocks. Order 0: a gradient stays where it is and fades
-# at its neuron's own pace. Order 1: it changes neurons once, and fades on two clocks. Nothing else in these two orders depends on the gates, so
-# *if* they were the whole story, gates would act on learning by rescaling alone, and {ref}`ch-bptt` reads off the rates.
+# The first two orders of the leak splitting are a reading of backpropagation in terms of clocks. Order 0: a gradient
+# stays where it is and fades at its neuron's own pace. Order 1: it changes neurons once, through the couplings
+# $[R_i + G_i]_{qp}$ of a single step, and fades on two clocks. How the *lag* enters is in both orders a matter of
+# clocks alone. *If* these orders were the whole story, gates would act on learning by rescaling, and {ref}`ch-bptt`
+# reads off the rates.
 #
 # The *if* is large. The algebra of this chapter is exact at every order, and for the sum of all of them; it does not say that the sum may be
 # cut short. The remainder can now be computed exactly, which is what the next chapter does.
