@@ -44,12 +44,9 @@ from IPython.display import Markdown
 from torch import Tensor
 
 parameters = {
-    "profile": profile,
-    "seeds": seeds,
-    "device": device,
-    "networks": networks,
-}
-parameters |= {"n": n, "T": T, "scale": scale, "lags": lags, "scales": scales}
+    "profile": profile, "seeds": seeds, "device": device, "networks": networks,
+    "n": n, "T": T, "scale": scale, "lags": lags, "scales": scales,
+}  # fmt: skip
 record = ledger.Ledger("05-validity", "Is the expansion any good?", out, parameters)
 where = devices.resolve(device)
 CASES = [("scalar", "leak"), ("multi", "leak"), ("scalar", "gate"), ("multi", "gate")]
@@ -105,7 +102,7 @@ parts["constant", "leak"] = expansion.split(seen["constant"][2], "leak")
 # **placebo**: the matrices $B_j$ shuffled over time, so that they are no longer the perturbation of anything.
 
 # %%
-EPS = [1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0]
+EPS = [1e-12, 1e-8, 1e-4, 1e-2, 1.0]
 window, ORDERS = 10, range(4)
 
 
@@ -182,7 +179,7 @@ with figures.style():
         )
         axes[0].text(
             1e-8,
-            30 * truth.remainder.iloc[2],
+            30 * truth.remainder.iloc[1],
             f"$K={K}$",
             color=colour,
             ha="right",
@@ -278,7 +275,7 @@ Markdown(
 # ## The check with power
 #
 # Now $\varepsilon = 1$: the real Jacobians. The reference is the transport by automatic differentiation of the whole
-# stretch of the network's run. It costs one backward pass per neuron, so we confirm first, at four lags and for every network, that the
+# stretch of the network's run. It costs one backward pass per neuron, so we confirm first, at three lags and for every network, that the
 # product of our Jacobians *is* that matrix, and use products afterwards.
 
 
@@ -295,7 +292,7 @@ def by_autograd(model: cells.GatedRNN, run: cells.Trajectory, lag: int) -> Tenso
 gap = 0.0
 for gate in ("scalar", "multi"):
     model, run, terms = seen[gate]
-    for lag in (1, 5, 20, lags[-1]):
+    for lag in (1, 5, 40):
         with torch.no_grad():
             reference = by_autograd(model, run, lag)
         M = transport.products(sum(terms)[-lag:], lag)[0]
