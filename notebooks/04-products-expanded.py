@@ -15,9 +15,9 @@
 # A push of the state at step $k$ arrives at step $t$ multiplied by one Jacobian for every step between. We call that
 # product the **transport**,
 #
-# $$ M_{t,k} = J_t\, J_{t-1} \cdots J_{k+1}, \qquad M_{k,k} = I, \qquad \ell = t - k, $$ (eq-transport)
+# $$ M_{t,k} = J_t\, J_{t-1} \cdots J_{k+1}, $$ (eq-transport)
 #
-# with the newest factor on the left. Gradients through time are sums of such products, so whoever wants to know what
+# with the newest factor on the left, $M_{k,k} = I$, and the lag $\ell = t - k$. Gradients through time are sums of such products, so whoever wants to know what
 # a gate does to learning must know what it does to them. {ref}`ch-jacobians` found that each factor is a sum,
 # $J = \Lambda + R + G$. A product of sums is a sum of products, and a long one: this chapter sorts it, finds one sweep
 # that computes all of it, sorted by how often the correction enters, says exactly what is left out when one stops early, and then reads the first
@@ -97,14 +97,14 @@ with figures.style():
             left, bottom = order * (lag + 1.2) + place, -row
             ax.add_patch(
                 mpl.patches.FancyBboxPatch(
-                    (left + 0.05, bottom + 0.1), 0.9, 0.8, linewidth=1.2, edgecolor=hue,
-                    facecolor=hue if letter == "B" else "none",
+                    (left + 0.05, bottom + 0.1), 0.9, 0.8, linewidth=2 if letter == "B" else 0.9, edgecolor=hue,
+                    facecolor=mpl.colors.to_rgba(hue, 0.22 if letter == "B" else 0),
                     boxstyle="round,pad=0,rounding_size=0.12",
                 )
             )  # fmt: skip
             ax.text(
                 left + 0.5, bottom + 0.48, f"${letter}_{lag - place}$", fontsize=9,
-                ha="center", va="center", color="white" if letter == "B" else hue,
+                ha="center", va="center", color=figures.INK if letter == "B" else hue,
             )  # fmt: skip
         rows.append({"order": order, "word": "".join(word), "row": row})
     for order in range(lag + 1):
@@ -137,8 +137,9 @@ figures.save(
 # :label: thm-expansion
 #
 # For any square matrices $A_j, B_j$ and any number $\varepsilon$, with $j$ running from $k+1$ to $t$,
+# the transport $M_{t,k}(\varepsilon)$ is
 #
-# $$ M_{t,k}(\varepsilon) = \prod_j (A_j + \varepsilon B_j) = \sum_{r=0}^{\ell} \varepsilon^r M^{(r)}_{t,k}, $$ (eq-series)
+# $$ \prod_j (A_j + \varepsilon B_j) = \sum_{r=0}^{\ell} \varepsilon^r M^{(r)}_{t,k}, $$ (eq-series)
 #
 # and one sweep computes all orders, from $M^{(0)}_k = I$ and $M^{(r)}_k = 0$ for $r > 0$:
 #
@@ -146,7 +147,7 @@ figures.save(
 #
 # Order 1 is the Fréchet derivative of the product in the direction $B$:
 #
-# $$ M^{(1)}_{t,k} = \sum_{i=k+1}^{t} \Big(\prod_{j>i} A_j\Big)\, B_i\, \Big(\prod_{j<i} A_j\Big) . $$ (eq-frechet)
+# $$ M^{(1)}_{t,k} = \sum_{i} \prod_{j>i} A_j \; B_i \prod_{j<i} A_j . $$ (eq-frechet)
 # :::
 #
 # ### By brute force
@@ -304,7 +305,11 @@ prove(
 #
 # From $R_K(k) = 0$,
 #
-# $$ R_K(j) = (A_j + \varepsilon B_j)\, R_K(j-1) + \varepsilon^{K+1} B_j\, M^{(K)}_{j-1} . $$ (eq-remainder)
+# $$
+# \begin{aligned}
+# R_K(j) ={}& (A_j + \varepsilon B_j)\, R_K(j-1) \\ &{}+ \varepsilon^{K+1} B_j\, M^{(K)}_{j-1} .
+# \end{aligned}
+# $$ (eq-remainder)
 # :::
 #
 # *Proof.* Let $P$ be the transport to $j-1$, *any* matrix. Put the definition {eq}`eq-rest` on both sides and use
@@ -389,8 +394,10 @@ prove(
 # With $a_j = \|A_j\|$, $b_j = \|B_j\|$ in any norm with $\|XY\| \le \|X\| \|Y\|$ and $\|I\| = 1$, let
 #
 # $$
-# m^{(r)}_j = a_j m^{(r)}_{j-1} + b_j m^{(r-1)}_{j-1}, \qquad
-# \rho_j = (a_j + |\varepsilon| b_j)\, \rho_{j-1} + |\varepsilon|^{K+1} b_j\, m^{(K)}_{j-1},
+# \begin{aligned}
+# m^{(r)}_j ={}& a_j m^{(r)}_{j-1} + b_j m^{(r-1)}_{j-1}, \\
+# \rho_j ={}& (a_j + |\varepsilon| b_j)\, \rho_{j-1} \\ &{}+ |\varepsilon|^{K+1} b_j\, m^{(K)}_{j-1},
+# \end{aligned}
 # $$ (eq-bound)
 #
 # from $m^{(0)} = 1$, all others 0. Then $\|M^{(r)}_j\| \le m^{(r)}_j$ and $\|R_K(j)\| \le \rho_j$.
@@ -704,12 +711,14 @@ for size_n, lag in ((2, 2), (2, 4), (3, 2), (3, 4)):
 # :label: cor-leak
 #
 # $$
-# M^{(1)} = \begin{cases}
-#   (1-\alpha)^{\ell-1}\, \alpha \sum_i D_i W_r & \text{constant} \\[3pt]
-#   P_{t,k} \sum_i \dfrac{R_i + G_i}{1 - g_i} & \text{scalar} \\[6pt]
-#   \sum_i \operatorname{diag}(P_{t,i})\,(R_i + G_i)\operatorname{diag}(P_{i-1,k}) & \text{multi.}
-# \end{cases}
+# \begin{aligned}
+# &\text{constant:} \\ &\quad (1-\alpha)^{\ell-1}\, \alpha \textstyle\sum_i D_i W_r \\
+# &\text{scalar:} \\ &\quad P_{t,k} \textstyle\sum_i (R_i + G_i)/(1 - g_i) \\
+# &\text{multi:} \\ &\quad \textstyle\sum_i P_{t,i} \odot (R_i + G_i) \odot P_{i-1,k}^{\top}
+# \end{aligned}
 # $$ (eq-leak-cases)
+#
+# where $P_{t,i}$, a column, scales rows, and $P_{i-1,k}^\top$, a row, scales columns.
 # :::
 
 # %%
@@ -788,7 +797,11 @@ prove(
 #
 # Here $A_j = \Lambda_j + R_j$ is a full matrix, and nothing collapses: with $Q_{t,k} = \prod_j (\Lambda_j + R_j)$, {prf:ref}`thm-expansion` says
 #
-# $$ M^{(0)} = Q_{t,k}, \qquad M^{(1)} = \sum_{i=k+1}^{t} Q_{t,i}\, G_i\, Q_{i-1,k} . $$ (eq-gate-cases)
+# $$
+# \begin{aligned}
+# M^{(0)} &= Q_{t,k}, \\ M^{(1)} &= \textstyle\sum_{i=k+1}^{t} Q_{t,i}\, G_i\, Q_{i-1,k} .
+# \end{aligned}
+# $$ (eq-gate-cases)
 #
 # For a scalar gate $G_i = v_i w_{rg}^\top$ has rank one ({prf:ref}`prop-rank`), so its order 1 is a sum of $\ell$ matrices of rank
 # one: at short lags, what the gate's sensitivity adds lives in few directions.
