@@ -146,9 +146,15 @@ prove(
 #
 # :::{prf:proof}
 # *Product.* By induction over $t$: $M_{k,k} = I$, and a diagonal matrix times a diagonal matrix
-# is one, $\sum_r \delta^{qr}(1-g^q)\,\delta^{rp} P^r = \delta^{qp} (1-g^q) P^q$, which the cell
-# lets SymPy sum for symbolic $n$. *Remainder.* It starts at zero and obeys
-# $R_K(j) = (A_j + \varepsilon B_j) R_K(j-1) + \varepsilon^{K+1} B_j M^{(K)}_{j-1}$: with
+# is one,
+#
+# $$ \sum_r \delta^{qr}(1-g^q)\,\delta^{rp} P^r = \delta^{qp} (1-g^q) P^q , $$
+#
+# which the cell lets SymPy sum for symbolic $n$. *Remainder.* It starts at zero and obeys
+#
+# $$ R_K(j) = (A_j + \varepsilon B_j) R_K(j-1) + \varepsilon^{K+1} B_j M^{(K)}_{j-1} : $$
+#
+# with
 # $B_j = 0$ it stays there. *Converse.* At lag 1 the remainder of order 0 is
 # $J_t - \Lambda_t = R_t + G_t$.
 # :::

@@ -101,8 +101,11 @@ def test_nothing_scrolls_sideways_on_a_phone(look: Look, name: str) -> None:
                 range.selectNode(node);
                 return range.getBoundingClientRect().right;
               };
-              return [...document.querySelectorAll(".bd-article *")].filter(e => e.checkVisibility() && !inBox(e))
-                .flatMap(e => [...e.childNodes]).filter(n => n.nodeType === Node.TEXT_NODE || n.nodeName === "IMG")
+              // A formula is as wide as its container: its glyphs are no text, and its text is for screen readers.
+              const seen = [...document.querySelectorAll(".bd-article *")]
+                .filter(e => e.checkVisibility() && !inBox(e) && !e.closest("mjx-assistive-mml"));
+              return seen.flatMap(e => [...e.childNodes])
+                .filter(n => n.nodeType === Node.TEXT_NODE || ["IMG", "MJX-CONTAINER"].includes(n.nodeName))
                 .filter(n => right(n) > innerWidth + 1).map(n => n.data || n.outerHTML);
             }"""
         )
