@@ -414,7 +414,8 @@ figures.save(
 # %% tags=["hide-input"]
 loose = summary.set_index(["splitting", "gate", "lag"])
 for gate in ("scalar", "multi"):
-    record.number(f"bound-loose-{gate}", float(loose.loc[("gate", gate, 10), "loose"]))
+    factor = float(loose.loc[("gate", gate, 10), "loose"])
+    record.number(f"bound-loose-{gate}", factor, f"{factor:,.0f}")
     record.number(f"bound-says-{gate}", float(loose.loc[("gate", gate, 10), "says"]))
 text = {name: entry["text"] for name, entry in record.numbers.items()}
 Markdown(

@@ -97,6 +97,7 @@ def test_nothing_scrolls_sideways_on_a_phone(look: Look, name: str) -> None:
               const inBox = e => !e.matches(".bd-article")
                 && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || inBox(e.parentElement));
               const right = node => {
+                if (node.nodeType === Node.ELEMENT_NODE) return node.getBoundingClientRect().right;
                 const range = document.createRange();
                 range.selectNode(node);
                 return range.getBoundingClientRect().right;
