@@ -58,8 +58,7 @@ def orders(
         ValueError: for a negative order or factors that do not fit each other.
     """
     _checked(A, B, order)
-    M = A.new_zeros(order + 1, *A.shape[1:])
-    M[0] = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    M = _no_factors(A, order)
     for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
         M = _next_orders(A_j, B_j, M)
     return M
@@ -88,8 +87,7 @@ def remainder(
         ValueError: as :func:`orders`.
     """
     _checked(A, B, order)
-    M = A.new_zeros(order + 1, *A.shape[1:])
-    M[0] = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    M = _no_factors(A, order)
     R = torch.zeros_like(A[0])
     for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
         R = (A_j + eps * B_j) @ R + eps ** (order + 1) * (B_j @ M[order])
@@ -127,6 +125,13 @@ def remainder_bound(
         shifted = torch.cat([torch.zeros_like(m[:1]), m[:-1]])
         m = a_j * m + b_j * shifted
     return rho
+
+
+def _no_factors(A: Tensor, order: int) -> Tensor:
+    """All orders of the product of no factors: the identity, and nothing of higher order."""
+    M = A.new_zeros(order + 1, *A.shape[1:])
+    M[0] = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    return M
 
 
 def _next_orders(A_j: Tensor, B_j: Tensor, M: Tensor) -> Tensor:
