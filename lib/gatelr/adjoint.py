@@ -1,4 +1,4 @@
-r"""What a reader asks of the backward sweep: the adjoint, and gradients in closed form (theory.md C7).
+r"""What a reader asks of the backward sweep: the adjoint, and gradients in closed form (claim C7).
 
 .. math:: λ_{k-1} = J_k^T λ_k + δ_{k-1}, \qquad λ_T = δ_T
 
@@ -61,7 +61,7 @@ def gradients(
     per_sample: bool = False,
     gate_sensitivity: float = 1.0,
 ) -> dict[str, Tensor]:
-    r"""The gradient of a loss with respect to every weight that makes states, in closed form (theory.md C7).
+    r"""The gradient of a loss with respect to every weight that makes states, in closed form (claim C7).
 
     .. math::
         ∇_{W_r} L = \sum_k (g_k ⊙ φ'(a_k) ⊙ λ_k) x_{k-1}^T, \qquad

@@ -145,7 +145,7 @@ class GatedRNN(nn.Module):
     def forward(
         self, u: Float[Tensor, "T *batch m"], x0: Float[Tensor, "*batch n"] | None = None
     ) -> Float[Tensor, "*batch o"]:
-        r"""Readout of the last state, :math:`W_o x_T + b_o`; its gradient is the closed form of theory.md C7.
+        r"""Readout of the last state, :math:`W_o x_T + b_o`; its gradient is the closed form of claim C7.
 
         Args:
             u: inputs, time first; with replicas ``(T, S, *batch, m)``.
@@ -173,7 +173,7 @@ class GatedRNN(nn.Module):
         return self._affine(last.reshape(*batch, self.n_hidden), self.W_o, self.b_o)
 
     def run(self, u: Float[Tensor, "T *batch m"], x0: Float[Tensor, "*batch n"] | None = None) -> Trajectory:
-        """Run over a sequence and record everything (theory.md, Notation).
+        """Run over a sequence and record everything (the symbols are those of book/notation.md).
 
         Plain tensor operations, so that autograd and every ``torch.func`` transform can look through it; wrap it in
         ``torch.no_grad()`` to measure without recording a graph.

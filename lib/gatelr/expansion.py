@@ -1,6 +1,6 @@
 r"""Products of Jacobians that are a sum of two parts, expanded in the second part to any order.
 
-For :math:`J_j = A_j + ε B_j` the product is :math:`M(ε) = \sum_r ε^r M^{(r)}` (theory.md C3), and what is left after
+For :math:`J_j = A_j + ε B_j` the product is :math:`M(ε) = \sum_r ε^r M^{(r)}` (claim C3), and what is left after
 order K obeys a recursion of its own (C4), so that it is known to full relative precision however small it is.
 Factors come oldest first, ``(L, *batch, n, n)``; L is the lag.
 """
@@ -17,7 +17,7 @@ SPLITTINGS = ("leak", "gate")
 
 
 def split(terms: Terms, splitting: str) -> tuple[Tensor, Tensor]:
-    r"""The two parts of every Jacobian (theory.md C5).
+    r"""The two parts of every Jacobian (claim C5).
 
     ``"leak"``: :math:`A = Λ, B = R + G`, how time-scales alone carry gradients. ``"gate"``: :math:`A = Λ + R, B = G`,
     what the gate's own sensitivity adds.
@@ -42,7 +42,7 @@ def split(terms: Terms, splitting: str) -> tuple[Tensor, Tensor]:
 def orders(
     A: Float[Tensor, "L *batch n n"], B: Float[Tensor, "L *batch n n"], order: int
 ) -> Float[Tensor, "K *batch n n"]:
-    r"""The coefficients of the expansion up to an order, in one sweep (theory.md C3).
+    r"""The coefficients of the expansion up to an order, in one sweep (claim C3).
 
     .. math:: M^{(r)}_j = A_j M^{(r)}_{j-1} + B_j M^{(r-1)}_{j-1}, \qquad M^{(0)}_0 = I
 
@@ -67,7 +67,7 @@ def orders(
 def remainder(
     A: Float[Tensor, "L *batch n n"], B: Float[Tensor, "L *batch n n"], order: int, eps: float
 ) -> Float[Tensor, "*batch n n"]:
-    r"""What the expansion up to an order leaves out, exactly (theory.md C4).
+    r"""What the expansion up to an order leaves out, exactly (claim C4).
 
     .. math:: R_K(j) = (A_j + ε B_j) R_K(j-1) + ε^{K+1} B_j M^{(K)}_{j-1}, \qquad R_K(0) = 0
 
@@ -98,7 +98,7 @@ def remainder(
 def remainder_bound(
     A: Float[Tensor, "L *batch n n"], B: Float[Tensor, "L *batch n n"], order: int, eps: float
 ) -> Float[Tensor, "*batch"]:
-    r"""A number that the spectral norm of the remainder cannot exceed (theory.md C4).
+    r"""A number that the spectral norm of the remainder cannot exceed (claim C4).
 
     The sweep of :func:`remainder` on the norms :math:`a_j = \|A_j\|_2, b_j = \|B_j\|_2`: by the triangle inequality and
     :math:`\|XY\| \le \|X\| \|Y\|` every line of it is an upper bound of the line that it replaces.

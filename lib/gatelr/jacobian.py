@@ -1,4 +1,4 @@
-r"""The step Jacobian :math:`J_t = ∂x_t/∂x_{t-1}` in closed form: leak, recurrent and gate term (theory.md C2).
+r"""The step Jacobian :math:`J_t = ∂x_t/∂x_{t-1}` in closed form: leak, recurrent and gate term (claim C2).
 
 .. math::
     J_t = \underbrace{diag(1 - g_t)}_{\text{leak } Λ_t}

@@ -1,4 +1,4 @@
-r"""Gates as learning rates: what one step of gradient descent gives to each lag and neuron (theory.md C8-C14).
+r"""Gates as learning rates: what one step of gradient descent gives to each lag and neuron (claims C8-C14).
 
 With transport at order 0, :math:`M_{t,k} \approx diag(P_{t,k})`, a step of SGD with rate μ acts as if each neuron and
 each lag had a learning rate of its own,
@@ -19,7 +19,7 @@ from gatelr.transport import windows
 
 
 def retention(trajectory: Trajectory, lag: int) -> Float[Tensor, "W *batch n"]:
-    r"""The fraction of the state kept over a lag, :math:`P_{t,t-\ell}` for t = ℓ … T (theory.md C6).
+    r"""The fraction of the state kept over a lag, :math:`P_{t,t-\ell}` for t = ℓ … T (claim C6).
 
     Args:
         trajectory: what ``model.run`` returned.
@@ -108,7 +108,7 @@ def corrected(terms: Terms, lag: int) -> Float[Tensor, "W *batch n"]:
 
     .. math:: P^q_{t,k} \Big(1 + \sum_{i=k+1}^{t} \frac{[R_i + G_i]_{qq}}{1 - g^q_i}\Big)
 
-    Computed by the sweep of theory.md C3 on diagonals, so that no gate of 1 divides by zero.
+    Computed by the sweep of claim C3 on diagonals, so that no gate of 1 divides by zero.
 
     Args:
         terms: from :func:`gatelr.jacobian.terms`.

@@ -44,7 +44,7 @@ class Coefficients(NamedTuple):
 
 
 def coefficients(phi: Tensor, g: Tensor, x_prev: Tensor) -> Coefficients:
-    r"""Row scalings of the step Jacobian, for any gate (theory.md C2).
+    r"""Row scalings of the step Jacobian, for any gate (claim C2).
 
     .. math:: 1 - g, \qquad g φ'(a) = g (1 - φ^2), \qquad g (1 - g) (φ - x_{t-1})
 
@@ -113,7 +113,7 @@ def adjoint(
     *,
     input_gradient: bool = False,
 ) -> Gradients:
-    r"""Backpropagation through time in closed form, with the weight gradients accumulated on the way (theory.md C7).
+    r"""Backpropagation through time in closed form, with the weight gradients accumulated on the way (claim C7).
 
     .. math::
         λ_{k-1} = J_k^T λ_k + δ_{k-1}, \qquad
