@@ -56,6 +56,12 @@ def test_sensitivities_are_spectral_norms(shape: tuple) -> None:
         assert torch.allclose(ours, exact, rtol=1e-10, atol=0)
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_sensitivities_do_not_depend_on_the_chunk(chunk: int) -> None:
+    J = jacobians(12, (3,), 16, 3) / 4
+    assert torch.allclose(transport.sensitivities(J, chunk=chunk), transport.sensitivities(J), rtol=1e-6, atol=0)
+
+
 def test_norms_of_tiny_and_zero_matrices() -> None:
     M = jacobians(3, (), 5, 0)
     exact = torch.linalg.svdvals(M)[..., 0]
@@ -87,6 +93,8 @@ def test_bad_lags_and_shapes_are_refused() -> None:
         (lambda: transport.products(J, 5), "got lag=5, expected a lag from 0 to the 4 steps"),
         (lambda: next(transport.lags(J, 5)), "got longest=5, expected a lag from 0 to the 4 steps"),
         (lambda: transport.products(J[..., :1], 1), "got Jacobians of shape (4, 2, 1), expected (T, *batch, n, n)"),
+        (lambda: transport.sensitivities(J, chunk=0), "got chunk=0, expected at least 1 sequence"),
+        (lambda: transport.sensitivities(J * torch.nan), "got NaN or infinity in the Jacobians"),
         (lambda: transport.sensitivities(J[0]), "got Jacobians of shape (2, 2), expected (T, *batch, n, n)"),
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):

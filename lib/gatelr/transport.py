@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import lanczos
+
 
 def windows(factors: Tensor, lag: int, combine: Callable[[Tensor, Tensor], Tensor], unit: Tensor) -> Tensor:
     r"""The time-ordered product of every window of ``lag`` consecutive factors, by doubling.
@@ -93,43 +95,49 @@ def lags(J: Float[Tensor, "T *batch n n"], longest: int | None = None) -> Iterat
         yield lag, M
 
 
-def sensitivities(J: Float[Tensor, "T *batch n n"]) -> Float[Tensor, "T+1 T+1 *batch"]:
-    r"""The norm of every transport, :math:`S_{t,k} = \|M_{t,k}\|_2`.
+def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None) -> Float[Tensor, "T+1 T+1 *batch"]:
+    r"""The norm of every transport, :math:`S_{t,k} = \|M_{t,k}\|_2`, exact to 1e-6 in float64 and 1e-5 in float32.
 
     Args:
         J: step Jacobians.
+        chunk: sequences (entries of ``*batch``) whose products are held at a time; some four times
+            ``chunk * T * n * n`` numbers are in memory. By default as many as make 16 MB, which a cache may hold.
 
     Returns:
-        ``(T+1, T+1, *batch)``: row t, column k; 1 on the diagonal, 0 above it.
+        ``(T+1, T+1, *batch)``: row t, column k; 1 on the diagonal, 0 above it; infinite where a product overflows.
 
     Raises:
-        ValueError: if the Jacobians are not square.
+        ValueError: if the Jacobians are not square or not finite, or ``chunk`` is below 1.
     """
     _square(J)
-    T = J.shape[0]
-    S = J.new_zeros(T + 1, T + 1, *J.shape[1:-2])
+    if not J.isfinite().all():
+        raise ValueError("got NaN or infinity in the Jacobians, expected finite numbers: look at the trajectory first")
+    T, n = J.shape[0], J.shape[-1]
+    sequences = J.reshape(T, -1, n, n)
+    chunk = max(1, 2**24 // (T * n * n * J.element_size())) if chunk is None else chunk
+    if chunk < 1:
+        raise ValueError(f"got chunk={chunk}, expected at least 1 sequence at a time")
+    S = J.new_zeros(T + 1, T + 1, sequences.shape[1])
     S[range(T + 1), range(T + 1)] = 1
-    for lag, M in lags(J):
-        S[range(lag, T + 1), range(T + 1 - lag)] = spectral_norm(M)
-    return S
+    for start in range(0, sequences.shape[1], chunk):
+        part = slice(start, start + chunk)
+        first = 2 * lanczos.FIRST
+        for lag, M in lags(sequences[:, part].contiguous()):
+            norms, first = lanczos.spectral_norms(M.reshape(-1, n, n), max(first - 1, 4))
+            S[range(lag, T + 1), range(T + 1 - lag), part] = norms.reshape(M.shape[:2])
+    return S.reshape(T + 1, T + 1, *J.shape[1:-2])
 
 
 def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
-    r"""The largest singular value, from the largest eigenvalue of :math:`M^T M`.
-
-    Several times faster than a singular value decomposition, and as accurate for the *largest* value. Every matrix is
-    scaled by its largest entry first, since products over long lags are tiny and their squares would underflow.
+    """The largest singular value of every matrix, by :mod:`gatelr.lanczos`.
 
     Args:
         M: any matrices.
 
     Returns:
-        (*batch,); 0 for a zero matrix.
+        (*batch,); 0 for a zero matrix, infinite for one with an entry that is not finite.
     """
-    scale = M.abs().amax((-2, -1), keepdim=True)
-    unit = M / scale.where(scale > 0, torch.ones_like(scale))
-    largest = torch.linalg.eigvalsh(unit.mT @ unit)[..., -1]
-    return largest.clamp_min(0).sqrt() * scale[..., 0, 0]
+    return lanczos.spectral_norms(M.reshape(-1, *M.shape[-2:]))[0].reshape(M.shape[:-2])
 
 
 def spectra(J: Float[Tensor, "T *batch n n"], at: Sequence[int]) -> dict[int, Tensor]:
