@@ -1,0 +1,276 @@
+r"""Training S networks side by side: replica i is, draw by draw, the run that it would be alone.
+
+One loop for every experiment of the book: fresh data at each step, torch's own optimisers and schedules, probes before
+the step, and a file from which a killed run goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.optim import lr_scheduler
+from tqdm import tqdm
+
+from gatelr import artifacts
+from gatelr.cells import GatedRNN
+from gatelr.recurrence import Workspace
+from gatelr.tasks import Task
+
+#: Optimisers that treat each number by itself, so that replicas in one tensor cannot feel each other.
+ELEMENTWISE = ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta", "Rprop", "ASGD")
+
+
+@dataclass
+class Run:
+    """What a training run leaves behind; a model without replicas counts as one.
+
+    ``losses`` holds the loss of each step's batch before the update, NaN from the step on at which a replica diverged;
+    ``diverged`` that step, or -1; ``redrawn`` how many sequences the task refused and drew again.
+    """
+
+    losses: Float[Tensor, "steps S"]
+    diverged: Int[Tensor, " S"]
+    redrawn: Int[Tensor, " S"]
+    probes: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def alive(self) -> Bool[Tensor, " S"]:
+        """The replicas that have not diverged."""
+        return self.diverged < 0
+
+
+def train(
+    model: GatedRNN,
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    steps: int,
+    generators: torch.Generator | Sequence[torch.Generator],
+    *,
+    batch: int = 64,
+    schedule: lr_scheduler.LRScheduler | None = None,
+    probe: Callable[[int, GatedRNN], Any] | None = None,
+    checkpoints: Collection[int] = (),
+    save: str | Path | None = None,
+    save_every: int = 200,
+    progress: bool | None = None,
+) -> Run:
+    r"""Train a network, or S of them in one pass, on fresh data at every step.
+
+    Each replica minimises its own loss, :math:`L_i`: the gradient of :math:`\sum_i L_i` with respect to replica i's
+    weights is that of :math:`L_i`, and an optimiser that works number by number keeps it so. A replica whose loss is
+    not finite has diverged: the step is recorded, its weights stay those of its last finite loss, and the others go on.
+
+    Args:
+        model: the network, with replicas or without; its weights are changed in place.
+        task: what to learn.
+        optimiser: one of torch's, made with ``model.parameters()``.
+        steps: number of updates.
+        generators: source of the data, one for each replica; draws are made where it lives and then moved to the model.
+        batch: B, sequences a step.
+        schedule: one of torch's, made with ``optimiser``; moved on after each update.
+        probe: called as ``probe(step, model)`` at each checkpoint, before the update of that step; what it returns
+            (tensors, numbers, text, and lists and dicts of them) is kept in ``Run.probes``.
+        checkpoints: the steps to probe at, 0 … ``steps``; ``steps`` itself is after the last update.
+        save: a file from which a run that was killed goes on, with the same numbers as if it had not been; it is
+            written aside and renamed. A finished run is read back instead of being done again.
+        save_every: updates from one writing of it to the next.
+        progress: whether to show a progress bar; by default, where standard error is a terminal.
+
+    Returns:
+        Losses, divergences and probes.
+
+    Raises:
+        ValueError: for a number of generators other than S, a checkpoint outside 0 … ``steps``, sizes of the task that
+            do not fit the model, an optimiser or a schedule under which replicas would feel each other, or a file that
+            belongs to another run.
+        OSError: if the file cannot be written; what was there stays.
+    """
+    sources = [generators] if isinstance(generators, torch.Generator) else list(generators)
+    _check(model, task, optimiser, schedule, steps, sources, checkpoints, save_every)
+    S, device, dtype = len(sources), model.W_r.device, model.W_r.dtype
+    source = sources[0] if model.replicas is None else sources
+    run = Run(
+        losses=torch.full((steps, S), torch.nan, dtype=dtype),
+        diverged=torch.full((S,), -1),
+        redrawn=torch.zeros(S, dtype=torch.long),
+    )
+    state = _State(run, model, optimiser, schedule, sources, Path(save) if save else None)
+    identity = _identity(model, task, optimiser, schedule, steps, batch, sources, checkpoints)
+    start = state.read(identity)
+
+    parameters: list[Tensor] = list(model.parameters())
+    last_finite = [parameter.detach().clone() for parameter in parameters]
+    workspace = Workspace()
+    quiet = None if progress is None else not progress
+    with tqdm(initial=start, total=steps, disable=quiet, unit="step") as bar:
+        for step in range(start, steps + 1):
+            due = probe is not None and step in checkpoints and step not in run.probes
+            if due and probe is not None:
+                run.probes[step] = probe(step, model)
+            if due or (step > start and (step == steps or step % save_every == 0)):
+                state.write(identity, step)
+            if step == steps:
+                break
+            data = task.draw(batch, source, dtype=dtype)
+            run.redrawn += torch.as_tensor(data.redrawn).reshape(-1).cpu()
+            optimiser.zero_grad()
+            losses = task.loss(model(data.u.to(device), workspace=workspace), data.target.to(device))
+            losses.sum().backward()
+
+            found = losses.detach().reshape(S).cpu()
+            run.diverged[run.alive & ~found.isfinite()] = step
+            run.losses[step] = torch.where(run.alive, found, torch.nan)
+            _copy_rows(parameters, last_finite, run.alive)
+            optimiser.step()
+            _copy_rows(last_finite, parameters, ~run.alive)
+            if schedule is not None:
+                schedule.step()
+            bar.set_postfix(median_loss=f"{float(run.losses[step].nanmedian()):.3g}", refresh=False)
+            bar.update()
+    return run
+
+
+@torch.no_grad()
+def _copy_rows(source: list[Tensor], target: list[Tensor], which: Bool[Tensor, " S"]) -> None:
+    """Copy the weights of some replicas, or of the one there is."""
+    if which.all():
+        torch._foreach_copy_(target, source)
+    elif which.any():
+        for a, b in zip(source, target, strict=True):
+            b[which] = a[which]
+
+
+@dataclass
+class _State:
+    """All that a run needs to go on, and the file that holds it."""
+
+    run: Run
+    model: GatedRNN
+    optimiser: torch.optim.Optimizer
+    schedule: lr_scheduler.LRScheduler | None
+    sources: Sequence[torch.Generator]
+    path: Path | None
+
+    def write(self, identity: dict[str, str], step: int) -> None:
+        if self.path is None:
+            return
+        content = {
+            "identity": identity,
+            "step": step,
+            "run": vars(self.run),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "sources": [source.get_state() for source in self.sources],
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        artifacts.write(self.path, buffer.getvalue())
+
+    def read(self, identity: dict[str, str]) -> int:
+        """The step to go on from: 0 where there is no file."""
+        if self.path is None or not self.path.exists():
+            return 0
+        try:
+            content = torch.load(self.path, map_location="cpu")
+            theirs = content["identity"]
+        except Exception as error:
+            raise ValueError(
+                f"got a file that holds no run in {self.path}, expected one that train() wrote: "
+                "delete it, or save to another"
+            ) from error
+        for name, mine in identity.items():
+            if theirs.get(name) != mine:
+                raise ValueError(
+                    f"got the file of another run in {self.path}: its {name} is {theirs.get(name)}, expected {mine}: "
+                    "delete it, or save to another"
+                )
+        vars(self.run).update(content["run"])
+        self.model.load_state_dict(content["model"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(content["schedule"])
+        for source, state in zip(self.sources, content["sources"], strict=True):
+            source.set_state(state)
+        return int(content["step"])
+
+
+def _identity(
+    model: GatedRNN,
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    schedule: lr_scheduler.LRScheduler | None,
+    steps: int,
+    batch: int,
+    sources: Sequence[torch.Generator],
+    checkpoints: Collection[int],
+) -> dict[str, str]:
+    """What makes two runs the same, from before their first step; text, so that a difference can be shown."""
+
+    def digest(tensors: Sequence[Tensor]) -> str:
+        total = hashlib.sha256()
+        for tensor in tensors:
+            total.update(tensor.detach().cpu().numpy().tobytes())
+        return total.hexdigest()[:12]
+
+    plain = {} if schedule is None else {k: v for k, v in schedule.state_dict().items() if isinstance(v, int | float)}
+    return {
+        "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs)",
+        "model": f"{model} in {model.W_r.dtype}",
+        "optimiser": repr(optimiser),
+        "schedule": "none" if schedule is None else f"{type(schedule).__name__} {plain}",
+        "number of steps": str(steps),
+        "batch": str(batch),
+        "list of checkpoints": str(sorted(checkpoints)),
+        "digest of the initial weights": digest(list(model.parameters())),
+        "digest of the data generators": digest([source.get_state() for source in sources]),
+    }
+
+
+def _check(
+    model: GatedRNN,
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    schedule: lr_scheduler.LRScheduler | None,
+    steps: int,
+    sources: Sequence[torch.Generator],
+    checkpoints: Collection[int],
+    save_every: int,
+) -> None:
+    S = 1 if model.replicas is None else model.replicas
+    if steps < 0 or save_every < 1:
+        raise ValueError(
+            f"got steps={steps} and save_every={save_every}, expected a number of updates from 0, and from 1"
+        )
+    if len(sources) != S:
+        raise ValueError(f"got {len(sources)} generators, expected {S}, one for each replica")
+    outside = [step for step in checkpoints if not 0 <= step <= steps]
+    if outside:
+        raise ValueError(f"got a checkpoint at step {outside[0]}, expected steps from 0 to the {steps} of the run")
+    if (task.n_inputs, task.n_outputs) != (model.n_inputs, model.n_outputs):
+        raise ValueError(
+            f"got a model with {model.n_inputs} inputs and {model.n_outputs} outputs, expected {task.n_inputs} and "
+            f"{task.n_outputs} for the task {task.name!r}"
+        )
+    held = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    if held != {id(parameter) for parameter in model.parameters()}:
+        raise ValueError("got an optimiser of other parameters, expected one made with model.parameters()")
+    kind = type(optimiser).__name__
+    if model.replicas is not None and kind not in ELEMENTWISE:
+        raise ValueError(
+            f"got {kind} for a model with replicas, expected one that treats each number by itself "
+            f"({', '.join(ELEMENTWISE)}): with another, replicas would feel each other"
+        )
+    if isinstance(schedule, lr_scheduler.ReduceLROnPlateau):
+        raise ValueError(
+            "got ReduceLROnPlateau, expected a schedule that depends on the step alone: it would look at the loss of "
+            "all replicas together"
+        )
