@@ -158,3 +158,22 @@ def test_bad_inputs_are_refused(method: str) -> None:
     for network, u, x0, sentence in refused:
         with pytest.raises(ValueError, match=re.escape(sentence)):
             getattr(network, method)(u, x0)
+
+
+@and_the_smallest
+@given(cases)
+def test_a_run_is_the_same_with_and_without_gradients(case: Case) -> None:
+    """Without them it is written in place, another path through the same formulas."""
+    model, (u, x0) = case.model(), case.inputs()
+    kept = u.clone(), x0.clone()
+    with torch.no_grad():
+        recorded = model.run(u, x0)
+        mapped = torch.func.vmap(lambda v: model.run(v, x0))(u.unsqueeze(0))
+    live = model.run(u, x0)
+    assert live.x.requires_grad
+    for name, ours, theirs, third in zip(live._fields, recorded, live, mapped, strict=True):
+        assert ours.shape == theirs.shape, name
+        assert torch.allclose(ours, theirs, rtol=1e-13, atol=1e-14), name
+        assert torch.allclose(third[0], theirs, rtol=1e-13, atol=1e-14), name
+    assert torch.equal(u, kept[0])
+    assert torch.equal(x0, kept[1])

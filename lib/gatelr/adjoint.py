@@ -3,7 +3,8 @@ r"""What a reader asks of the backward sweep: the adjoint, and gradients in clos
 .. math:: λ_{k-1} = J_k^T λ_k + δ_{k-1}, \qquad λ_T = δ_T
 
 The Jacobian is never formed. The weight of its gate term is a parameter: 1 is the gradient, 0 is what backpropagation
-gives through a network whose gate does not see that the state moves.
+gives through a network whose gate does not see that the state moves. What is too small to count is set to zero
+(:func:`gatelr.recurrence.adjoint` says how small), and nothing here can itself be differentiated.
 """
 
 from __future__ import annotations
@@ -33,24 +34,7 @@ def costates(
     Raises:
         ValueError: if ``delta`` does not have the shape, dtype and device of the trajectory's states.
     """
-    x = trajectory.x
-    if delta.shape != x.shape or delta.dtype != x.dtype or delta.device != x.device:
-        raise ValueError(
-            f"got delta {tuple(delta.shape)} in {delta.dtype} on {delta.device}, expected {tuple(x.shape)} "
-            f"in {x.dtype} on {x.device}, one for each state: fill in zeros where the loss does not read the state"
-        )
-    leak, recurrent, gate = recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
-    adjoint = [delta[-1]]
-    steps = zip(leak.unbind(), recurrent.unbind(), gate.unbind(), delta.unbind(), strict=True)
-    for leak_k, recurrent_k, gate_k, delta_k in reversed(list(steps)):
-        if len(adjoint) > 1:
-            adjoint[-1] = adjoint[-1] + delta_k
-        lam = adjoint[-1]
-        back = leak_k * lam + _through(model, recurrent_k * lam, model.W_r)
-        if model.W_rg is not None and gate_sensitivity:
-            back = back + gate_sensitivity * _through(model, _to_gate(model, gate_k * lam), model.W_rg)
-        adjoint.append(back)
-    return torch.stack(adjoint[::-1])
+    return _sweep(model, trajectory, delta, gate_sensitivity)[0].reshape(-1, *trajectory.x.shape[1:])
 
 
 def gradients(
@@ -84,43 +68,59 @@ def gradients(
     Raises:
         ValueError: as :func:`costates`.
     """
-    lam = costates(model, trajectory, delta, gate_sensitivity=gate_sensitivity)[1:]
-    _, recurrent, gate = recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
-    to_candidate, to_gate = recurrent * lam, _to_gate(model, gate * lam)
-    ones = torch.ones_like(lam[..., :1])
-    pairs = {
-        "W_r": (to_candidate, trajectory.x_prev),
-        "W_i": (to_candidate, trajectory.u),
-        "W_rg": (to_gate, trajectory.x_prev),
-        "W_ig": (to_gate, trajectory.u),
-        "b": (to_candidate, ones),
-        "b_g": (to_gate, ones),
-    }
-    found = {}
-    for name, (signal, source) in pairs.items():
-        parameter = getattr(model, name)
-        if parameter is None:
-            continue
-        outer = _outer(signal, source, 0 if per_sample else 1 + (model.replicas is not None))
-        found[name] = outer.squeeze(-1) if name.startswith("b") else outer
+    signal = _sweep(model, trajectory, delta, gate_sensitivity)[1]
+    n, batch = model.n_hidden, trajectory.x.shape[1:-1]
+    ones = [] if model.b is None else [torch.ones_like(trajectory.x[..., :1])]
+    source = torch.cat([trajectory.x_prev, trajectory.u, *ones], -1).reshape(*signal.shape[:-1], -1).detach()
+    # (…, T, ·): Σ_t signal_t source_tᵀ is then one batched product, over time, or over time and the batch
+    signal, source = (v.movedim(0, -2) for v in (signal, source))
+    if per_sample:
+        outer = (signal.mT @ source).reshape(*batch, signal.shape[-1], -1)
+    else:
+        outer = (signal.flatten(1, 2).mT @ source.flatten(1, 2)).reshape(
+            *batch[: model.replicas is not None], signal.shape[-1], -1
+        )
+    candidate, gate = outer[..., :n, :], outer[..., n:, :]
+    to_input = slice(n, n + model.n_inputs)
+    found = {"W_r": candidate[..., :n], "W_i": candidate[..., to_input]}
+    if model.W_rg is not None:
+        found |= {"W_rg": gate[..., :n], "W_ig": gate[..., to_input]}
+    if model.b is not None:
+        found |= {"b": candidate[..., -1]} | ({} if model.b_g is None else {"b_g": gate[..., -1]})
     return found
 
 
-def _through(model: GatedRNN, signal: Tensor, weight: Tensor) -> Tensor:
-    """``weightᵀ signal`` for ``(*batch, ·)``; each replica through its own weight."""
-    if model.replicas is None:
-        return signal @ weight
-    return (signal.reshape(model.replicas, -1, signal.shape[-1]) @ weight).reshape(*signal.shape[:-1], -1)
-
-
-def _to_gate(model: GatedRNN, signal: Tensor) -> Tensor:
-    """The gradient at the gate's pre-activation; one scalar gate collects it from all neurons."""
-    return signal.sum(-1, keepdim=True) if model.gate == "scalar" else signal
-
-
-def _outer(signal: Tensor, source: Tensor, summed_from: int) -> Tensor:
-    """Σ_t signal_t source_tᵀ, one batched product: per sample (0), or summed over batch axes from the given one on."""
-    if summed_from:
-        signal, source = (v.movedim(0, -2).flatten(summed_from - 1, -2) for v in (signal, source))
-        return signal.mT @ source
-    return signal.movedim(0, -2).mT @ source.movedim(0, -2)
+@torch.no_grad()
+def _sweep(model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitivity: float) -> tuple[Tensor, Tensor]:
+    """The adjoint (T+1, S, B, n), and the gradient at the pre-activations, candidate beside gate (T, S, B, k)."""
+    x = trajectory.x
+    if delta.shape != x.shape or delta.dtype != x.dtype or delta.device != x.device:
+        raise ValueError(
+            f"got delta {tuple(delta.shape)} in {delta.dtype} on {delta.device}, expected {tuple(x.shape)} "
+            f"in {x.dtype} on {x.device}, one for each state: fill in zeros where the loss does not read the state"
+        )
+    T, n, S = len(x), model.n_hidden, model.replicas or 1
+    h = 0 if model.W_rg is None else model.W_rg.shape[-2]
+    W = model.W_r if model.W_rg is None else torch.cat([model.W_r, gate_sensitivity * model.W_rg], -2)
+    W = W.reshape(S, n + h, n)
+    scalings = recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
+    leak, recurrent, gate = (v.expand(x.shape).reshape(T, S, -1, n).unbind() for v in scalings)
+    direct = delta.reshape(T, S, -1, n).unbind()
+    read = (delta != 0).reshape(T, -1).any(1).tolist()  # most losses read one state: no need to add zeros
+    adjoint = x.new_empty(T + 1, *direct[0].shape)
+    signal = x.new_empty(T, *direct[0].shape[:-1], n + h)
+    to_candidate, to_gate = signal[..., :n].unbind(), signal[..., n:].unbind()
+    signals, lam = signal.unbind(), adjoint.unbind()
+    lam[T].copy_(direct[-1])
+    for k in range(T - 1, -1, -1):
+        torch.mul(recurrent[k], lam[k + 1], out=to_candidate[k])
+        if h == n:
+            torch.mul(gate[k], lam[k + 1], out=to_gate[k])
+        elif h:  # one scalar gate collects from all neurons
+            torch.sum(gate[k] * lam[k + 1], -1, keepdim=True, out=to_gate[k])
+        torch.mul(leak[k], lam[k + 1], out=lam[k]).baddbmm_(signals[k], W)
+        if k and read[k - 1]:
+            lam[k].add_(direct[k - 1])
+        if k % recurrence.FLUSH_EVERY == 0:
+            recurrence.flush(lam[k])
+    return adjoint, signal

@@ -196,6 +196,8 @@ class GatedRNN(nn.Module):
             ValueError: if a shape, dtype or device does not fit the model, or a value is NaN or infinite.
         """
         u, x = self._checked(u, x0)
+        if not torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():
+            return self._record(u, x)
         fixed = self._fixed_gate()
         records: list[tuple[Tensor, ...]] = []
         # The products with the inputs do not depend on the state: one large product beats T small ones.
@@ -216,6 +218,28 @@ class GatedRNN(nn.Module):
             records.append((x, x_next, a, phi, g, a_g))
             x = x_next
         return Trajectory(u, *(torch.stack(member) for member in zip(*records, strict=True)))
+
+    def _record(self, u: Tensor, x0: Tensor) -> Trajectory:
+        """:meth:`run` where nobody differentiates: in place, the same numbers to rounding."""
+        T, n, S, batch = len(u), self.n_hidden, self.replicas or 1, u.shape[1:-1]
+        x = x0.new_empty(T + 1, *x0.reshape(S, -1, n).shape)
+        x[0] = x0.reshape(S, -1, n)
+        a = self._affine(u, self.W_i, self.b, time=True).reshape(T, S, -1, n)
+        phi = torch.empty_like(a)
+        if self.W_rg is None or self.W_ig is None:
+            g = cast(Tensor, self._fixed_gate()).expand(*a.shape[:-1], -1)
+            a_g = torch.logit(g)
+        else:
+            a_g = self._affine(u, self.W_ig, self.b_g, time=True).reshape(T, S, a.shape[2], -1)
+            g = torch.empty_like(a_g)
+        to_a, to_a_g = (None if W is None else W.reshape(S, -1, n).mT for W in (self.W_r, self.W_rg))
+        steps = zip(*(series.unbind() for series in (x[:-1], x[1:], a, phi, a_g, g)), strict=True)
+        for x_t, x_next, a_t, phi_t, a_g_t, g_t in steps:
+            torch.tanh(a_t.baddbmm_(x_t, to_a), out=phi_t)
+            if to_a_g is not None:
+                torch.sigmoid(a_g_t.baddbmm_(x_t, to_a_g), out=g_t)
+            torch.lerp(x_t, phi_t, g_t.expand_as(x_t), out=x_next)
+        return Trajectory(u, *(v.reshape(T, *batch, -1) for v in (x[:-1], x[1:], a, phi, g, a_g)))
 
     def extra_repr(self) -> str:
         """The sizes and the gate, as ``print(model)`` shows them."""

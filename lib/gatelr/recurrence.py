@@ -60,6 +60,13 @@ class Gradients(NamedTuple):
     W: Float[Tensor, "S k q"]
 
 
+def flush(adjoint: Tensor) -> None:
+    """Set to zero, in place, what is too small to count; see :func:`adjoint`. On CUDA small numbers cost nothing."""
+    if not adjoint.is_cuda:
+        info = torch.finfo(adjoint.dtype)
+        aten.hardshrink.out(adjoint, info.tiny / info.eps, out=adjoint)
+
+
 class Workspace:
     """The arrays of one sweep, kept for the next: the trajectory, and what a step needs beside it.
 
@@ -240,8 +247,6 @@ def _adjoint(ws: Workspace, earlier: tuple[Tensor, ...] | None = None, grad_u: T
     n, h, adj, product, d = ws.n, ws.h, ws.adj, ws.product, ws.d
     d_T, d_phi, d_g = d.mT, d[:, :n], d[:, n:]
     to_state, to_input = ws.W[:, :, :n].mT, ws.W[:, :, n : n + ws.m].mT
-    info = torch.finfo(adj.dtype)
-    negligible = info.tiny / info.eps
     adj.copy_(ws.delta)
     ws.grad_W.zero_()
     for j in range(len(ws.steps) - 1, -1, -1):
@@ -263,5 +268,5 @@ def _adjoint(ws: Workspace, earlier: tuple[Tensor, ...] | None = None, grad_u: T
             torch.bmm(to_input, d, out=grad_u[j])
         if earlier is not None and j:
             adj.add_(earlier[j - 1])
-        if j % FLUSH_EVERY == 0 and not adj.is_cuda:
-            aten.hardshrink.out(adj, negligible, out=adj)
+        if j % FLUSH_EVERY == 0:
+            flush(adj)
