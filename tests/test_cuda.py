@@ -36,7 +36,7 @@ def test_a_batch_is_made_where_it_is_wanted() -> None:
 
 @pytest.mark.parametrize("gate", GATES)
 def test_a_recorded_graph_replays_the_sweeps(gate: str) -> None:
-    """Three steps with one workspace, so that both loops are captured once and replayed twice, with new numbers each."""
+    """Three steps with one workspace, so that both loops are captured once and replayed twice, with new numbers."""
     case = Case(gate, n=9, m=3, T=12, batch=(4,), replicas=3, bias=True, seed=1)
     results = []
     for device in ("cpu", "cuda"):
