@@ -37,7 +37,7 @@ lab: $(READY) ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.app_settings_dir=workflow/lab notebooks
 
 bench: $(READY) ## time the library against its peers
-	$(BIN)/python -m pytest benchmarks -p no:xdist
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PROTOCOLS),--protocols)
 
 env: $(READY) ## make the virtual environment only
 

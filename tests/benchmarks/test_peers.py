@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
-import peers
 import pytest
 import torch
 from gatelr import adjoint, jacobian, transport
 from gatelr.cells import GATES, GatedRNN
 from networks import Case, relative
-from peers import autograd, jax_peer, loops, released
 from torch import Tensor
+
+from benchmarks import peers
+from benchmarks.peers import autograd, jax_peer, loops, released
 
 STACKED = ["autograd", "functorch", "jax_peer"]
 TOLERANCE = 1e-10
@@ -23,7 +24,7 @@ TOLERANCE = 1e-10
 
 @pytest.fixture
 def peer(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
-    module = importlib.import_module(f"peers.{request.param}")
+    module = importlib.import_module(f"benchmarks.peers.{request.param}")
     if module is jax_peer:
         jax = pytest.importorskip("jax", reason="no JAX here, an optional extra: pip install 'jax[cpu]'")
         with jax.enable_x64(True):

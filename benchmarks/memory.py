@@ -1,0 +1,124 @@
+"""Peak memory of a training step, each peer in a process of its own: memory that one freed would hide another's.
+
+``python -m benchmarks.memory '{"peer": …}'`` is such a process. It says how far its resident set rose above what it was
+when model, data and optimiser were there: during the first step, and during a later one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .contests import OURS, RATE, SIZES, TINY, TRAINERS, data, network
+
+ROOT = Path(__file__).resolve().parents[1]
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+S = 20
+#: The exit status of a process whose row is absent.
+ABSENT = 3
+NOTES = {
+    "jax": "by lax.map, where that is the faster way, the seeds come in turn, and one at a time is held",
+    "released": "its seeds come in turn, and one at a time is held",
+}
+NO_PEAK = "this system does not let a process ask for its peak memory, as Linux does"
+
+
+def run(quick: bool, threads: int) -> list[dict[str, Any]]:
+    """A row for each peer; what counts is the higher of its two peaks."""
+    sizes = TINY if quick else SIZES
+    trajectory = 3 * sizes["T"] * S * sizes["B"] * sizes["n"] * 4
+    rows: list[dict[str, Any]] = []
+    peaks: dict[str, int] = {}
+    parameters = {"gate": "multi", "S": S, **sizes, "dtype": "float32"}
+    for peer in TRAINERS:
+        row: dict[str, Any] = {"group": "memory", "peer": peer, "parameters": parameters}
+        found: dict[str, Any] = _elsewhere(peer, sizes, threads) if RESET.exists() else {"absent": NO_PEAK}
+        if "absent" in found:
+            rows.append(row | found)
+            continue
+        peaks[peer] = max(found["first_bytes"], found["later_bytes"])
+        row["memory"] = {**found, "trajectory_bytes": trajectory, "times_trajectory": peaks[peer] / trajectory}
+        if peaks.get(OURS):
+            row["memory"]["times_ours"] = peaks[peer] / peaks[OURS]
+        rows.append(row | ({"note": NOTES[peer]} if peer in NOTES else {}))
+    return rows
+
+
+def _elsewhere(peer: str, sizes: Mapping[str, int], threads: int) -> dict[str, Any]:
+    asked = json.dumps({"peer": peer, "sizes": sizes, "threads": threads})
+    # An array is taken from the system and given back to it: glibc would keep what one step has freed for the next, so
+    # that the peak of a step would depend on what ran before it.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    command = [sys.executable, "-m", "benchmarks.memory", asked]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode == ABSENT:
+        return {"absent": done.stdout.strip()}
+    if done.returncode:
+        raise RuntimeError(f"the memory of {peer} could not be measured: {done.stderr.strip()}")
+    return dict(json.loads(done.stdout))
+
+
+def measure(peer: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of resident set above the one before the first step.
+
+    Raises:
+        ModuleNotFoundError, FileNotFoundError: if the peer is not here.
+        PermissionError: if a process may not count its peak anew, as in some containers.
+    """
+    tiny = {"B": 2, "T": 3, "n": 4, "m": 2}  # loads what is loaded late, and makes the threads
+    TRAINERS[peer](network("multi", tiny, 2), *data(tiny, 2), RATE)()
+    step = TRAINERS[peer](network("multi", sizes, S), *data(sizes, S), RATE)
+    before = _reset()
+    step()
+    first = _peak() - before
+    for _ in range(3):
+        step()
+    kept = _reset() - before
+    step()
+    return {"first_bytes": first, "later_bytes": _peak() - before, "kept_bytes": kept}
+
+
+def _reset() -> int:
+    """The resident set now, from which a new peak is counted."""
+    time.sleep(0.2)  # XLA's threads free what a step needed a moment after its results are there
+    RESET.write_text("5")
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", STATUS.read_text(), flags=re.MULTILINE)
+    if found is None:
+        raise OSError(f"got no {field} from the system, expected one as Linux has it")
+    return 1024 * int(found[1])
+
+
+def main(argument: str) -> int:
+    """Print what was measured as JSON, or why it cannot be."""
+    asked = json.loads(argument)
+    torch.set_num_threads(asked["threads"])
+    try:
+        print(json.dumps(measure(asked["peer"], asked["sizes"])))
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        print(error)
+    except PermissionError:
+        print(NO_PEAK)
+    else:
+        return 0
+    return ABSENT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
