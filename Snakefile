@@ -20,7 +20,8 @@ LIBRARY = dependencies.Library(Path("lib"))
 def chapter_inputs(chapter):
     """What a chapter's results depend on, and nothing else."""
     source = Path("notebooks") / f"{chapter}.py"
-    return [str(p) for p in [source, *LIBRARY.reach(source), "requirements.lock", "workflow/chapter.py"]]
+    mine = [source, *LIBRARY.reach(source), *dependencies.data(source)]
+    return [str(p) for p in [*mine, "requirements.lock", "workflow/chapter.py"]]
 
 
 # The prose, and what puts it together. The generated pages come from their own rule.

@@ -1,7 +1,8 @@
-"""Which files a chapter's results depend on: its source, and the part of the library that it can reach.
+"""Which files a chapter's results depend on: its source, the part of the library that it can reach, and its data.
 
 Imports are read, not run. What they cannot show, such as ``importlib.import_module("gatelr.cells")``, is not
-seen: a chapter imports what it uses by name.
+seen: a chapter imports what it uses by name. Other files that it reads it declares, as patterns from the root of the
+repository, and finds them by the same list: ``READS = ["benchmarks/results/*.json"]``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import grimp
 from grimp.exceptions import SourceSyntaxError
 
 LIBRARY = "gatelr"
+#: What a chapter calls the list of the patterns that it reads.
+READS = "READS"
 
 
 def imported(source: str, modules: set[str]) -> set[str]:
@@ -37,6 +40,31 @@ def imported(source: str, modules: set[str]) -> set[str]:
             names.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
     # Importing a.b.c runs a and a.b first.
     return {m for m in modules if any(name == m or name.startswith(f"{m}.") for name in names)}
+
+
+def data(chapter: Path) -> list[Path]:
+    """The files that a chapter declares to read, as they now are; none if it cannot be parsed.
+
+    Raises:
+        ValueError: if the declaration is not a list of patterns, written out.
+    """
+    try:
+        body = ast.parse(chapter.read_text()).body
+    except SyntaxError:
+        return []
+    found: set[Path] = set()
+    for node in body:
+        if not (isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [READS]):
+            continue
+        try:
+            for pattern in ast.literal_eval(node.value):
+                found.update(path for path in Path().glob(pattern) if path.is_file())
+        except (TypeError, ValueError, NotImplementedError) as error:  # the last for an absolute pattern
+            raise ValueError(
+                f"got {ast.unparse(node)} in {chapter.name}, expected a list of patterns from the root of the "
+                f'repository, written out such as {READS} = ["benchmarks/results/*.json"]'
+            ) from error
+    return sorted(found)
 
 
 class Library:

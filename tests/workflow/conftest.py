@@ -1,6 +1,6 @@
 """A tiny project that runs the real workflow: three chapters of a second, and a library of five modules.
 
-01-one ──> middle ──> base <── 03-three         02-two ──> side         nobody ──> lonely
+01-one ──> middle ──> base <── 03-three <── data/*.csv        02-two ──> side        nobody ──> lonely
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIBRARY = {
 IMPORTS = {
     "01-one": "from gatelr import middle as used",
     "02-two": "import gatelr.side\n\nused = gatelr.side",
-    "03-three": "from gatelr.base import A\nimport gatelr as used",
+    "03-three": "from gatelr.base import A\nimport gatelr as used\n\nREADS = ['data/*.csv']",
 }
 
 CHAPTER = """# %% [markdown]
@@ -135,7 +135,7 @@ def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 def make(root: Path) -> Project:
     """Write the project into an empty folder."""
-    for folder in ("notebooks", "lib/gatelr", "book"):
+    for folder in ("notebooks", "lib/gatelr", "book", "data"):
         (root / folder).mkdir(parents=True)
     shutil.copytree(REPOSITORY / "workflow", root / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "Makefile", "requirements.lock", "pyproject.toml"):
@@ -149,6 +149,7 @@ def make(root: Path) -> Project:
         "profiles.yaml": PROFILES,
         "_config.yml": CONFIG,
         "_toc.yml": TOC,
+        "data/measured.csv": "x,y\n1,2\n",
         "book/index.md": "(notation)=\n# Tiny\n\nSee {ref}`ledger` and {ref}`execution`.\n",
     }.items():
         (root / name).write_text(text)

@@ -157,6 +157,15 @@ def test_a_module_that_does_not_parse_runs_every_chapter(project: Project) -> No
     assert project.python("-c", code).stdout.split() == ["__init__", "base", "lonely", "middle", "side"]
 
 
+@pytest.mark.parametrize("written", ["READS = sorted(names)", "READS = 3", 'READS = ["/data/*.csv"]'])
+def test_data_declared_in_a_way_that_cannot_be_told(project: Project, written: str) -> None:
+    source = project.source("02-two")
+    source.write_text(f"{source.read_text()}\n{written}\n")
+    done = project.build()
+    assert done.returncode != 0
+    assert f"got {written} in 02-two.py, expected a list of patterns" in done.stderr.replace("'", '"')
+
+
 # The Makefile speaks before there is a Python of ours: these run it with stand-ins for Python.
 
 

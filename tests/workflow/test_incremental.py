@@ -88,11 +88,32 @@ def test_nothing_changed_and_nothing_runs(built: Project) -> None:
         ("requirements.lock", ALL),
         ("workflow/chapter.py", ALL),
         ("book/index.md", set()),
+        ("data/measured.csv", {"03-three"}),
     ],
 )
 def test_an_edit_runs_the_chapters_that_it_reaches(built: Project, path: str, chapters: set[str]) -> None:
     with edited(built.root / path):
         assert built.would_run() == chapters
+
+
+def test_data_that_comes_or_goes_runs_the_chapter_that_reads_it(built: Project) -> None:
+    more = built.root / "data" / "more.csv"
+    more.write_text("x,y\n3,4\n")
+    try:
+        assert built.would_run() == {"03-three"}
+        more.rename(more.with_suffix(".txt"))  # which it does not read
+        assert built.would_run() == set()
+    finally:
+        more.unlink(missing_ok=True)
+        more.with_suffix(".txt").unlink(missing_ok=True)
+    only = built.root / "data" / "measured.csv"
+    before = only.read_text()
+    only.unlink()
+    try:
+        assert built.would_run() == {"03-three"}
+    finally:
+        only.write_text(before)
+    assert built.would_run() == set()
 
 
 def test_an_edit_counts_even_when_the_file_looks_old(built: Project) -> None:
