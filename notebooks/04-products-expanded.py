@@ -49,11 +49,19 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import sympy as sp
 import torch
-from gatelr import cells, devices, expansion, figures, jacobian, ledger, tasks
+from gatelr import (
+    cells,
+    devices,
+    expansion,
+    figures,
+    jacobian,
+    ledger,
+    tasks,
+    training,
+)
 from gatelr import transport as transports
 from IPython.display import Markdown, Math, display
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 TITLE = "Products of Jacobians, expanded"
 parameters = {
@@ -927,30 +935,28 @@ record.check(
 # ## In networks at work
 #
 # How large are the orders in networks that have learned something? As in {ref}`ch-agreement`, networks with each gate learn to
-# name handwritten digits read pixel by pixel {cite}`pedregosa2011sklearn`, this time for a shorter while. Then the transports
-# along digits that they were not trained on are expanded.
+# name handwritten digits read pixel by pixel {cite}`pedregosa2011sklearn`, this time for a shorter while: `training.train` takes
+# them there, replica $i$ with weights from seed $i$ and digits from seed $123 + i$. Then the transports along digits that they were
+# not trained on are expanded.
 
 # %% tags=["hide-input"]
-draw = torch.Generator().manual_seed(0)
-u, target = tasks.digits(len(tasks.digits().target), draw, device=where)
-train, test = (tasks.Batch(u[:, :1297], target[:1297]), tasks.Batch(u[:, 1297:], target[1297:]))  # fmt: skip
+task = tasks.get("digits")
+test = tasks.digits(split="test", device=where)
+
+
+def generators(first: int) -> list[torch.Generator]:
+    """One for each replica, with the seeds from this one on."""
+    return [torch.Generator().manual_seed(first + i) for i in range(seeds)]
 
 
 def learn(gate: str) -> cells.GatedRNN:
-    draws = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
-    options = {"n_outputs": tasks.DIGIT_CLASSES, "bias": True, "replicas": seeds}
+    options = {"n_outputs": task.n_outputs, "bias": True, "replicas": seeds}
     options |= {"alpha": 0.1} if gate == "constant" else {}
-    model = cells.GatedRNN(1, n_hidden, gate, generator=draws, device=where, **options)
+    model = cells.GatedRNN(
+        1, n_hidden, gate, generator=generators(0), device=where, **options
+    )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(training_steps):
-        batch = torch.stack(
-            [torch.randint(len(train.target), (64,), generator=draw) for draw in draws]
-        ).to(where)
-        answer, wanted = model(train.u[:, batch]), train.target[batch]
-        loss = cross_entropy(answer.flatten(0, 1), wanted.flatten(), reduction="sum")
-        optimiser.zero_grad()
-        (loss / 64).backward()
-        optimiser.step()
+    training.train(model, task, optimiser, training_steps, generators(123))
     return model
 
 
