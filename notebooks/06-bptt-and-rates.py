@@ -53,6 +53,7 @@ from gatelr import (
     rates,
     symbolic,
     tasks,
+    training,
     transport,
 )
 from gatelr.symbolic import m, n, q
@@ -816,29 +817,32 @@ record.check(
 #
 # So far gates were symbols. Now they are learned: the digits of {ref}`ch-agreement`, read pixel by pixel by
 # networks with a constant gate (one $\alpha$ per neuron, spread evenly on a logarithmic scale), a scalar and a
-# multi gate. The training is short; it is there to have gates that respond to something, not to win.
+# multi gate. The training is short; it is there to have gates that respond to something, not to win. Replica $i$
+# takes its weights from seed $i$, and `training.train` draws its digits from seed $123 + i$.
 
 # %%
-STEPS, CLASSES = tasks.DIGIT_STEPS, tasks.DIGIT_CLASSES
-draw = torch.Generator().manual_seed(0)
-u, target = tasks.digits(len(tasks.digits().target), draw, device=where)  # shuffled
+task = tasks.get("digits")
+train, test = (
+    tasks.digits(split=part, dtype=torch.float64, device=where)
+    for part in ("train", "test")
+)
+STEPS, CLASSES = task.steps, task.n_outputs
 LEARNED = ("constant", "scalar", "multi")
 
 
+def generators(first: int) -> list[torch.Generator]:
+    """One for each replica, with the seeds from this one on."""
+    return [torch.Generator().manual_seed(first + i) for i in range(seeds)]
+
+
 def learn(gate: str) -> cells.GatedRNN:
-    draws = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
     alpha = torch.logspace(-2, -0.05, n_hidden) if gate == "constant" else None
     options = {"n_outputs": CLASSES, "bias": True, "replicas": seeds, "device": where}
-    model = cells.GatedRNN(1, n_hidden, gate, alpha=alpha, generator=draws, **options)
+    model = cells.GatedRNN(
+        1, n_hidden, gate, alpha=alpha, generator=generators(0), **options
+    )
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-2)
-    for _ in range(training_steps):
-        batch = [torch.randint(1297, (48,), generator=draw) for draw in draws]
-        batch = torch.stack(batch).to(where)
-        answer, wanted = model(u[:, batch]).flatten(0, 1), target[batch].flatten()
-        loss = cross_entropy(answer, wanted, reduction="sum") / 48  # replicas add up
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    training.train(model, task, optimiser, training_steps, generators(123), batch=48)
     return model
 
 
@@ -851,15 +855,16 @@ models, runs, terms, scores = {}, {}, {}, {}
 for gate in LEARNED:
     model = models[gate] = learn(gate).double()  # measured in double precision
     with torch.no_grad():
-        answer = model(for_each_seed(u[:, 1297:].double())).argmax(-1)
-        scores[gate] = float((answer == target[1297:]).double().mean())
-        runs[gate] = model.run(for_each_seed(u[:, 1297 : 1297 + probes].double()))
+        answer = model(for_each_seed(test.u)).argmax(-1)
+        scores[gate] = float((answer == test.target).double().mean())
+        runs[gate] = model.run(for_each_seed(test.u[:, :probes]))
         terms[gate] = jacobian.terms(model, runs[gate])
 
 # %% tags=["hide-input"]
 for gate, score in scores.items():
     record.number(f"accuracy-{gate}", 100 * score, f"{100 * score:.0f}", "%")
-guess = float((target[1297:] == target[:1297].bincount().argmax()).double().mean())
+commonest = train.target.bincount().argmax()
+guess = float((test.target == commonest).double().mean())
 record.number("accuracy-guess", 100 * guess, f"{100 * guess:.0f}", "%")
 quoted = {name: entry["text"] for name, entry in record.numbers.items()}
 Markdown(
@@ -1010,7 +1015,7 @@ figures.save(
     "for each gate. Neurons are ordered by how far back their budget reaches. Every bar adds to one; the hatched part belongs to the initial state and is not given out.",
     alt="Nine stacked bars of equal length. The scalar gate gives more than half to the current step and nearly all of the rest to the three before. "
     "With constant gates the slow neurons keep most of their budget for lags beyond sixteen, or do not give it out, and the fastest spends almost "
-    "everything at once. Multi gates lie in between: the slowest reaches beyond sixteen steps, the fastest spends all on the current step.",
+    "everything at once. Multi gates lie in between: the slowest reaches beyond sixteen steps, the fastest spends most on the current step.",
     chapter="06-bptt-and-rates", out=out,
 )  # fmt: skip
 
@@ -1191,9 +1196,9 @@ figures.save(
     caption=r"Error of the effective rate on the diagonal of transport, relative to that diagonal, at order 0, with the first-order "
     "correction, and with the correction of another digit (placebo); and the share of transport's norm that is off the diagonal. Medians "
     "over steps, digits and networks. On the dotted line the error is as large as what it is an error of.",
-    alt="Three panels, one per gate, with lag on the horizontal axis and four curves each. The share off the diagonal is the largest throughout and "
-    "nears one within eight steps. The corrected error starts at zero, stays below that of order 0 over short lags, and meets it later. In the "
-    "constant network the errors stay below a quarter up to lag sixteen; in the scalar network they reach one by lag four.",
+    alt="Three panels, one per gate, with lag on the horizontal axis and four curves each. The share off the diagonal is the largest over short lags "
+    "and ends near one. The corrected error starts at zero, stays below that of order 0 over short lags, and meets it later. In the "
+    "constant network the errors stay below a quarter up to lag sixteen; in the scalar network they come close to one by lag four.",
     chapter="06-bptt-and-rates", out=out,
 )  # fmt: skip
 
@@ -1237,7 +1242,7 @@ def errors_at_the_end(gate: str) -> Tensor:
     model, run = models[gate], runs[gate]
     last = run.x[-1].clone().requires_grad_()
     answer = torch.einsum("sbn,son->sbo", last, model.W_o) + model.b_o.unsqueeze(1)
-    wanted = target[1297 : 1297 + probes].repeat(seeds)
+    wanted = test.target[:probes].repeat(seeds)
     loss = cross_entropy(answer.flatten(0, 1), wanted, reduction="sum")
     delta = torch.zeros_like(run.x)
     delta[-1] = torch.autograd.grad(loss, last)[0]
