@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-import torch
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_its_code_runs() -> None:
-    [code] = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-    names: dict[str, torch.Tensor] = {}
+def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "".join(re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE))
+    names: dict[str, Any] = {}
     exec(code, names)
+    assert names["run"].losses.shape == (50, 20)
+    assert (tmp_path / "adding.pt").is_file()
     assert names["leak"].shape == names["recurrent"].shape == names["gate"].shape == (50, 8, 16, 16)
 
 
