@@ -36,6 +36,7 @@ def replica(model: GatedRNN, s: int) -> GatedRNN:
     """Network s of a replicated model, alone, without gradients."""
     options: dict[str, Any] = {"alpha": model.alpha, "n_outputs": model.n_outputs, "bias": model.b is not None}
     options |= {"dtype": model.W_r.dtype, "device": model.W_r.device}
+    options |= {"generator": torch.Generator()}  # what it draws is thrown away: not from the caller's
     alone = GatedRNN(model.n_inputs, model.n_hidden, model.gate, **options)
     alone.load_state_dict({name: weight[s] for name, weight in model.state_dict().items()})
     return alone.requires_grad_(False)

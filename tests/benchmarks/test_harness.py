@@ -135,7 +135,7 @@ def test_a_trial_run_fills_every_group(quick: Path) -> None:
     for row in content["rows"]:
         if row.get("agreement", {}).get("exact"):
             assert row["agreement"]["discrepancy"] <= 1e-3, row
-        if row["peer"] not in ("jax", "released"):
+        if not row["peer"].startswith(("jax", "released")):
             assert "absent" not in row or row["group"] == "memory", row
     assert all(target["found"] is None for target in content["targets"] if "released" in target["id"]) is (
         "GATELR_RELEASED" not in os.environ
@@ -220,6 +220,12 @@ def test_targets_are_met_or_not_or_not_measured() -> None:
     assert found["memory"] == (1.2, True)
     assert found["protocol-e1"] == (400 / 60, False)
     assert found["protocol-e2"] == (None, None), "a target of the CPU says nothing about a GPU"
+
+
+def test_of_two_ways_to_write_a_peer_the_faster_one_counts() -> None:
+    rows = [row("training step", "jax", 5.0), row("training step", "jax, seeds in turn", 2.0)]
+    (target,) = (t for t in report.targets(rows, quick=False) if t["id"] == "step-jax")
+    assert (target["found"], target["met"]) == (2.0, False)
 
 
 def test_the_worst_gate_counts() -> None:
