@@ -126,6 +126,7 @@ TRAINERS: dict[str, Callable[[GatedRNN, Tensor, Tensor, float], Step]] = {
     "autograd": autograd.training_step,
     "functorch": functorch.training_step,
     "jax": jax_peer.training_step,
+    "jax, seeds in turn": partial(jax_peer.training_step, in_parallel=False),
     "released": released.training_step,
 }
 
@@ -161,15 +162,20 @@ def training(gate: str, sizes: Mapping[str, int], S: int, peers: tuple[str, ...]
 def trainings(quick: bool) -> Iterator[Contest]:
     """Three gates and three numbers of seeds with every peer; then the multi gate over seeds, steps and neurons."""
     sizes = TINY if quick else SIZES
-    main, all_of_them = (OURS, "autograd", "jax", "released"), tuple(TRAINERS)
+    both = ("jax", "jax, seeds in turn")
+    one, main, all_of_them = (
+        (OURS, "autograd", "jax", "released"),
+        (OURS, "autograd", *both, "released"),
+        tuple(TRAINERS),
+    )
     for gate in ("multi", "scalar", "constant"):
         for S in ((1, 20) if gate == "multi" else (1,)) if quick else (1, 4, 20):
-            yield training(gate, sizes, S, all_of_them if (gate, S) == ("multi", 20) else main)
+            yield training(gate, sizes, S, all_of_them if (gate, S) == ("multi", 20) else one if S == 1 else main)
     scaled = [("T", 3)] if quick else [("T", 30), ("T", 60), ("T", 240), ("n", 16), ("n", 32), ("n", 128)]
     for S in () if quick else (2, 8, 40):
-        yield training("multi", sizes, S, (OURS, "autograd", "jax"))
+        yield training("multi", sizes, S, (OURS, "autograd", *both))
     for axis, value in scaled:
-        yield training("multi", {**sizes, axis: value}, 20, (OURS, "autograd", "jax"))
+        yield training("multi", {**sizes, axis: value}, 20, (OURS, "autograd", *both))
 
 
 # Per-sample gradients, Jacobian blocks and the norms of all lags: one network

@@ -26,7 +26,7 @@ S = 20
 #: The exit status of a process whose row is absent.
 ABSENT = 3
 NOTES = {
-    "jax": "by lax.map, where that is the faster way, the seeds come in turn, and one at a time is held",
+    "jax, seeds in turn": "one seed at a time is held",
     "released": "its seeds come in turn, and one at a time is held",
 }
 NO_PEAK = "this system does not let a process ask for its peak memory, as Linux does"

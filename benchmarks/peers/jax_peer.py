@@ -5,7 +5,6 @@ A float64 model needs ``with jax.enable_x64(True):`` around both the factory and
 
 from __future__ import annotations
 
-import timeit
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -69,8 +68,8 @@ def _fixed(model: GatedRNN) -> Any:
     return _array(alpha) if isinstance(alpha, Tensor) else alpha
 
 
-def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step:
-    """One step of SGD in one compiled function; replicas by ``vmap`` or in turn by ``lax.map``, whichever is faster.
+def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, in_parallel: bool = True) -> Step:
+    """One step of SGD in one compiled function; replicas by ``vmap``, as one would write it, or in turn by ``lax.map``.
 
     XLA's batched products are slow on a CPU, so that ``vmap`` takes up to three times as long there, except for small
     networks and few sequences.
@@ -89,11 +88,8 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step
 
         return _compiled(step, weights, inputs, wanted)
 
-    def seconds(step: Callable[..., Any]) -> float:
-        return min(timeit.repeat(lambda: jax.block_until_ready(step(weights, inputs, wanted)), number=1, repeat=5))
-
-    ways = [one] if model.replicas is None else [jax.vmap(one, in_axes=(0, 1, 0)), in_turn]
-    step = min(map(compiled_with, ways), key=seconds)
+    many = jax.vmap(one, in_axes=(0, 1, 0)) if in_parallel else in_turn
+    step = compiled_with(one if model.replicas is None else many)
 
     def run() -> Any:
         nonlocal weights
