@@ -45,8 +45,8 @@ def spectral_norms(M: Float[Tensor, "N n n"], steps: int = STEPS) -> tuple[Float
         steps: Lanczos steps to begin with; matrices that they do not settle are given more.
 
     Returns:
-        (N,), infinite where a matrix has an entry that is not finite; and the number of steps to begin with for matrices
-        of the same kind.
+        (N,), infinite where a matrix has an entry that is not finite; and the number of steps to begin with for
+        matrices of the same kind.
     """
     N, n = M.shape[:2]
     if n < SMALLEST:
@@ -90,7 +90,7 @@ def _by_lapack(M: Tensor) -> Tensor:
 
 
 def _process(M: Float[Tensor, "N n n"], steps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Diagonal (k, N) and squared couplings (k, N) of T, from the same start for every matrix, and their scales (N,)."""
+    """Diagonal and squared couplings of T, (k, N), from the same start for every matrix; and their scales, (N,)."""
     M = M.double()
     N, n = M.shape[:2]
     scale, shrink = _scale(M)

@@ -134,6 +134,7 @@ class Workspace:
         self.rows = z.unbind() if self.gated else (self.d,) * T
         self.candidates = z[:, :, :n].unbind() if self.gated else self.states[1:]
         self.gates = z[:, :, n:].unbind() if self.h else (self.alpha,) * T
+        self.wide_gates = [gate.expand(S, n, B) for gate in self.gates]
         return self
 
     def run(self, name: str, loop: Callable[[Workspace], None]) -> None:
@@ -190,18 +191,19 @@ def _forward(ws: Workspace) -> None:
     ws.W_step.copy_(ws.W)
     if by_sigmoid:
         ws.W_step[:, :n].mul_(2)
-    series = (ws.steps, ws.states[:-1], ws.states[1:], ws.rows, ws.candidates, ws.gates)
-    for all_t, x_t, x_next, z_t, phi_t, g_t in zip(*series, strict=True):
-        torch.bmm(ws.W_step, all_t, out=z_t)
+    d, d_phi, d_g = ws.d, ws.d[:, :n], ws.d[:, n:]  # small, and in the cache: the trajectory is then written only once
+    series = (ws.steps, ws.states[:-1], ws.states[1:], ws.rows, ws.candidates, ws.gates, ws.wide_gates)
+    for all_t, x_t, x_next, z_t, phi_t, g_t, wide_t in zip(*series, strict=True):
+        torch.bmm(ws.W_step, all_t, out=d)
         if by_sigmoid:
-            z_t.sigmoid_()
-            torch.add(minus_one, z_t[:, :n], alpha=2, out=phi_t)
+            torch.sigmoid(d, out=z_t)
+            torch.add(minus_one, phi_t if ws.gated else d_phi, alpha=2, out=phi_t)
         else:
-            torch.tanh(z_t[:, :n], out=phi_t)
+            torch.tanh(d_phi, out=phi_t)
             if ws.h:
-                g_t.sigmoid_()
+                torch.sigmoid(d_g, out=g_t)
         if ws.gated:
-            torch.lerp(x_t, phi_t, g_t.expand_as(x_t), out=x_next)
+            torch.lerp(x_t, phi_t, wide_t, out=x_next)
 
 
 def adjoint(
