@@ -101,7 +101,7 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
     Args:
         J: step Jacobians.
         chunk: sequences (entries of ``*batch``) whose products are held at a time; some four times
-            ``chunk * T * n * n`` numbers are in memory. By default as many as make 16 MB, which a cache may hold.
+            ``chunk * T * n * n`` numbers are in memory. By default as many as make 32 MB.
 
     Returns:
         ``(T+1, T+1, *batch)``: row t, column k; 1 on the diagonal, 0 above it; infinite where a product overflows.
@@ -114,7 +114,7 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
         raise ValueError("got NaN or infinity in the Jacobians, expected finite numbers: look at the trajectory first")
     T, n = J.shape[0], J.shape[-1]
     sequences = J.reshape(T, -1, n, n)
-    chunk = max(1, 2**24 // (T * n * n * J.element_size())) if chunk is None else chunk
+    chunk = max(1, 2**25 // (T * n * n * J.element_size())) if chunk is None else chunk
     if chunk < 1:
         raise ValueError(f"got chunk={chunk}, expected at least 1 sequence at a time")
     S = J.new_zeros(T + 1, T + 1, sequences.shape[1])
