@@ -28,7 +28,7 @@ STEPS = 8
 TOLERANCE = 1e-6
 
 #: Matrices that go through the process together: few enough to stay in a processor's cache meanwhile.
-CHUNK = 128
+CHUNK = 512
 
 #: Sizes below this go to LAPACK, which is as fast.
 SMALLEST = 12
@@ -94,25 +94,24 @@ def _process(M: Float[Tensor, "N n n"], steps: int) -> tuple[Tensor, Tensor, Ten
     M = M.double()
     N, n = M.shape[:2]
     scale, shrink = _scale(M)
-    if not scale.isfinite().all():
-        M = M.where(scale.isfinite()[:, None, None], torch.zeros_like(M))
     shrink = shrink[:, None, None]
+    if not ((scale > 1e-140) & (scale < 1e140)).all():  # the scaling below would come too late
+        M, shrink = torch.where(shrink > 0, M * shrink, 0.0), torch.ones_like(shrink)
+    shrink = shrink * shrink
     start = torch.randn(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(M.device)
     v = (start / start.norm()).expand(N, 1, n)
     before, beta = torch.zeros_like(v), torch.zeros_like(shrink)
     tiny = torch.finfo(torch.float64).tiny
-    diagonal, coupling = M.new_empty(steps, N, 1, 1), M.new_empty(steps, N, 1, 1)
+    diagonal, coupling = M.new_empty(2, steps, N, 1)
     M_T = M.mT
     for k in range(steps):
         # a row times a matrix is twice as fast as a matrix times a column
-        y = torch.bmm(v, M_T).mul_(shrink)
-        w = torch.bmm(y, M).mul_(shrink)
-        diagonal[k] = alpha = torch.linalg.vecdot(y, y).unsqueeze(-1)
+        w = torch.bmm(torch.bmm(v, M_T), M).mul_(shrink)
+        alpha = torch.linalg.vecdot(v, w, out=diagonal[k]).unsqueeze(-1)
         w.addcmul_(alpha, v, value=-1).addcmul_(beta, before, value=-1)
-        coupling[k] = squared = torch.linalg.vecdot(w, w).unsqueeze(-1)
-        beta = squared.sqrt()
+        beta = torch.linalg.vecdot(w, w, out=coupling[k]).sqrt().unsqueeze(-1)
         before, v = v, w.div_(beta.clamp_min(tiny))
-    return diagonal[..., 0, 0], coupling[..., 0, 0], scale
+    return diagonal[..., 0], coupling[..., 0], scale
 
 
 def _largest_ritz(a: Float[Tensor, "k N"], b2: Float[Tensor, "k N"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
@@ -130,7 +129,8 @@ def _largest_ritz(a: Float[Tensor, "k N"], b2: Float[Tensor, "k N"]) -> tuple[Fl
     reach = a.clone()
     reach[:-1] += b[:-1]
     reach[1:] += b[:-1]
-    x = torch.minimum(reach.amax(0), a.sum(0)) * (1 + 1e-12)  # Gershgorin, or the trace of a positive matrix
+    # Above all roots: Gershgorin, or the Frobenius norm, which is close where one eigenvalue outweighs the rest.
+    x = torch.minimum(reach.amax(0), ((a * a).sum(0) + 2 * b2[:-1].sum(0)).sqrt()) * (1 + 1e-12)
     couplings = b2.unbind()
     derivatives = a.new_tensor([[1.0], [2.0]])
     one, zero = torch.ones_like(x), torch.zeros_like(x)
