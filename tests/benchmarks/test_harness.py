@@ -6,6 +6,7 @@ import copy
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -265,4 +266,4 @@ def test_what_is_committed_fits_and_its_verdicts_are_those_of_its_rows() -> None
         assert not content["quick"]
         assert path == record.path(content["machine"])
         assert content["targets"] == report.targets(content["rows"], quick=False), f"{path.name}: measure again"
-        assert not [word for word in ("/home/", "/root/", "/tmp/", "/Users/") if word in json.dumps(content)]
+        assert not re.search(r"/(home|root|tmp|Users)/", json.dumps(content))
