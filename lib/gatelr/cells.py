@@ -154,8 +154,8 @@ class GatedRNN(nn.Module):
         Args:
             u: inputs, time first; with replicas ``(T, S, *batch, m)``.
             x0: initial state; zero by default.
-            workspace: memory to work in, kept from call to call by a training loop, which is up to twice as fast with
-                it. The backward pass of a call must come before the next call; otherwise autograd refuses it.
+            workspace: memory to work in, kept from call to call by a training loop, so that it need not be taken
+                anew. The backward pass of a call must come before the next call; otherwise autograd refuses it.
 
         Returns:
             The readout, ``(*batch, o)``. It can be differentiated once; for higher derivatives differentiate

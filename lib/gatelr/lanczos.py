@@ -18,9 +18,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-#: Below this size LAPACK on the whole Gram matrix is as fast.
-SMALLEST = 12
-
 #: Steps to begin with.
 STEPS = 8
 

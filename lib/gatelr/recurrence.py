@@ -70,9 +70,9 @@ def flush(adjoint: Tensor) -> None:
 class Workspace:
     """The arrays of one sweep, kept for the next: the trajectory, and what a step needs beside it.
 
-    Arrays of more than a few megabytes are handed back to the operating system when they are freed, and clearing fresh
-    ones can take as long as the sweep itself. On CUDA the kept arrays also let a loop be recorded once and replayed as
-    one graph, without the cost of launching some thousand small kernels.
+    Large arrays are handed back to the operating system when they are freed, and fresh ones are cleared before they are
+    given out: time that a training loop need not spend. On CUDA the kept arrays also let a loop be recorded once and
+    replayed as one graph, without the cost of launching some thousand small kernels.
 
     A workspace is filled by each forward sweep: run the backward pass before the next one.
 
@@ -165,7 +165,7 @@ def forward(
 ) -> Workspace:
     r"""Run the update rule :math:`x_t = (1 - g_t) x_{t-1} + g_t φ_t` over a whole sequence.
 
-    In float32 on a CPU the candidate is computed as :math:`\tanh a = 2σ(2a) - 1`, four times faster there than
+    In float32 on a CPU the candidate is computed as :math:`\tanh a = 2σ(2a) - 1`, several times faster there than
     ``torch.tanh``. Its error is absolute, at most :math:`2^{-23}`: a unit in the last place of 1, not of a small φ.
 
     Args:
@@ -221,8 +221,8 @@ def adjoint(
 
     The Jacobian is never formed: :math:`J^T λ = (1 - g) ⊙ λ + W_r^T (g φ' ⊙ λ) + W_{rg}^T (\dots ⊙ λ)`.
 
-    Over long lags the adjoint dies out until its numbers are denormal, with which a CPU is up to a hundred times
-    slower. Instead of changing how the process treats them, the sweep sets to zero what is smaller than tiny/eps
+    Over long lags the adjoint dies out until its numbers are denormal, with which a CPU is much slower.
+    Instead of changing how the process treats them, the sweep sets to zero what is smaller than tiny/eps
     (1e-31 in float32, 1e-292 in float64), so that a product with any number above eps is still a normal one.
 
     Args:
@@ -264,7 +264,7 @@ def _adjoint(ws: Workspace, earlier: tuple[Tensor, ...] | None = None, grad_u: T
         else:
             aten.tanh_backward.grad_input(adj, phi, grad_input=d_phi)
             torch.bmm(to_state, d, out=adj)
-        # Transposed, (q, k): this orientation of the product is a quarter faster than the other.
+        # Transposed, (q, k): this orientation of the product is the faster one.
         ws.grad_W.baddbmm_(ws.steps[j], d_T)
         if grad_u is not None:
             torch.bmm(to_input, d, out=grad_u[j])
