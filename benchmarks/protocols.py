@@ -22,11 +22,6 @@ from torch import Tensor
 TRAINING, PROBE = 123, 999
 
 
-def generators(seeds: Sequence[int], offset: int = 0) -> list[torch.Generator]:
-    """One for each seed."""
-    return [torch.Generator().manual_seed(seed + offset) for seed in seeds]
-
-
 def in_float64(model: GatedRNN) -> GatedRNN:
     """A copy to be measured; training goes on in float32."""
     return copy.deepcopy(model).double().requires_grad_(False)
@@ -77,7 +72,7 @@ def effective_rates(
         progress: whether to show a bar, as for ``training.train``.
     """
     model = _network(task, gate, seeds, n, alpha if gate == "constant" else None, device)
-    u = task.draw(probed, generators(seeds, PROBE), torch.float64).u.to(device)
+    u = task.draw(probed, training.generators(seeds, PROBE), torch.float64).u.to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=rate)
     options: dict[str, Any] = {"batch": batch, "checkpoints": checkpoints, "progress": progress}
     return training.train(
@@ -85,7 +80,7 @@ def effective_rates(
         task,
         optimiser,
         steps,
-        generators(seeds, TRAINING),
+        training.generators(seeds, TRAINING),
         probe=lambda step, model: sensitivities(model, u),
         **options,
     )
@@ -139,7 +134,7 @@ def joint_anisotropy(
         progress: whether to show a bar, as for ``training.train``.
     """
     model = _network(task, gate, seeds, n, None, device)
-    draw = generators(seeds, PROBE)
+    draw = training.generators(seeds, PROBE)
     u = task.draw(batch, draw, torch.float64).u.to(device)
     data = task.draw(rows, draw, torch.float64)
     ends = windows(task.steps, batch, lags, pairs, draw[0])
@@ -149,7 +144,7 @@ def joint_anisotropy(
 
     made = getattr(torch.optim, optimiser)(model.parameters(), lr={"SGD": 1e-2, "Adam": 1e-3}[optimiser])
     options: dict[str, Any] = {"batch": batch, "checkpoints": checkpoints, "progress": progress}
-    return training.train(model, task, made, steps, generators(seeds, TRAINING), probe=probe, **options)
+    return training.train(model, task, made, steps, training.generators(seeds, TRAINING), probe=probe, **options)
 
 
 def windows(
@@ -202,7 +197,7 @@ def _network(
     task: tasks.Task, gate: str, seeds: Sequence[int], n: int, alpha: float | None, device: torch.device | str
 ) -> GatedRNN:
     options: dict[str, Any] = {"alpha": alpha, "n_outputs": task.n_outputs}
-    options |= {"replicas": len(seeds), "generator": generators(seeds), "device": device}
+    options |= {"replicas": len(seeds), "generator": training.generators(seeds), "device": device}
     return GatedRNN(task.n_inputs, n, gate, **options)
 
 

@@ -264,17 +264,16 @@ train, test = (tasks.digits(split=part, device=where) for part in ("train", "tes
 STEPS, CLASSES = task.steps, task.n_outputs
 
 
-def generators(first: int) -> list[torch.Generator]:
-    """One for each replica, with the seeds from this one on."""
-    return [torch.Generator().manual_seed(first + i) for i in range(seeds)]
-
-
 def learn(gate: str) -> cells.GatedRNN:
     options = {"n_outputs": CLASSES, "bias": True, "replicas": seeds, "device": where}
     options |= {"alpha": 0.1} if gate == "constant" else {}
-    model = cells.GatedRNN(1, n_hidden, gate, generator=generators(0), **options)
+    model = cells.GatedRNN(
+        1, n_hidden, gate, generator=training.generators(range(seeds)), **options
+    )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    training.train(model, task, optimiser, training_steps, generators(123))
+    training.train(
+        model, task, optimiser, training_steps, training.generators(range(seeds), 123)
+    )
     return model
 
 

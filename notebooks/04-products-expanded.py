@@ -944,19 +944,21 @@ task = tasks.get("digits")
 test = tasks.digits(split="test", device=where)
 
 
-def generators(first: int) -> list[torch.Generator]:
-    """One for each replica, with the seeds from this one on."""
-    return [torch.Generator().manual_seed(first + i) for i in range(seeds)]
-
-
 def learn(gate: str) -> cells.GatedRNN:
     options = {"n_outputs": task.n_outputs, "bias": True, "replicas": seeds}
     options |= {"alpha": 0.1} if gate == "constant" else {}
     model = cells.GatedRNN(
-        1, n_hidden, gate, generator=generators(0), device=where, **options
+        1,
+        n_hidden,
+        gate,
+        generator=training.generators(range(seeds)),
+        device=where,
+        **options,
     )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    training.train(model, task, optimiser, training_steps, generators(123))
+    training.train(
+        model, task, optimiser, training_steps, training.generators(range(seeds), 123)
+    )
     return model
 
 

@@ -830,19 +830,26 @@ STEPS, CLASSES = task.steps, task.n_outputs
 LEARNED = ("constant", "scalar", "multi")
 
 
-def generators(first: int) -> list[torch.Generator]:
-    """One for each replica, with the seeds from this one on."""
-    return [torch.Generator().manual_seed(first + i) for i in range(seeds)]
-
-
 def learn(gate: str) -> cells.GatedRNN:
     alpha = torch.logspace(-2, -0.05, n_hidden) if gate == "constant" else None
     options = {"n_outputs": CLASSES, "bias": True, "replicas": seeds, "device": where}
     model = cells.GatedRNN(
-        1, n_hidden, gate, alpha=alpha, generator=generators(0), **options
+        1,
+        n_hidden,
+        gate,
+        alpha=alpha,
+        generator=training.generators(range(seeds)),
+        **options,
     )
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-2)
-    training.train(model, task, optimiser, training_steps, generators(123), batch=48)
+    training.train(
+        model,
+        task,
+        optimiser,
+        training_steps,
+        training.generators(range(seeds), 123),
+        batch=48,
+    )
     return model
 
 

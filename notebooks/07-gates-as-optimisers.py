@@ -147,15 +147,10 @@ test = tasks.digits(split="test", dtype=torch.float64, device=where)
 STEPS, CLASSES = task.steps, task.n_outputs
 
 
-def generators(first: int) -> list[torch.Generator]:
-    """One for each replica, with the seeds from this one on."""
-    return [torch.Generator().manual_seed(first + i) for i in range(seeds)]
-
-
 def network(gate: str, n: int) -> cells.GatedRNN:
     return cells.GatedRNN(
         1, n, gate, n_outputs=CLASSES, bias=True, replicas=seeds,
-        generator=generators(0), dtype=torch.float64, device=where,
+        generator=training.generators(range(seeds)), dtype=torch.float64, device=where,
     )  # fmt: skip
 
 
@@ -191,7 +186,7 @@ optimiser = torch.optim.Adam(
     ]
 )
 history = training.train(
-    model, task, optimiser, training_steps, generators(123), batch=48,
+    model, task, optimiser, training_steps, training.generators(range(seeds), 123), batch=48,
     probe=read_rates, checkpoints=range(0, training_steps + 1, 5),
 ).probes  # fmt: skip
 rows = [row for rows_of_step in history.values() for row in rows_of_step]
@@ -631,7 +626,14 @@ models, runs = {}, {}
 for gate in ("scalar", "multi"):
     model = models[gate] = network(gate, n_hidden)
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-2)
-    training.train(model, task, optimiser, training_steps, generators(123), batch=48)
+    training.train(
+        model,
+        task,
+        optimiser,
+        training_steps,
+        training.generators(range(seeds), 123),
+        batch=48,
+    )
     with torch.no_grad():
         runs[gate] = model.run(for_each_seed(test.u[:, :probes]))
 

@@ -93,6 +93,12 @@ def test_the_loop_is_the_one_a_reader_would_write() -> None:
         assert relative(ours, theirs) <= 1e-12
 
 
+def test_generators_have_their_seeds() -> None:
+    found = training.generators((3, 5), 100)
+    assert [source.initial_seed() for source in found] == [103, 105]
+    assert found[0] is not found[1]
+
+
 def test_probes_see_the_weights_before_the_step() -> None:
     seen = []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ class Run:
     def alive(self) -> Bool[Tensor, " S"]:
         """The replicas that have not diverged."""
         return self.diverged < 0
+
+
+def generators(seeds: Iterable[int], offset: int = 0) -> list[torch.Generator]:
+    """One generator for each replica, seeded with its seed plus an offset: another offset for every use of a seed."""
+    return [torch.Generator().manual_seed(seed + offset) for seed in seeds]
 
 
 def train(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gatelr import anisotropy, jacobian, tasks, transport
+from gatelr import anisotropy, jacobian, tasks, training, transport
 from gatelr.cells import GatedRNN
 from networks import relative
 from torch import Tensor
@@ -16,7 +16,7 @@ SEEDS = (3, 5)
 
 def network(task: tasks.Task, gate: str) -> GatedRNN:
     options = {"alpha": 0.3 if gate == "constant" else None, "n_outputs": task.n_outputs, "replicas": len(SEEDS)}
-    return GatedRNN(task.n_inputs, 4, gate, generator=protocols.generators(SEEDS), **options)
+    return GatedRNN(task.n_inputs, 4, gate, generator=training.generators(SEEDS), **options)
 
 
 @pytest.mark.parametrize("gate", ["none", "constant", "scalar", "multi"])
@@ -37,7 +37,7 @@ def jacobians(model: GatedRNN, u: Tensor) -> Tensor:
 def test_sensitivities_of_replicas() -> None:
     task = tasks.get("adding", steps=6)
     model = network(task, "multi")
-    u = task.draw(3, protocols.generators(SEEDS), torch.float64).u
+    u = task.draw(3, training.generators(SEEDS), torch.float64).u
     found = protocols.sensitivities(model, u)
     assert found.shape == (7, 7, 2, 3)
     assert relative(found, transport.sensitivities(jacobians(model, u))) <= 1e-6
@@ -48,7 +48,7 @@ def test_sensitivities_of_replicas() -> None:
 def test_propagation_is_that_of_the_windows_drawn(gate: str) -> None:
     task = tasks.get("adding", steps=9)
     model = network(task, gate)
-    u = task.draw(4, protocols.generators(SEEDS), torch.float64).u
+    u = task.draw(4, training.generators(SEEDS), torch.float64).u
     ends = protocols.windows(9, 4, (1, 3, 9), 5, torch.Generator().manual_seed(0))
     found = protocols.propagation(model, u, ends)
     J = jacobians(model, u)
@@ -63,7 +63,7 @@ def test_propagation_is_that_of_the_windows_drawn(gate: str) -> None:
 def test_update_is_the_spectrum_of_the_gradients_of_single_sequences(name: str) -> None:
     task = tasks.get(name) if name == "mnist1d" else tasks.get(name, steps=6)
     model = network(task, "multi")
-    data = task.draw(5, protocols.generators(SEEDS), torch.float64)
+    data = task.draw(5, training.generators(SEEDS), torch.float64)
     found = protocols.update(model, task, data)
     for s in range(len(SEEDS)):
         alone = protocols.replica(protocols.in_float64(model), s).requires_grad_()
