@@ -64,6 +64,56 @@ def test_a_failing_check_shows_by_how_much(record: ledger.Ledger, capsys: pytest
     assert "✗ too far: FAILS, got 0.5, expected at most 0.1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("interval", "greater", "verdict"),
+    [
+        ((0.2, 0.6), True, "supported"),
+        ((0.02, 0.6), True, "undecided"),
+        ((-0.3, 0.05), True, "refuted"),
+        ((-0.3, 0.05), False, "supported"),
+        ((0.02, 0.6), False, "undecided"),
+        ((0.2, 0.6), False, "refuted"),
+        ((0.1, 0.6), True, "undecided"),  # an interval that touches the threshold has not passed it
+    ],
+)
+def test_a_verdict_follows_from_the_interval(
+    record: ledger.Ledger,
+    capsys: pytest.CaptureFixture[str],
+    interval: tuple[float, float],
+    greater: bool,
+    verdict: str,
+) -> None:
+    effect = sum(interval) / 2
+    given = {"threshold": 0.1, "null": 0.0, "seeds": 5, "greater": greater, "unit": "bits"}
+    assert record.claim("found", "small", "It  is.", effect, interval, **given) == verdict
+    record.check("identity", "C1", "one", True)
+    record.close()  # refuted stops nothing
+    [claim] = results(record)["claims"]
+    assert claim["verdict"] == verdict
+    assert (claim["interval"], claim["seeds"], claim["statement"]) == (list(interval), 5, "It is.")
+    shown = capsys.readouterr().out
+    assert f"{verdict.capitalize()}: It is. Measured {effect:.3g} bits" in shown
+    assert f"needs {'more' if greater else 'less'} than 0.1" in shown
+
+
+def test_a_claim_without_uncertainty_is_refused(record: ledger.Ledger) -> None:
+    good = {"effect": 1.0, "interval": (0.5, 1.5), "threshold": 0.0, "null": 0.0, "seeds": 3}
+    for changes, sentence in (
+        ({"interval": (1.5, 0.5)}, "expected lower end <= effect <= upper end"),
+        ({"interval": (2.0, 3.0)}, r"got effect 1.0 and interval \(2.0, 3.0\)"),
+        ({"effect": math.nan}, "got effect nan, expected a finite number"),
+        ({"null": math.inf}, "got null inf"),
+        ({"seeds": 1}, "got 1 seeds, expected at least 2"),
+        ({"level": 95.0}, "got level 95.0, expected a coverage between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            record.claim("c", "small", "s", **(good | changes))
+    assert record.claims == []
+    record.claim("c", "small", "s", **good)
+    with pytest.raises(ValueError, match="claim 'c' is already in the ledger"):
+        record.claim("c", "small", "s", **good)
+
+
 def test_tables_are_files_and_captioned(record: ledger.Ledger) -> None:
     record.check("identity", "C1", "$x$", True, kind="symbolic")
     shown = record.validation(caption="All\nchecks.")

@@ -69,7 +69,25 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 }
             )
     rows = [row for group in claims.values() for row in group]
+    findings = [
+        {
+            "claim": claim["claim"],
+            "statement": " ".join(claim["statement"].split()),
+            "effect": f"{claim['effect']:.3g}" + (f" {claim['unit']}" if claim["unit"] else ""),
+            "interval": " to ".join(f"{end:.3g}" for end in claim["interval"]),
+            "needs": f"{'more' if claim['greater'] else 'less'} than {claim['threshold']:.3g}",
+            "null": f"{claim['null']:.3g}",
+            "seeds": claim["seeds"],
+            "verdict": claim["verdict"],
+            "chapter": chapter,
+            "id": claim["id"],
+            "number": chapter.split("-")[0],
+        }
+        for chapter, run in runs.items()
+        for claim in run["results"]["claims"]
+    ]
     return {
+        "findings": sorted(findings, key=lambda finding: order(finding["claim"])),
         "claims": sorted(claims.items(), key=lambda item: order(item[0])),
         "chapters": list(runs),
         "held": sum(row["verdict"] == "holds" for row in rows),

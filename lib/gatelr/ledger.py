@@ -1,7 +1,8 @@
-"""What a chapter found: checks against a tolerance, the numbers that prose quotes, tables, and who ran it with what.
+"""What a chapter found: checks against a tolerance, claims about training, the numbers that prose quotes, tables.
 
 A :class:`Ledger` collects them while the chapter runs and writes ``results.json`` and ``manifest.json`` at its end.
-A red check raises after it has been written down, so that it is seen and also stops the build.
+A red check raises after it has been written down, so that it is seen and also stops the build. A claim about training
+may be refuted: that is a result, and it stops nothing.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Ledger:
         self.chapter, self.title, self.out = chapter, title, Path(out)
         self.parameters = dict(parameters)
         self.checks: list[dict[str, Any]] = []
+        self.claims: list[dict[str, Any]] = []
         self.numbers: dict[str, dict[str, Any]] = {}
         self.tables: list[dict[str, Any]] = []
 
@@ -110,6 +112,88 @@ class Ledger:
             }
         )
         display(_verdict(self.chapter, self.checks[-1]))
+
+    def claim(
+        self,
+        name: str,
+        claim: str,
+        statement: str,
+        effect: float,
+        interval: tuple[float, float],
+        *,
+        threshold: float,
+        null: float,
+        seeds: int,
+        greater: bool = True,
+        level: float = 0.95,
+        unit: str = "",
+        note: str = "",
+    ) -> str:
+        r"""Record a claim about training, which can turn out false, and show its verdict in place.
+
+        The verdict follows from the numbers: *supported* if the whole interval lies beyond ``threshold`` on the side
+        that the claim says, *refuted* if the whole interval lies on the other side, *undecided* otherwise.
+
+        Args:
+            name: permanent id of the claim within the chapter.
+            claim: what it is evidence for: a number of the notation page (``"C8"``) or a word of the paper's abstract
+                (``"small"``).
+            statement: what is claimed, one sentence, may hold ``$mathematics$``.
+            effect: the size of the effect that was measured.
+            interval: its confidence interval, lower end first.
+            threshold: what the effect must exceed (or stay below) for the claim to hold, chosen before the run.
+            null: the effect that the null gives: shuffled gates, another seed's data, no gate at all.
+            seeds: how many independent runs stand behind it.
+            greater: whether the claim says "more than the threshold"; otherwise "less".
+            level: the interval's coverage.
+            unit: of effect, interval, null and threshold.
+            note: how effect, interval and null were found.
+
+        Returns:
+            The verdict.
+
+        Raises:
+            ValueError: for a name used before, a number that is not finite, an interval that is upside down or does
+                not hold the effect, fewer than two seeds, or a coverage outside (0, 1).
+        """
+        self._new(name, [c["id"] for c in self.claims], "claim")
+        low, high = (float(end) for end in interval)
+        numbers = {"effect": effect, "lower end": low, "upper end": high, "threshold": threshold, "null": null}
+        for what, value in numbers.items():
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"claim {name!r} got {what} {value}, expected a finite number: count what diverged instead"
+                )
+        if not low <= effect <= high:
+            raise ValueError(
+                f"claim {name!r} got effect {effect} and interval ({low}, {high}), expected lower end <= effect <= "
+                "upper end: pass the interval of the same statistic"
+            )
+        if seeds < 2:
+            raise ValueError(f"claim {name!r} got {seeds} seeds, expected at least 2: one run has no uncertainty")
+        if not 0 < level < 1:
+            raise ValueError(f"claim {name!r} got level {level}, expected a coverage between 0 and 1 such as 0.95")
+        beyond, short = (low > threshold, high < threshold) if greater else (high < threshold, low > threshold)
+        verdict = "supported" if beyond else "refuted" if short else "undecided"
+        self.claims.append(
+            {
+                "id": name,
+                "claim": claim,
+                "statement": " ".join(statement.split()),
+                "effect": float(effect),
+                "interval": [low, high],
+                "level": float(level),
+                "threshold": float(threshold),
+                "greater": greater,
+                "null": float(null),
+                "seeds": int(seeds),
+                "unit": unit,
+                "verdict": verdict,
+                "note": note,
+            }
+        )
+        display(_finding(self.chapter, self.claims[-1]))
+        return verdict
 
     def number(self, name: str, value: float | int | str, text: str | None = None, unit: str = "") -> str:
         """Record a number that prose quotes, by ``{result}`chapter/name``` on any page.
@@ -187,7 +271,7 @@ class Ledger:
             "title": self.title,
             "passed": bool(self.checks) and not failed,
             "checks": self.checks,
-            "claims": [],
+            "claims": self.claims,
             "numbers": self.numbers,
             "figures": [
                 {"id": f.stem, "files": [f"figures/{f.stem}.{s}" for s in ("svg", "png", "pdf", "csv")]}
@@ -251,6 +335,25 @@ def _verdict(chapter: str, check: Mapping[str, Any]) -> artifacts.Display:
     return artifacts.Display(
         # the name is where the claims ledger's links lead
         markdown=f":::{{container}} gatelr-check\n:name: check-{chapter}-{check['id']}\n\n{line}\n:::\n",
+        html=f"<div>{html.escape(line)}</div>",
+        text=line,
+    )
+
+
+def _finding(chapter: str, claim: Mapping[str, Any]) -> artifacts.Display:
+    """One line under the cell that measured: the verdict, the effect with its interval, and what the null gives."""
+    low, high = claim["interval"]
+    unit = f" {claim['unit']}" if claim["unit"] else ""
+    side = "more" if claim["greater"] else "less"
+    line = (
+        f"{claim['verdict'].capitalize()}: {claim['statement']} Measured {claim['effect']:.3g}{unit} "
+        f"({claim['level'] * 100:g} % interval {low:.3g} to {high:.3g}, {claim['seeds']} seeds); the claim needs "
+        f"{side} than {claim['threshold']:.3g}, the null gives {claim['null']:.3g}."
+    )
+    return artifacts.Display(
+        markdown=(
+            f":::{{container}} gatelr-claim {claim['verdict']}\n:name: claim-{chapter}-{claim['id']}\n\n{line}\n:::\n"
+        ),
         html=f"<div>{html.escape(line)}</div>",
         text=line,
     )
