@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import address
 import failures
 import parameters
 
@@ -39,6 +40,7 @@ def check(profile: str, device: str, here: bool) -> None:
     if not chapters:
         raise parameters.BadInput("there is no chapter: expected files such as notebooks/01-time-scales.py")
     parameters.resolve(parameters.load(Path("profiles.yaml"), chapters), profile, "", device)
+    address.repository(), address.url()  # refused now, not after the chapters have run
     if device == "cuda" and here:
         import torch
 
