@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import gatelr
 import pytest
 import yaml
 from pybtex.database import Entry, parse_file, parse_string
@@ -64,6 +65,8 @@ def test_version_authors_and_licence_are_those_of_the_package_and_the_book() -> 
     assert (package["version"], package["license"]) == (CFF["version"], CFF["license"])
     assert [a["name"] for a in package["authors"]] == [author]
     assert (book["title"], book["author"]) == (CFF["title"], author)
+    library = (gatelr.__title__, gatelr.__author__, gatelr.__license__, gatelr.__version__)
+    assert library == (CFF["title"], author, CFF["license"], CFF["version"])
     year = CFF["preferred-citation"]["year"]
     assert book["copyright"] == str(year)
     assert f"Copyright (c) {year} {author}" in (ROOT / "LICENSE").read_text()

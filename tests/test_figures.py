@@ -1,17 +1,21 @@
 """What a citer gets: four files a figure, in colours that can be seen on both pages."""
 
+import hashlib
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pypdf
 import pytest
 from gatelr import figures
 from gatelr.cells import GATES
 from matplotlib import colors
 from matplotlib.figure import Figure
+from PIL import Image
 
 PAGES = ("#ffffff", "#121212")  # the theme's page, light and dark
 
@@ -57,12 +61,47 @@ def test_four_files_and_a_numbered_figure(tmp_path: Path) -> None:
     assert not plt.get_fignums()
 
 
-def test_the_files_say_what_they_are(tmp_path: Path) -> None:
+def test_the_files_say_what_they_are_and_how_to_cite_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = b"# the source\n"
+    Path("09-test.py").write_bytes(script)
+    alt = "Four lines\n    & more: ℓ ≤ 3."
+    save(tmp_path, alt=alt)
+    folder = tmp_path / "figures"
+
+    dublin = {
+        element.tag.rpartition("}")[2]: " ".join("".join(element.itertext()).split())
+        for element in ElementTree.parse(folder / "a-figure.svg").iterfind(
+            ".//cc:Work/*", {"cc": "http://creativecommons.org/ns#"}
+        )
+    }
+    with Image.open(folder / "a-figure.png") as image:
+        chunks = image.info
+    info = pypdf.PdfReader(folder / "a-figure.pdf").metadata
+    assert info is not None
+
+    cite = "authors: Gates as Learning Rates, version 0.1.0, chapter 09-test, figure fig-a-figure"
+    source = f"09-test.py, SHA-256 {hashlib.sha256(script).hexdigest()}"
+    titles = {dublin["title"], chunks["Title"], info.title}
+    assert titles == {"Gates as Learning Rates: 09-test/fig-a-figure"}
+    assert {dublin["description"], chunks["Description"], info.subject} == {"Four lines & more: ℓ ≤ 3."}
+    assert {dublin["creator"], chunks["Author"], info.author} == {figures.__author__}
+    assert dublin["identifier"] == "09-test/fig-a-figure"
+    for said in (dublin["relation"], chunks["Comment"], info["/Keywords"]):
+        assert cite in said
+    for said in (dublin["source"], chunks["Source"], info["/Keywords"]):
+        assert source in said
+    for said in (dublin["rights"], chunks["Copyright"], info["/Keywords"]):
+        assert "MIT licence" in said
+
+
+def test_a_figure_drawn_far_from_its_source_names_it_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     save(tmp_path)
     svg = (tmp_path / "figures" / "a-figure.svg").read_text()
-    assert "09-test/a-figure" in svg
-    assert "Four lines." in svg
-    assert b"09-test/a-figure" in (tmp_path / "figures" / "a-figure.png").read_bytes()
+    assert "<dc:source>09-test.py</dc:source>" in svg
 
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:

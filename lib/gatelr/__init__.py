@@ -5,4 +5,7 @@ so that a chapter depends on the modules it names and on no others. Symbols, and
 docstrings name as the source of a formula, are defined in ``book/notation.md``.
 """
 
+__title__ = "Gates as Learning Rates"
+__author__ = "The Gates as Learning Rates authors"
+__license__ = "MIT"
 __version__ = "0.1.0"

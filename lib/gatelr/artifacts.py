@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -59,6 +60,12 @@ def write_json(path: str | Path, content: Any) -> Path:
         OSError: as :func:`write`.
     """
     return write(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def digest(path: str | Path) -> str | None:
+    """The SHA-256 of a file, or None if there is none: a chapter that was downloaded runs without its source."""
+    path = Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from gatelr import artifacts
+from gatelr import __author__, __license__, __title__, __version__, artifacts
 
 #: name -> (on a light page, on a dark page)
 PALETTE: dict[str, tuple[str, str]] = {
@@ -106,7 +106,9 @@ def save(
     """Write a figure as SVG, PNG and PDF beside the numbers it plots, and return what the cell shows.
 
     The files are ``<out>/figures/<name>.{svg,png,pdf,csv}``. In the book the figure is numbered, has its caption,
-    and is referred to by the label ``fig-<name>``.
+    and is referred to by the label ``fig-<name>``. SVG, PNG and PDF say within what they show, whose they are, how to
+    cite them and, by its digest, which source drew them; they hold no date and no commit, so that the same figure is
+    the same file. The commit stands in ``manifest.json``.
 
     Args:
         figure: drawn inside :func:`style`; it is closed.
@@ -133,16 +135,16 @@ def save(
             raise ValueError(f"figure {name!r} got an empty {what}: say in a sentence or two what one sees")
 
     folder = Path(out) / "figures"
-    title = f"{chapter}/{name}"
-    svg = _render(figure, "svg", transparent=True, metadata={"Title": title, "Description": alt, "Date": None})
-    png = _render(figure, "png", facecolor="white", metadata={"Title": title, "Description": alt})
-    pdf = _render(figure, "pdf", facecolor="white", metadata={"Title": title, "Subject": alt, "CreationDate": None})
+    one_line = " ".join(alt.split())
+    svg_says, png_says, pdf_says = _metadata(name, chapter, one_line)
+    svg = _render(figure, "svg", transparent=True, metadata=svg_says)
+    png = _render(figure, "png", facecolor="white", metadata=png_says)
+    pdf = _render(figure, "pdf", facecolor="white", metadata=pdf_says)
     plt.close(figure)
     artifacts.write(folder / f"{name}.csv", data.to_csv(index=False))
     for suffix, content in (("png", png), ("pdf", pdf), ("svg", svg)):
         artifacts.write(folder / f"{name}.{suffix}", content)
 
-    one_line = " ".join(alt.split())
     source = base64.b64encode(svg).decode()
     return artifacts.Display(
         markdown=(
@@ -162,6 +164,43 @@ def dark(svg: str) -> str:
     twins = dict(PALETTE.values())
     pattern = re.compile("|".join(twins), flags=re.IGNORECASE)
     return pattern.sub(lambda match: twins[match.group().lower()], svg)
+
+
+def _metadata(name: str, chapter: str, alt: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What the SVG (Dublin Core), the PNG (its registered keywords) and the PDF (its info fields) say of themselves."""
+    identifier = f"{chapter}/fig-{name}"
+    title = f"{__title__}: {identifier}"
+    cite = f"{__author__}: {__title__}, version {__version__}, chapter {chapter}, figure fig-{name}"
+    licence = f"{__license__} licence, {__author__}"
+    script = f"{chapter}.py"
+    digest = artifacts.digest(script)  # chapters run in the folder where they lie
+    source = f"{script}, SHA-256 {digest}" if digest else script
+    svg = {
+        "Title": title,
+        "Description": alt,
+        "Creator": __author__,
+        "Rights": licence,
+        "Identifier": identifier,
+        "Source": source,
+        "Relation": f"Cite as: {cite}",
+        "Date": None,
+    }
+    png = {
+        "Title": title,
+        "Description": alt,
+        "Author": __author__,
+        "Copyright": licence,
+        "Source": source,
+        "Comment": f"Cite as: {cite}",
+    }
+    pdf = {
+        "Title": title,
+        "Subject": alt,
+        "Author": __author__,
+        "Keywords": f"Cite as: {cite}; {licence}; made by {source}",
+        "CreationDate": None,
+    }
+    return svg, png, pdf
 
 
 def _render(figure: Figure, suffix: str, **options: Any) -> bytes:

@@ -8,7 +8,6 @@ may be refuted: that is a result, and it stops nothing.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import html
 import math
 import os
@@ -308,7 +307,7 @@ class Ledger:
             "chapter": self.chapter,
             "parameters": self.parameters,
             "seeds": self.parameters.get("seeds"),
-            "source": hashlib.sha256(source.read_bytes()).hexdigest() if source.exists() else None,
+            "source": artifacts.digest(source),
             "commit": _git("rev-parse", "HEAD"),
             "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
             "device": torch.cuda.get_device_name() if cuda else "cpu",
