@@ -27,6 +27,8 @@ def chapter_inputs(chapter):
 # The prose, and what puts it together. The generated pages come from their own rule.
 PROSE = sorted(str(p) for p in Path("book").rglob("*") if p.is_file() and not {"generated", "__pycache__"} & {*p.parts})
 BOOK = [*PROSE, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
+BOOK += ["CITATION.cff", "workflow/citation.py", "workflow/address.py"]
+GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
 
 # What re-runs is decided by contents. Each rule has a fingerprint of its sources among its parameters, so that an edit
@@ -47,7 +49,7 @@ rule book:
     default_target: True
     input:
         sources=BOOK,
-        pages=["book/generated/execution.md", "book/generated/ledger.md"],
+        pages=GENERATED,
         notebooks=expand("notebooks/{chapter}.ipynb", chapter=CHAPTERS),
     output:
         "_build/html/index.html",
@@ -62,8 +64,7 @@ rule pages:
         sources=PAGES,
         results=expand("artifacts/{c}/{file}.json", c=CHAPTERS, file=["results", "manifest", "run"]),
     output:
-        "book/generated/execution.md",
-        "book/generated/ledger.md",
+        GENERATED,
     params:
         chapters=CHAPTERS,
         contents=dependencies.digest(PAGES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,22 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import gatelr
+import jsonschema
 import pytest
 import yaml
-from pybtex.database import Entry, parse_file, parse_string
+from pybtex.database import parse_file, parse_string
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "workflow"))
+import citation
+
 CFF = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-
-
-def bibtex(page: str) -> dict[str, Entry]:
-    """The BibTeX entries that a page offers."""
-    blocks = re.findall(r"^```bibtex\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
-    return dict(parse_string("\n".join(blocks), "bibtex").entries)
-
-
-def plain(field: str) -> str:
-    return field.strip("{}")
 
 
 def test_the_file_is_a_valid_citation_file() -> None:
@@ -35,22 +30,111 @@ def test_the_file_is_a_valid_citation_file() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "book/cite.md"])
-def test_the_bibtex_of_a_page_is_that_of_the_file(page: str) -> None:
+def test_what_is_copied_from_the_file_is_in_step_with_it() -> None:
+    for path, wanted in citation.copies().items():
+        assert path.read_text() == wanted, f"{path.name} is old: run `python workflow/citation.py --write`"
+
+
+def test_a_copy_that_is_old_is_found_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(citation.README.read_text().replace(f"version = {{{CFF['version']}}}", "version = {0.0.9}"))
+    monkeypatch.setattr(citation, "README", readme)
+    monkeypatch.setattr(citation, "ZENODO", tmp_path / ".zenodo.json")
+    for asked, status in (("--check", 1), ("--write", 0), ("--check", 0)):
+        monkeypatch.setattr(sys, "argv", ["citation.py", asked])
+        assert citation.main() == status
+    assert readme.read_text() == (ROOT / "README.md").read_text()
+    assert (tmp_path / ".zenodo.json").read_text() == (ROOT / ".zenodo.json").read_text()
+
+
+def test_the_bibtex_says_what_the_file_says() -> None:
     wanted: dict[str, Any] = CFF["preferred-citation"]
-    entry = bibtex(page)["gatelr"]
+    [block] = re.findall(r"^```bibtex\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    entry = parse_string(block, "bibtex").entries["gatelr"]
     assert entry.type == wanted["type"]
-    assert [plain(str(a)) for a in entry.persons["author"]] == [a["name"] for a in wanted["authors"]]
-    assert {k: plain(v) for k, v in entry.fields.items()} == {
-        k: str(wanted[k]) for k in ("title", "version", "year", "license")
-    }
+    assert [str(a).strip("{}") for a in entry.persons["author"]] == [a["name"] for a in wanted["authors"]]
+    assert dict(entry.fields) == {k: str(wanted[k]) for k in ("title", "version", "year", "license")}
 
 
-def test_the_plain_text_is_that_of_the_file() -> None:
-    wanted = CFF["preferred-citation"]
-    authors = ", ".join(a["name"] for a in wanted["authors"])
-    text = f"> {authors} ({wanted['year']}). *{wanted['title']}*, version {wanted['version']}."
-    assert text in (ROOT / "book/cite.md").read_text()
+FIGURE = citation.Part("fig-a-b", "Figure 1.2", "a b", "chapter 1, Rates & gates – of α")
+
+
+def test_a_figure_is_cited_with_number_name_chapter_version_commit_and_address() -> None:
+    cited = citation.part(FIGURE, "0123456789", "https://example.org/a_book/notebooks/01-one.html#fig-a-b")
+    assert citation.text(cited) == (
+        "The Gates as Learning Rates authors (2026). Figure 1.2: a b. In: Gates as Learning Rates, version 0.1.0, "
+        "chapter 1, Rates & gates – of α. Permanent name: fig-a-b, commit 0123456789. "
+        "https://example.org/a_book/notebooks/01-one.html#fig-a-b"
+    )
+    printed = citation.bibtex("gatelr:fig-a-b", cited)
+    parsed = parse_string(printed, "bibtex").entries["gatelr:fig-a-b"]
+    assert parsed.fields["url"] == "https://example.org/a_book/notebooks/01-one.html#fig-a-b"
+    assert r"Rates \& gates" in parsed.fields["howpublished"]
+    assert citation.bibtex("gatelr:fig-a-b", parsed) == printed.replace(r"\&", r"\\&") or parsed.fields == cited.fields
+
+
+def test_what_is_not_known_is_not_cited() -> None:
+    cited = citation.part(FIGURE)
+    assert set(cited.fields) == {"title", "howpublished", "year", "note"}
+    assert citation.text(cited).endswith("Permanent name: fig-a-b.")
+    assert set(citation.book().fields) == {"title", "version", "year", "license"}
+    assert citation.text(citation.book()) == (
+        "The Gates as Learning Rates authors (2026). Gates as Learning Rates, version 0.1.0."
+    )
+
+
+def test_a_commit_is_named_with_a_warning_if_files_were_edited() -> None:
+    digest = "0123456789abcdef"
+    assert citation.commit(None, None) is None
+    assert citation.commit(digest, False) == "0123456789"
+    assert citation.commit(digest, True) == "0123456789 with local changes"
+
+
+#: What Zenodo's documentation of a deposit's metadata asks of the fields that we use.
+DEPOSIT = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["title", "description", "upload_type", "creators", "access_right", "license"],
+    "properties": {
+        "title": {"type": "string", "minLength": 1},
+        "description": {"type": "string", "minLength": 1},
+        "upload_type": {"enum": ["publication", "poster", "presentation", "dataset", "image", "software", "other"]},
+        "access_right": {"enum": ["open", "embargoed", "restricted", "closed"]},
+        "license": {"type": "string"},
+        "version": {"type": "string"},
+        "keywords": {"type": "array", "items": {"type": "string"}},
+        "creators": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "affiliation": {"type": "string"}},
+            },
+        },
+        "related_identifiers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["identifier", "relation"],
+                "properties": {
+                    "identifier": {"type": "string"},
+                    "relation": {"enum": ["isDerivedFrom", "isSupplementTo", "references", "cites"]},
+                    "scheme": {"enum": ["arxiv", "doi", "url"]},
+                },
+            },
+        },
+    },
+}
+
+
+def test_zenodo_gets_what_it_asks_for() -> None:
+    deposit = json.loads((ROOT / ".zenodo.json").read_text())
+    jsonschema.validate(deposit, DEPOSIT)
+    assert (deposit["title"], deposit["version"], deposit["license"]) == (CFF["title"], CFF["version"], CFF["license"])
+    [arxiv] = deposit["related_identifiers"]
+    assert (arxiv["identifier"], arxiv["scheme"]) == ("arXiv:2508.12121", "arxiv")
 
 
 def test_the_file_repeats_itself_without_a_slip() -> None:
@@ -75,9 +159,6 @@ def test_version_authors_and_licence_are_those_of_the_package_and_the_book() -> 
 
 def test_the_paper_is_cited_alike_everywhere() -> None:
     ours = parse_file(ROOT / "book/references.bib").entries["livi2025timescale"]
-    offered = bibtex("book/cite.md")["livi2025timescale"]
-    assert offered.fields == ours.fields
-    assert offered.persons == ours.persons
     [paper] = CFF["references"]
     assert (paper["title"], str(paper["year"])) == (ours.fields["title"], ours.fields["year"])
     assert paper["identifiers"][0]["value"] == f"arXiv:{ours.fields['eprint']}"

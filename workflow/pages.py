@@ -1,4 +1,4 @@
-"""Write the two pages that nobody writes by hand: how the book was run, and the claims ledger."""
+"""Write the pages that nobody writes by hand: how the book was run, the claims ledger, all figures and all tables."""
 
 from __future__ import annotations
 
@@ -125,8 +125,13 @@ def execution(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def contents(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the templates of the figures and of the tables need; the book's extension does the rest."""
+    return {"chapters": [{"id": chapter, "title": run["results"]["title"]} for chapter, run in runs.items()]}
+
+
 def main(chapters: list[str]) -> int:
-    """Write both pages, unless something is red."""
+    """Write the pages, unless something is red."""
     runs = {chapter: load(chapter) for chapter in chapters}
     if found := problems(runs):
         failures.record("pages", "\n    ".join(found))
@@ -137,8 +142,9 @@ def main(chapters: list[str]) -> int:
         keep_trailing_newline=True,
     )
     OUT.mkdir(parents=True, exist_ok=True)
-    for name, content in (("ledger", ledger(runs)), ("execution", execution(runs))):
-        (OUT / f"{name}.md").write_text(templates.get_template(f"{name}.md.j2").render(content))
+    pages = {"ledger": ledger, "execution": execution, "figures": contents, "tables": contents}
+    for name, content in pages.items():
+        (OUT / f"{name}.md").write_text(templates.get_template(f"{name}.md.j2").render(content(runs)))
     return 0
 
 
