@@ -22,6 +22,7 @@ from typing import Any
 from docutils import nodes
 from docutils.nodes import Element, Node
 from pybtex.database import parse_file
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -92,12 +93,12 @@ def _chapter(env: BuildEnvironment, chapter: str) -> tuple[str, str]:
     return f"Chapter {'.'.join(map(str, digits))}", env.titles[docname].astext()
 
 
-class element(nodes.General, Element):
-    """An HTML element that docutils has no node for: ``tag``, with ``attributes``."""
+class element(nodes.comment):
+    """An HTML element that docutils has no node for: ``tag``, with ``attributes``.
 
-    def walk(self, visitor: nodes.NodeVisitor) -> bool:
-        """Not read by the search: versions and parameters, the same under each figure, would be found everywhere."""
-        return False
+    Of all nodes the search leaves out only comments. It would find versions and parameters, the same under each figure,
+    in every chapter.
+    """
 
 
 def _visit(translator: HTML5Translator, node: element) -> None:
@@ -109,7 +110,7 @@ def _depart(translator: HTML5Translator, node: element) -> None:
 
 
 def _element(tag: str, *children: Node, classes: tuple[str, ...] = (), **attributes: str) -> element:
-    return element("", *children, tag=tag, attributes=attributes, classes=list(classes))
+    return element("", "", *children, tag=tag, attributes=attributes, classes=list(classes))
 
 
 class Menus(SphinxPostTransform):
@@ -124,7 +125,6 @@ class Menus(SphinxPostTransform):
         if not (docname.startswith("notebooks/") and file.exists()):
             return
         self.manifest = json.loads(file.read_text())
-        self.root = relative_uri(self.app.builder.get_target_uri(docname), "")
         label, title = _chapter(self.env, self.manifest["chapter"])
         within = f"{label[0].lower()}{label[1:]}, {title}"
         for citable in list(found(self.env, docname, self.document)):
@@ -158,8 +158,7 @@ class Menus(SphinxPostTransform):
         printed = nodes.inline("", url or part.id, classes=["citable-address"])
         label = {"role": "group", "aria-label": f"Files, provenance and citation of {part.label}"}
         classes = ("citable", f"citable-{kind}")
-        shown = [nodes.inline("", "", link) for link in links]
-        return _element("div", *shown, *parts, printed, classes=classes, **label)
+        return _element("div", *links, *parts, printed, classes=classes, **label)
 
     def _details(self, name: str, summary: str, *content: Node) -> element:
         body = _element("div", *content, classes=("citable-body",))
@@ -167,7 +166,8 @@ class Menus(SphinxPostTransform):
         return _element("details", _element("summary", nodes.Text(summary)), body, name=f"citable-{name}")
 
     def _link(self, text: str, path: str) -> nodes.reference:
-        return nodes.reference("", text, refuri=f"{self.root}{path}", internal=True)
+        here = self.app.builder.get_target_uri(self.env.docname)
+        return nodes.reference("", text, refuri=relative_uri(here, path), internal=True)
 
     def _code(self, citable: Citable) -> str | None:
         """An address at the source of the cell that shows it."""
@@ -264,9 +264,8 @@ class Galleries(SphinxPostTransform):
         for place in list(self.document.findall(gallery)):
             docname = f"notebooks/{place['chapter']}"
             page = self.app.builder.get_relative_uri(self.env.docname, docname)
-            root = relative_uri(self.app.builder.get_target_uri(self.env.docname), "")
             items = [
-                nodes.list_item("", *self._item(citable, f"{page}#{citable.id}", root))
+                nodes.list_item("", *self._item(citable, f"{page}#{citable.id}"))
                 for citable in found(self.env, docname, self.env.get_doctree(docname))
                 if citable.kind == place["kind"]
             ]
@@ -277,11 +276,14 @@ class Galleries(SphinxPostTransform):
             # Noted when the page was read, before it had any: without it the page would not load MathJax.
             self.env.domaindata["math"]["has_equations"][self.env.docname] = True
 
-    def _item(self, citable: Citable, there: str, root: str) -> list[Node]:
+    def _item(self, citable: Citable, there: str) -> list[Node]:
         text = nodes.paragraph("", "", _reference_to(there, nodes.Text(citable.number)), nodes.Text(" "))
         text += first_sentence(citable.caption)
+        for reference in text.findall(addnodes.pending_xref):
+            reference["refdoc"] = self.env.docname  # its address is counted from here, not from the chapter
         if citable.kind == "table":
-            csv = f"{root}{_file(citable.chapter, f'{citable.id}.csv')}"
+            here = self.app.builder.get_target_uri(self.env.docname)
+            csv = relative_uri(here, _file(citable.chapter, f"{citable.id}.csv"))
             text += [nodes.Text(" "), _reference_to(csv, nodes.Text("CSV"))]
             return [text]
         image = next(citable.node.findall(nodes.image)).deepcopy()

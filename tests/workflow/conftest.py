@@ -138,7 +138,7 @@ def make(root: Path) -> Project:
     for folder in ("notebooks", "lib/gatelr", "book", "data"):
         (root / folder).mkdir(parents=True)
     shutil.copytree(REPOSITORY / "workflow", root / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Snakefile", "Makefile", "requirements.lock", "pyproject.toml", "CITATION.cff"):
         shutil.copy(REPOSITORY / name, root / name)
     for name, text in LIBRARY.items():
         (root / "lib" / "gatelr" / f"{name}.py").write_text(f"{text}\n")
