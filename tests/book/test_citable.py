@@ -407,6 +407,7 @@ def test_what_opens_stands_below_the_line_and_a_second_click_closes_it(visit: Ca
     line = page.locator(".citable-figure").first
     provenance, cite = line.locator("summary").all()
     first, second = line.locator(".citable-body").all()
+    cite.scroll_into_view_if_needed()
     place = cite.bounding_box()
     cite.click()
     expect(second).to_be_visible()
