@@ -23,6 +23,20 @@ def test_random_matrices(n: int) -> None:
     assert worst(draw(500, n, n, seed=n).float()) <= 1e-6
 
 
+@pytest.mark.parametrize("shape", [(20, 40), (40, 20), (12, 64), (5, 64), (1, 3)])
+def test_matrices_that_are_not_square(shape: tuple[int, int]) -> None:
+    assert worst(draw(100, *shape)) <= 1e-6
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.7, 0.99, 0.999999])
+def test_one_value_that_outweighs_all_others(ratio: float) -> None:
+    """Where Temple's inequality lets the process stop early, and where it must not."""
+    U, _, V = torch.linalg.svd(draw(200, 24, 24))
+    second = ratio * torch.linspace(0, 1, 200, dtype=torch.float64)
+    values = torch.cat([torch.ones(200, 1).double(), second[:, None], 0.03 * draw(200, 22, seed=1).abs()], -1)
+    assert worst(U * values.unsqueeze(-2) @ V) <= 1e-6
+
+
 @pytest.mark.parametrize("gate", GATES)
 def test_transport_of_real_networks_over_every_lag(gate: str) -> None:
     generator = torch.Generator().manual_seed(1)

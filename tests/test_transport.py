@@ -56,6 +56,52 @@ def test_sensitivities_are_spectral_norms(shape: tuple) -> None:
         assert torch.allclose(ours, exact, rtol=1e-10, atol=0)
 
 
+def worst(J: torch.Tensor) -> float:
+    S = transport.sensitivities(J)
+    errors = []
+    for lag, M in transport.lags(J):
+        exact = torch.linalg.svdvals(M)[..., 0]
+        errors.append(((S.diagonal(-lag).movedim(-1, 0) - exact) / exact).abs().max())
+    return float(torch.stack(errors).max())
+
+
+@pytest.mark.parametrize("scale", [1e-5, 0.2, 1e4])
+def test_sensitivities_over_lags_that_leave_few_directions(scale: float) -> None:
+    """Products lose most of their rank over sixty steps, and reach 1e-258 or 1e282."""
+    assert worst(scale * jacobians(60, (2,), 24, 5)) <= 1e-6
+
+
+def test_directions_that_were_left_out_and_come_back() -> None:
+    """Twelve steps let half the directions die, wherever they begin; thirteen can let the other half die instead."""
+    n, T = 32, 50
+    half = torch.arange(n) < n // 2
+    step, burst = torch.where(half, 1.0, 0.03).double(), torch.where(half, 1e-9, 1.0).double()
+    Q = torch.linalg.qr(jacobians(1, (), n, 0)[0]).Q
+    J = Q @ torch.diag_embed(torch.stack([step if j % 12 else burst for j in range(T)])).unsqueeze(1) @ Q.mT
+    assert transport._without_negligible_rows(transport.products(J, 12), transport.NEGLIGIBLE)[0].shape[-2] == n // 2
+    assert worst(J) <= 1e-6
+
+
+def test_products_that_overflow() -> None:
+    S = transport.sensitivities(1e12 * jacobians(40, (2,), 16, 0))
+    assert S.diagonal(-20).isfinite().all()
+    assert S.diagonal(-40).isinf().all()
+
+
+def test_what_is_lost_with_the_rows_left_out() -> None:
+    U, _, V = torch.linalg.svd(jacobians(20, (3,), 40, 0))
+    M = U * torch.logspace(0, -12, 40, dtype=torch.float64) @ V
+    kept, lost = transport._without_negligible_rows(M, 1e-4)
+    whole, part = (torch.linalg.svdvals(matrix)[..., 0] for matrix in (M, kept))
+    assert kept.shape[-2] <= 28
+    assert (lost <= 1e-4).all()
+    assert (whole - part).abs().max() <= 1e-9
+    assert ((M.mT @ M - kept.mT @ kept).norm(dim=(-2, -1)) <= lost**2 + 1e-14).all()
+    nothing, zero = transport._without_negligible_rows(U, 1e-4)
+    assert torch.equal(nothing, U)
+    assert not zero.any()
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 100])
 def test_sensitivities_do_not_depend_on_the_chunk(chunk: int) -> None:
     J = jacobians(12, (3,), 16, 3) / 4

@@ -8,8 +8,13 @@ eigenvalue of :math:`M^T M` within the residual :math:`r = β_k |s_k|` of θ, wh
 .. math:: r \le τ θ \quad\Longrightarrow\quad |\sqrt θ - σ| \le τ σ
 
 for some singular value σ: the largest one, since a random start has a part along every singular vector. The bound holds
-however close the next one lies. What is not settled after 2n steps goes to LAPACK. (Golub & Van Loan, *Matrix
-Computations*, 4th edition, 2013, chapter 10.)
+however close the next one lies. Where one singular value outweighs all others, half the digits are enough: the squares
+of all sum to :math:`\|M\|_F^2`, so no other is above :math:`\|M\|_F^2 - θ`, and by Temple's inequality
+
+.. math:: 0 \le σ_1^2 - θ \le \frac{r^2}{2θ - \|M\|_F^2} \qquad\text{if } θ > \tfrac12 \|M\|_F^2
+
+whatever the start. What is not settled after 2n steps goes to LAPACK. (Golub & Van Loan, *Matrix Computations*, 4th
+edition, 2013, chapter 10; Parlett, *The Symmetric Eigenvalue Problem*, 1998, chapter 10.)
 """
 
 from __future__ import annotations
@@ -21,17 +26,17 @@ from torch import Tensor
 #: Steps to begin with.
 STEPS = 8
 
-#: Residual, relative to θ, at which a value is taken.
+#: Residual, or Temple's bound, relative to θ, at which a value is taken.
 TOLERANCE = 1e-6
 
-#: Matrices that go through the process together: few enough to stay in a processor's cache meanwhile.
-CHUNK = 512
+#: Bytes of the matrices that go through the process together: few enough to stay in a processor's cache meanwhile.
+CACHE = 2**23
 
 #: Sizes below this go to LAPACK, which is as fast.
 SMALLEST = 12
 
 
-def spectral_norms(M: Float[Tensor, "N n n"], steps: int = STEPS) -> tuple[Float[Tensor, " N"], int]:
+def spectral_norms(M: Float[Tensor, "N m n"], steps: int = STEPS) -> tuple[Float[Tensor, " N"], int]:
     r"""The largest singular value of every matrix, with a relative error below 1e-6.
 
     The process runs in float64 whatever the matrices are: in float32 its vectors lose their orthogonality so soon that
@@ -45,35 +50,41 @@ def spectral_norms(M: Float[Tensor, "N n n"], steps: int = STEPS) -> tuple[Float
         (N,), infinite where a matrix has an entry that is not finite; and the number of steps to begin with for
         matrices of the same kind.
     """
-    N, n = M.shape[:2]
+    if M.shape[1] < M.shape[2]:
+        M = M.mT  # the process runs on the shorter side
+    N, _, n = M.shape
     if n < SMALLEST:
         return _by_lapack(M), steps
+    chunk = max(1, CACHE // (8 * n * M.shape[1])) if M.device.type == "cpu" else N
     sigma, left, k, advice = M.new_zeros(N), torch.arange(N, device=M.device), steps, steps
     while k <= 2 * n:
-        processes = [_process(part, k) for part in (M if k == steps else M[left]).split(CHUNK)]
+        processes = [_process(part, k) for part in (M if k == steps else M[left]).split(chunk)]
         diagonal, coupling, scale = (torch.cat(parts, -1) for parts in zip(*processes, strict=True))
         theta, residual = _largest_ritz(diagonal, coupling)
+        temple = residual * residual / (2 * theta - 1).clamp_min(torch.finfo(theta.dtype).tiny)
         sigma[left] = torch.where(scale.isfinite(), theta.sqrt() * scale, torch.inf).to(M.dtype)
-        unsettled = residual > TOLERANCE * theta
+        unsettled = torch.minimum(residual, temple) > TOLERANCE * theta
         count = int(unsettled.sum())
         if k == steps:
             advice = k - max(1, k // 8) if count <= N // 32 else k + (count > N // 8)
         if not count:
-            return sigma, max(advice, 4)
+            return sigma, max(advice, 3)
         left = left[unsettled]
         k += max(2, k // 4)
     sigma[left] = _by_lapack(M[left])
-    return sigma, max(advice, 4)
+    return sigma, max(advice, 3)
 
 
 def _scale(M: Tensor) -> tuple[Tensor, Tensor]:
-    """The size of every matrix, and what to multiply it by: squares of what long lags leave would underflow.
+    """The Frobenius norm, and what to multiply the matrix by: squares of what long lags leave would underflow.
 
     The second is 0, so that the matrix counts for nothing, where the first is zero or not finite.
     """
-    scale = torch.linalg.vector_norm(M.flatten(1), dim=-1)
+    scale = torch.linalg.vector_norm(M, dim=(-2, -1))
     if not ((scale > 1e-140) & (scale < 1e140)).all():  # out there the norm itself is made of such squares
-        scale = M.abs().amax((-2, -1))
+        largest = M.abs().amax((-2, -1))
+        unit = M / largest.where(largest > 0, torch.ones_like(largest))[:, None, None]
+        scale = largest * torch.linalg.vector_norm(unit, dim=(-2, -1))
     scale = scale.where(~scale.isnan(), torch.full_like(scale, torch.inf))
     usable = scale.isfinite() & (scale > 0)
     return scale, torch.where(usable, 1 / scale.where(usable, torch.ones_like(scale)), 0.0)
@@ -86,10 +97,10 @@ def _by_lapack(M: Tensor) -> Tensor:
     return torch.where(scale.isfinite(), root * scale, torch.inf)
 
 
-def _process(M: Float[Tensor, "N n n"], steps: int) -> tuple[Tensor, Tensor, Tensor]:
+def _process(M: Float[Tensor, "N m n"], steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Diagonal and squared couplings of T, (k, N), from the same start for every matrix; and their scales, (N,)."""
     M = M.double()
-    N, n = M.shape[:2]
+    N, _, n = M.shape
     scale, shrink = _scale(M)
     shrink = shrink[:, None, None]
     if not ((scale > 1e-140) & (scale < 1e140)).all():  # the scaling below would come too late

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from gatelr import lanczos
 
+#: What may be left out of a product, relative to its largest row, in the hope that no later factor makes it matter.
+NEGLIGIBLE = 1e-4
+
 
 def windows(factors: Tensor, lag: int, combine: Callable[[Tensor, Tensor], Tensor], unit: Tensor) -> Tensor:
     r"""The time-ordered product of every window of ``lag`` consecutive factors, by doubling.
@@ -96,7 +99,9 @@ def lags(J: Float[Tensor, "T *batch n n"], longest: int | None = None) -> Iterat
 
 
 def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None) -> Float[Tensor, "T+1 T+1 *batch"]:
-    r"""The norm of every transport, :math:`S_{t,k} = \|M_{t,k}\|_2`, exact to 1e-6.
+    r"""The norm of every transport, :math:`S_{t,k} = \|M_{t,k}\|_2`, within 1e-6.
+
+    That is beside the rounding of the products, in the precision of ``J``.
 
     Args:
         J: step Jacobians.
@@ -121,11 +126,51 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
     S[range(T + 1), range(T + 1)] = 1
     for start in range(0, sequences.shape[1], chunk):
         part = slice(start, start + chunk)
-        steps = 3 * lanczos.STEPS  # short lags need the most
-        for lag, M in lags(sequences[:, part].contiguous()):
-            norms, steps = lanczos.spectral_norms(M.reshape(-1, n, n), steps)
-            S[range(lag, T + 1), range(T + 1 - lag), part] = norms.reshape(M.shape[:2])
+        _sweep(sequences[:, part].contiguous(), S[..., part])
     return S.reshape(T + 1, T + 1, *J.shape[1:-2])
+
+
+def _sweep(J: Float[Tensor, "T B n n"], S: Float[Tensor, "T+1 T+1 B"]) -> None:
+    r"""Fill S by one sweep over the lags, with products that lose rows as they lose rank.
+
+    Over m steps most directions die out. By a QR decomposition :math:`\|M x\|^2 = \|R x\|^2`; of R = (A; E) we keep the
+    rows A, and later factors act on those alone. What is lost is bounded by norms that are known by then,
+
+    .. math:: 0 \le \|M_{t,k}\|^2 - \|A M_{t-m,k}\|^2 \le \|E\|^2 \, S_{t-m,k}^2
+
+    summed over all m at which rows were left out. Where that is too much, the sweep goes on from whole products.
+    """
+    T = len(J)
+    steps = 3 * lanczos.STEPS  # short lags need the most
+    negligible, turn = NEGLIGIBLE, 12
+    left_out: list[tuple[int, Tensor]] = []
+    M = J
+    for lag in range(1, T + 1):
+        if lag > 1:
+            M = M[1:] @ J[: T - lag + 1]
+        if lag >= turn and M.shape[-2] > lanczos.SMALLEST:
+            M, lost = _without_negligible_rows(M, negligible)
+            left_out.append((lag, lost))
+            turn = lag + lag // 2
+        norms, steps = lanczos.spectral_norms(M.flatten(0, 1), steps)
+        # of every window the factors older than those m; the square root of a sum of squares is below the sum
+        bounds = [lost[lag - m :] * S.diagonal(m - lag).mT[: T + 1 - lag] for m, lost in left_out]
+        if bounds and not bool((sum(bounds) <= 1e-3 * norms.view(M.shape[:2])).all()):
+            M, left_out, negligible = products(J, lag), [], negligible / 1000
+            norms, steps = lanczos.spectral_norms(M.flatten(0, 1), steps)
+        S.diagonal(-lag).mT.copy_(norms.view(M.shape[:2]))
+
+
+def _without_negligible_rows(M: Tensor, negligible: float) -> tuple[Tensor, Tensor]:
+    """The leading rows of every R in M = QR, as many for all, and a bound on the norms of the rows left out."""
+    R = torch.linalg.qr(M.double(), mode="r").R
+    size = torch.linalg.vector_norm(R, dim=-1)
+    rest = size.flip(-1).cumsum(-1).flip(-1)  # above the norm of this row and all below, without squares that underflow
+    needed = int((~(rest <= negligible * size.amax(-1, keepdim=True))).sum(-1).max())  # a NaN is not negligible
+    kept = max(lanczos.SMALLEST, -(-needed // 4) * 4)
+    if kept >= M.shape[-2]:
+        return M, rest.new_zeros(M.shape[:2])
+    return R[..., :kept, :].to(M.dtype, copy=True), rest[..., kept]
 
 
 def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
