@@ -23,7 +23,7 @@
 # {ref}`notation page <notation>`, and everything it says, a cell below checks: SymPy {cite}`meurer2017sympy` does
 # the algebra in front of you, and the ledger at the end keeps the score.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # independent networks in the numerical check
 device = "auto"
@@ -32,7 +32,7 @@ steps = [0.2, 0.5, 1.0, 1.5]  # the four steps Δ/τ of the first figure
 gates = [0.3, 0.03, 0.003]  # constant gates to compare at every lag
 longest_lag = 1000
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports, and how this chapter proves"}
 from itertools import accumulate
 
 import matplotlib as mpl
@@ -988,7 +988,7 @@ prove(
 #
 # The solutions are folded below; they run with the chapter.
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: step too far", "code_prompt_hide": "Solution 1: step too far"}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: step too far"}
 # Each of Euler's steps multiplies the state by -3/2: it swings and grows.
 too_far = sp.Rational(5, 2)
 show(r"1-\alpha_{\mathrm{Euler}}", 1 - a_euler.subs(h, too_far))
@@ -1000,7 +1000,7 @@ prove(
     abs(1 - a_exp.subs(h, too_far)) < 1,
 )
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a third discretisation", "code_prompt_hide": "Solution 2: a third discretisation"}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a third discretisation"}
 # Solve for the new state; the candidate's weight is α, an average up to h = 2.
 new = sp.symbols("x_1")
 (trapezoidal,) = sp.solve(sp.Eq(new, x_0 + h / 2 * (-x_0 - new + 2 * phi)), new)
@@ -1017,7 +1017,7 @@ prove(
     zero(1 - a_trapezoidal - (2 - h) / (2 + h)),
 )
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: one gate for a window", "code_prompt_hide": "Solution 3: one gate for a window"}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: one gate for a window"}
 # With y = 1 - g the sum telescopes to y - y^(L+1), which is concave in y.
 y, L = sp.symbols("y L", positive=True)
 whole_L, whole_ell = sp.symbols("L ell", integer=True, positive=True)

@@ -21,7 +21,7 @@
 # **gate** itself moves. SymPy {cite}`meurer2017sympy` does the differentiation; every sentence that claims something is
 # followed by a cell that would fail if it were false.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # random networks per gate whose terms are added up; the first multi-gate one is drawn
 device = "auto"
@@ -29,7 +29,7 @@ out = "../artifacts/draft/02-exact-jacobians"
 sizes = [2, 3]  # numbers of neurons for the entry-by-entry proof
 n_drawn = 12  # neurons in the picture of the three terms
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -518,7 +518,7 @@ record.validation(
 # 2. *Another nonlinearity.* Replace $\tanh$ by a function that you like. Which of the three terms change?
 # 3. *A larger network.* Set `sizes = [2, 3, 4]` in the parameters cell. What does SymPy's work grow with?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: a fifth gate"}
 # 1. Rows 2k and 2k+1 of W_rg are equal, so the gate term is a row-scaled matrix with n/2 different rows: rank n/2.
 paired = symbolic.explicit("multi", 4)
 tie = {
@@ -544,7 +544,7 @@ record.check(
     abs(rank - 2),
 )
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: another nonlinearity"}
 # 2. For any φ the recurrent term has φ'(a) and the gate term φ(a); the leak does not know φ.
 f = sp.Function("f")
 general = symbolic.update("multi").replace(sp.tanh, f).diff(symbolic.x[p]).doit()
@@ -567,7 +567,7 @@ record.check(
     kind="symbolic",
 )
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: a larger network"}
 # 3. With the number of entries, n², times the length of each, which grows with n: about n³. The index proof does not grow.
 pd.DataFrame(
     [
@@ -582,5 +582,5 @@ pd.DataFrame(
     ]
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-cell"]
 record.close()

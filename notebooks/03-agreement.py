@@ -24,7 +24,7 @@
 # Then we leave random numbers behind and look at Jacobians along real sequences: handwritten digits, read one pixel at a
 # time by networks that have learned to name them.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # trained networks for each gate
 device = "auto"
@@ -36,7 +36,7 @@ n_hidden = 32  # neurons of the networks that read digits
 training_steps = 400
 probes = 24  # digits along which the trained networks are measured
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -585,7 +585,7 @@ record.validation(
 # 2. *How small a step?* Plot the discrepancy of `by_differences` over $h$ from $10^{-1}$ to $10^{-12}$. Where is it least, and why there?
 # 3. *Does depth of training matter?* Set `training_steps = 0` and see which of the figures keep their shape.
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: break the library"}
 # 1. Every shape notices unless n = 1, where a transpose changes nothing: a test with n = 1 alone would be worthless.
 model = cells.GatedRNN(
     m, n, "none", generator=torch.Generator().manual_seed(1), dtype=torch.float64
@@ -603,7 +603,7 @@ record.check(
     "exercise-transpose", "C2", "a transposed weight is noticed", transposed > 0.1
 )
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: how small a step?"}
 # 2. Cubic terms give an error of order h², rounding one of order eps/h: least near the cube root of eps, about 6e-6.
 sizes = 10.0 ** np.arange(-1, -13, -1)
 with torch.no_grad():
@@ -618,7 +618,7 @@ record.check(
 )
 pd.DataFrame({"h": sizes, "discrepancy": errors})
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: does depth of training matter?"}
 # 3. The identities keep: they hold for any weights. The sizes do not: compare the gate term at initialisation.
 fresh = cells.GatedRNN(
     1,
@@ -641,5 +641,5 @@ Markdown(
     f"Median ratio of the gate term before training: {float(at_start):.3g}; after: {text['ratio-multi']}."
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-cell"]
 record.close()

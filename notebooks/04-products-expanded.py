@@ -27,7 +27,7 @@
 # order. Proved below: claims C3, C4, C5 and C6 of the {ref}`notation page <notation>`. Whether the expansion is any
 # *good*, which no algebra can tell, is the question of {ref}`ch-validity`.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # random networks for each gate, and trained networks for each gate
 device = "auto"
@@ -40,7 +40,7 @@ training_steps = 150
 probes = 16  # digits along which the trained networks are measured
 drawn_lag = 16  # the lag of the last figure
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports, and how this chapter proves"}
 from itertools import product as every
 from math import comb, log10
 
@@ -445,7 +445,7 @@ prove(
 # lags, sizes, orders and $\varepsilon$ over thirteen decades. Numbers that are positive attain it, so a bound
 # that was any smaller would fail here; the cell makes it smaller to see.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that tries to break the bound"}
 SIZES, LAGS, ORDERS = (1, 2, 5), (1, 2, 4, 8), (0, 1, 2, 3)
 SCALES = (1e-12, 1e-6, 1e-2, 1.0, 10.0)
 draw = torch.Generator().manual_seed(0)
@@ -504,7 +504,7 @@ Markdown(
 # In the library they are `expansion.split(terms, "leak")` and `expansion.split(terms, "gate")`. Nothing may get lost: the
 # parts must add to $J$, and all orders up to the lag to the transport.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that adds up parts and orders in random networks"}
 KINDS = {
     "none": ("none", None),
     "constant": ("constant", 0.3),
@@ -891,7 +891,7 @@ for column in columns:
         1e-12,
     )
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that compares the three special cases"}
 with torch.no_grad():
     special = {}
     run, alpha_0 = runs["constant"][1], KINDS["constant"][1]
@@ -1154,7 +1154,7 @@ record.validation(
 # 3. *Commuting factors.* If all $A_j$ and $B_j$ are diagonal, order 1 must be $P \sum_i B_i / A_i$. Show it with the sweep, and find out from which
 #    case of {prf:ref}`cor-leak` it is familiar.
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: where is the crowd?"}
 # 1. Order r is binomial(64, r): the crowd is around r = 32. An expansion is useful only
 #    if B is small enough against A to outweigh the number of words.
 sizes = [comb(64, r) for r in range(65)]
@@ -1168,7 +1168,7 @@ record.check(
 )
 Markdown(f"{needed} orders around 32 hold nine tenths of the sum.")
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a third splitting"}
 # 2. Any splitting adds up; how soon it does is another matter.
 leak, R, G = terms["multi"]
 parts = {"leak": (leak, R + G), "gate": (leak + R, G), "recurrent": (R, leak + G)}
@@ -1189,7 +1189,7 @@ for name, (A_x, B_x) in parts.items():
         )
 pd.DataFrame(rows)
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: commuting factors"}
 # 3. It is the scalar case: a scalar gate's leak commutes with everything.
 A_d, B_d = (torch.rand(5, 4, generator=draw, dtype=torch.float64) + 0.1 for _ in "AB")
 swept = expansion.orders(torch.diag_embed(A_d), torch.diag_embed(B_d), 1)[1]
@@ -1202,5 +1202,5 @@ record.check(
     1e-12,
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-cell"]
 record.close()

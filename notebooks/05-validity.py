@@ -21,7 +21,7 @@
 # $\varepsilon = 1$ against the product that autograd finds, beside corrections that are *wrong on purpose*. Last, a map:
 # up to which lag, and for weights of what size, is the first-order picture true?
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 6  # networks of each kind in the map
 device = "auto"
@@ -36,7 +36,7 @@ lags = [1, 2, 5, 10, 20, 40, 80]
 slope_lag = 8
 map_scales = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0]
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 from collections.abc import Iterator
 from math import pi
 
@@ -111,7 +111,7 @@ parts = {(s, g): expansion.split(terms[g], s) for s, g in CASES}
 # line must be straight down to $\varepsilon = 10^{-12}$, where the remainder after order 3 is smaller than $10^{-48}$. Slopes are fitted over
 # $10^{-12} \le \varepsilon \le 10^{-5}$, where the next power of $\varepsilon$ is out of the way, for each network by itself.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that shrinks the perturbation and watches the remainder"}
 EPS = [10.0**e for e in range(-12, 1)]
 WINDOW = [e for e in EPS if e <= 1e-5]
 span = slice(start, start + slope_lag)
@@ -335,7 +335,7 @@ Markdown(
 # {prf:ref}`thm-bound` turns the norms of the steps into a bound on the remainder. It must never be violated, and is not. But
 # {numref}`fig-validity-bound` shows what it is worth: norms multiply as if all matrices stretched the same vector, and they do not.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that compares bound and remainder"}
 BOUND_LAGS = [2, 5, 10, 20]
 frames = []
 with torch.no_grad():
@@ -938,7 +938,7 @@ record.validation(caption="The checks of this chapter.")
 # 2. *More orders.* How many orders of the leak splitting does lag 10 need at the protocol's weights until the error is below a tenth?
 # 3. *Another placebo.* Turn the sign of $B$. Does truth beat it, and why is it the easiest of all placebos to beat at short lags?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: slow networks"}
 # 1. The ratio is α‖D W_r‖ / (1-α): slow neurons listen little in one step.
 alpha = 0.02
 model, _, run = protocol("constant", weight_scale, seeds)
@@ -964,7 +964,7 @@ Markdown(
     f"Median ratio {ratio:.2g}; order 1 is within 10 % up to lag {slow_reach}. Long time-scales are where the leak splitting is right."
 )
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: more orders"}
 # 2. Nearly all of them: the words with many crossings are the bulk of the product.
 rows, lag = [], 10
 for splitting, gate in CASES:
@@ -986,7 +986,7 @@ record.check(
 )
 needed
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: another placebo"}
 # 3. To first order the error is ε²-small with the true sign and 2 M^(1) with the false one.
 rows = []
 for splitting, gate in CASES:
@@ -1008,5 +1008,5 @@ record.check(
 )
 signs
 
-# %% tags=["hide-input"]
+# %% tags=["remove-cell"]
 record.close()

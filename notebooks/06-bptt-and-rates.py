@@ -25,7 +25,7 @@
 # gradient this simple picture leaves out is not for algebra to say; it is measured at the end, on
 # trained networks, and it is a lot.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # trained networks for each gate
 device = "auto"
@@ -35,7 +35,7 @@ n_hidden = 24  # neurons of the networks that read digits
 training_steps = 300
 probes = 12  # digits along which the trained networks are measured
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -234,7 +234,7 @@ record.check(
 # arithmetic.
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that unrolls the network in symbols"}
 def matrix(name: str, rows: int, columns: int = 1) -> sp.Matrix:
     return sp.Matrix(rows, columns, lambda i, j: sp.Symbol(f"{name}_{i}{j}"))
 
@@ -299,7 +299,7 @@ def backwards(gate: str, W: dict, steps: list) -> dict[str, sp.Matrix]:
     return found
 
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that differentiates it by brute force"}
 def brute_force(gate: str, T: int) -> tuple[int, bool]:
     """How many derivatives were compared, and whether all were what the theorem says."""
     W, steps, loss = unrolled(gate, T)
@@ -348,7 +348,7 @@ for gate in cells.GATES:
 # weights; the loss $\frac12 \sum_t \lVert x_t - y_t \rVert^2$ reads every state. *Per sample* means
 # the gradient of each sequence by itself, for which autograd needs a loop.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that compares library and autograd, shape by shape"}
 SHAPES = {"one": ((), None), "batch": ((4,), None), "replicas": ((4,), 3)}
 T_random, n_random, m_random = 9, 5, 2
 
@@ -564,7 +564,7 @@ record.check(
 # Its gradient must be the sum over all lags of `rates.effective` times the raw steps.
 
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that differentiates a network that sees only its leak"}
 def leak_only(model: cells.GatedRNN, u: Tensor) -> Tensor:
     """All states, with the state detached wherever candidate and gate read it."""
     x, states = u.new_zeros(*u.shape[1:-1], model.n_hidden), []
@@ -637,7 +637,7 @@ record.check(
 # $\varepsilon$, read off the diagonal. The library computes it on diagonals only; the second check
 # compares with the diagonal of the full matrices of `expansion.orders`.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that multiplies out and reads off the diagonal"}
 eps = sp.Symbol("epsilon")
 
 
@@ -891,7 +891,7 @@ Markdown(
 seed, digit, floor = 0, 0, 1e-6
 frames = []
 with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(8.2, 3.5), sharey=True)
+    fig, axes = plt.subplots(1, 3, figsize=(6.8, 3.0), sharey=True)
     for ax, gate in zip(axes, LEARNED, strict=True):
         g = runs[gate].g[:, seed, digit].cpu().expand(-1, n_hidden)
         order = g.mean(0).argsort()
@@ -1243,7 +1243,7 @@ Markdown(
 # corrected rate, and order 0 with the rates of *another digit*.
 
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that measures the gradient that order 0 gives"}
 def errors_at_the_end(gate: str) -> Tensor:
     """δ_t of the cross entropy: zero but at the last step."""
     model, run = models[gate], runs[gate]
@@ -1343,7 +1343,7 @@ record.validation(
 # 3. *Beating the constants.* By {prf:ref}`thm-matched` no constant gate gives lag $\ell$ more than
 #    $\ell^\ell / (\ell + 1)^{\ell + 1}$. How often do learned gates, which can open and shut, beat that?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: half the sequence"}
 # 1. The first half is what the second half leaves, P_{T,h}, less what nobody gets, P_{T,0}.
 half = STEPS // 2
 gap = []
@@ -1359,7 +1359,7 @@ record.check(
     1e-12,
 )
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a loss at every step"}
 # 2. No. Shut after step k, a gate lets all later steps teach it: g_k Σ_t P_{t,k} can be as large as T - k + 1.
 taught = gs[1] * sum(P(t, 1) for t in range(1, longest_proof + 1))
 shut = {gs[1]: 1} | {gs[k]: 0 for k in range(2, longest_proof + 1)}
@@ -1376,7 +1376,7 @@ measured = {
 }
 pd.DataFrame([measured]).rename(columns="largest, {}".format)
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: beating the constants"}
 # 3. The share of (step, digit, neuron) cells above the best constant gate, lag by lag.
 beaten = []
 for lag in (1, 4, 16, 48):
@@ -1394,5 +1394,5 @@ record.check(
 )
 pd.DataFrame(beaten)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-cell"]
 record.close()

@@ -26,7 +26,7 @@
 # ({prf:ref}`thm-effective-rates`); that this is not the whole gradient was measured there, and is
 # measured here once more.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # trained networks
 device = "auto"
@@ -37,7 +37,7 @@ training_steps = 250
 probes = 24  # digits along which the trained networks are measured
 lags = [0, 4, 16, 32]  # lags whose schedule is drawn
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import copy
 
 import matplotlib as mpl
@@ -141,7 +141,7 @@ record.check(
 # It starts nearly shut. At every fifth step `training.train` stops to read the rates off the network, and they are
 # compared with {eq}`eq-schedule`. Replica $i$ takes its weights from seed $i$, and its digits from seed $123 + i$.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that trains one gate and watches it"}
 task = tasks.get("digits")
 test = tasks.digits(split="test", dtype=torch.float64, device=where)
 STEPS, CLASSES = task.steps, task.n_outputs
@@ -621,7 +621,7 @@ record.check(
 # order-0 trace, the trace with the diagonal, and the order-0 trace with random feedback in place of the readout,
 # as in RFLO.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that trains two networks and follows each rule"}
 models, runs = {}, {}
 for gate in ("scalar", "multi"):
     model = models[gate] = network(gate, n_hidden)
@@ -936,7 +936,7 @@ record.check(
 # All of it would mean that whole rows are rescaled. For a matrix without row structure it would be near $1/n$; the placebo is Adam's
 # matrix with its entries shuffled.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that takes the factors of Adam and of the gates"}
 with torch.no_grad():
     share = rates.shares(run)
     size = ((1 - run.phi**2) * delta[-1]).abs()  # |D_k δ_T|, times |x_{k-1}| below
@@ -1108,7 +1108,7 @@ record.validation(
 # 3. *An optimiser with rows.* Give Adam the gate's structure: one second moment per row, the mean over its columns. Which of the four
 #    differences go away?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: two lags, one gate"}
 # 1. Below 1/11 both rise, above 1/2 both fall, in between lag 1 rises and lag 10 falls: there a gate trades one for the other.
 signs = {
     point: tuple(sp.sign(slope.subs({ell: lag, g: point})) for lag in (1, 10))
@@ -1122,7 +1122,7 @@ record.check(
     kind="symbolic",
 )
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a large ε"}
 # 2. For c -> 0 the step approaches c G/ε: plain gradient descent with the rate μ/ε. Adam forgets to normalise.
 eps = sp.Symbol("epsilon", positive=True)
 step = (
@@ -1137,7 +1137,7 @@ record.check(
     kind="symbolic",
 )
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: an optimiser with rows"}
 # 3. Only the first: ratios within a row return. Scale, lags and budget stay Adam's.
 row_moment = (exact**2).mean(-1, keepdim=True)
 row_adam, row_scaled = (c * exact / (c**2 * row_moment).sqrt() for c in (1, 1024))
@@ -1152,5 +1152,5 @@ record.check(
     1e-12,
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-cell"]
 record.close()

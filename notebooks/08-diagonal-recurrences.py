@@ -26,7 +26,7 @@
 # ends with what the theory does *not* say, which is anything about depth, until one counts depth
 # as an order.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # independent networks, trained side by side
 device = "auto"
@@ -38,7 +38,7 @@ rates_of_decay = [1, 2, 4, 8, 16]  # ν, the states of one S6 channel
 state_size = 16  # N in Mamba's own initialisation, whose ν run from 1 to N
 largest_step = 0.1  # and its largest initial step Δ
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports, and how this chapter proves"}
 from functools import reduce
 from itertools import product
 
@@ -1019,7 +1019,7 @@ record.check(
 # exact.
 
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that turns the recurrence on"}
 def switch_on(for_candidate: float, for_gate: float) -> None:
     """Recurrent weights: the same draw, scaled."""
     with torch.no_grad():
@@ -1302,7 +1302,7 @@ prove(
 # up once at step $i$, on in layer 2 at another rate. Check it with real layers, each a network of
 # the library with its recurrent weights cut, against autograd:
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that stacks three layers and expands them"}
 width, floors, span = 6, 3, 12
 draw = torch.Generator().manual_seed(4)
 options = {"bias": True, "generator": draw, "dtype": torch.float64}
@@ -1428,7 +1428,7 @@ Markdown(
 #
 # The solutions are folded below; they run with the chapter.
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: diagonal is not enough", "code_prompt_hide": "Solution 1: diagonal is not enough"}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: diagonal is not enough"}
 # R is diagonal but not zero: products stay diagonal, order 0 is off, all orders together are exact.
 with torch.no_grad():
     model.W_r.copy_(torch.diag_embed(drawn[0].diagonal(dim1=-2, dim2=-1)))
@@ -1454,7 +1454,7 @@ record.check("try-all-orders", "C3", "all orders together are exact again", apar
 first, second = record.number("try-order-0", order0_error), record.number("try-order-1", order1_error)  # fmt: skip
 Markdown(f"At lag {lag} order 0 is off by {first}, the corrected rate by {second}.")
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a third discretisation", "code_prompt_hide": "Solution 2: a third discretisation"}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a third discretisation"}
 # What it keeps and what it writes add to one, so the budget is kept; κ ≥ 0 needs h ≤ 2.
 keeps, writes = (1 - h / 2) / (1 + h / 2), h / (1 + h / 2)
 prove(
@@ -1465,7 +1465,7 @@ prove(
     claim="C9",
 )
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: cheating the scan", "code_prompt_hide": "Solution 3: cheating the scan"}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: cheating the scan"}
 # P runs out of floating-point numbers, and 0/0 is not a state. The scan never divides.
 fast = torch.full((400, 1), 0.9, dtype=torch.float64)
 candidates = torch.ones_like(fast)

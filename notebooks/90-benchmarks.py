@@ -21,7 +21,7 @@
 # one day: it draws the files in `benchmarks/results/`, one for each machine that was measured, and measures
 # nothing itself. No check of this book depends on a time.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 3  # networks that are trained side by side in the counts
 device = "auto"
@@ -30,7 +30,7 @@ n_hidden = 16
 batch = 8
 steps = 20  # counts compare sequences of this length and half of it
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import json
 from collections import Counter
 from pathlib import Path
@@ -128,7 +128,7 @@ record.check(
 # step of the loop costs.
 
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that counts the operators and the memory of one step"}
 class Counting(TorchDispatchMode):
     """Counts operators that compute, and the numbers they take memory for."""
 
@@ -413,7 +413,7 @@ if machines:
 # float32 is a small difference of two large numbers, and therefore with a wider tolerance.
 
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that compares what the peers computed"}
 def same(group: str, name: str, claim: str, statement: str, tolerance: float) -> None:
     """Record the largest discrepancy of the rows of this group."""
     if machines:
@@ -788,8 +788,8 @@ if "protocol" in rows:
 #
 # ## Checks
 
-# %%
+# %% tags=["hide-input"]
 record.validation(caption="The checks of this chapter. None of them is about time.")
 
-# %%
+# %% tags=["remove-cell"]
 record.close()
