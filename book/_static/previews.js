@@ -6,6 +6,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let mathjax;
 function typesetter() {
   mathjax ??= window.MathJax?.startup?.promise ?? new Promise((resolve) => {
+    window.MathJax = { options: { enableMenu: false } };
     const script = document.createElement("script");
     script.src = `${document.documentElement.dataset.content_root}_static/mathjax/tex-chtml.js`;
     script.onload = () => resolve(window.MathJax.startup.promise);

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -107,3 +108,80 @@ def test_the_book_opens_at_its_root(visit: Callable[..., Page]) -> None:
     page = visit("index")
     page.wait_for_url("**/book/index.html")
     expect(page.locator("h1:visible")).to_have_text(re.compile("Gates as Learning Rates"))
+
+
+WORDS = {"Holds", "Partly", "No", "Undecided", "Not yet measured"}
+
+
+@pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 1), (390, 844, 2)])
+def test_the_first_page_says_what_was_found(visit: Callable[..., Page], width: int, height: int, screens: int) -> None:
+    page = visit("book/index")
+    page.set_viewport_size({"width": width, "height": height})
+    cards = page.locator(".verdict")
+    expect(cards).to_have_count(6)
+    for card in cards.all():
+        assert card.locator(".verdict-word").inner_text() in WORDS
+        expect(card.locator("a")).to_have_count(1)
+        box = card.bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= screens * height, "the six verdicts stand below the fold"
+    figure = page.locator(".opening-figure img:visible")
+    expect(figure).to_have_count(1)
+    assert "." in page.locator(".opening-figure a").inner_text(), "the caption names the figure by its number"
+
+
+def test_the_first_page_quotes_the_chapters(visit: Callable[..., Page]) -> None:
+    numbers = json.loads((ROOT / "artifacts/05-validity/results.json").read_text())["numbers"]
+    quoted = visit("book/index").locator(".verdict").first.locator(".result").all_inner_texts()
+    assert quoted == [numbers[name]["text"] for name in ("error-gate-multi-lag-20", "error-leak-multi-lag-5")]
+
+
+CHAPTERS = [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.py"))]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_fold_says_what_is_in_it(look: Callable[[str], Any], name: str) -> None:
+    page = look(name).page
+    names = page.locator("details.fold > summary").all_inner_texts()
+    assert names
+    assert not [said for said in names if len(said.split()) < 3 or "cell" in said]
+    # A figure's number in the name of the fold that draws it is the one in its caption.
+    for cell in page.locator(".cell:has(> details.fold):has(.cell_output figure)").all():
+        numbers = [text.strip() for text in cell.locator("figcaption .caption-number").all_inner_texts()]
+        expect(cell.locator("summary").first).to_have_text(f"Show the code that draws {' and '.join(numbers)}")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_drawing_is_folded_away_and_what_is_open_is_short(look: Callable[[str], Any], name: str) -> None:
+    page = look(name).page
+    expect(page.locator(".cell > .cell_input:has(+ .cell_output figure)")).to_have_count(0)
+    opened = page.locator(".cell > .cell_input pre").all_inner_texts()
+    assert opened, "a chapter shows the code that is its argument"
+    assert not [code.splitlines()[0] for code in opened if len(code.splitlines()) > 75]
+
+
+@pytest.mark.parametrize("name", ["book/index", FIGURE, "book/cite", "search"])
+def test_notation_is_one_step_away(visit: Callable[..., Page], name: str) -> None:
+    page = visit(name)
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        expect(page.locator(".lookup").get_by_role("link", name="Notation")).to_be_in_viewport()
+    page.locator(".lookup").get_by_role("link", name="Notation").click()
+    expect(page.locator("h1:visible")).to_have_text(re.compile("Notation"))
+
+
+def test_the_page_is_set_in_the_book_s_own_types(visit: Callable[..., Page]) -> None:
+    page = visit(FIGURE)
+    loaded = page.evaluate(
+        "() => document.fonts.ready.then(f => [...f].filter(t => t.status === 'loaded').map(t => t.family))"
+    )
+    assert {"Source Serif 4", "Source Sans 3"} <= {family.strip('"') for family in loaded}
+
+
+def test_a_page_carries_nothing_twice(visit: Callable[..., Page]) -> None:
+    page = visit(FIGURE)
+    asked = page.evaluate("() => performance.getEntriesByType('resource').map(entry => entry.name)")
+    # The theme's icons come from a font; the script that draws them again is larger than all the rest.
+    assert not [name for name in asked if "fontawesome.js" in name]
+    for icon in page.locator(".bd-header-article .btn :is(i, span)[class*='fa-']:visible").all():
+        assert icon.evaluate("icon => getComputedStyle(icon, '::before').content") not in ("none", "normal")

@@ -1,0 +1,54 @@
+"""The cards of the first page: a word that is said, or one that a chapter measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXTENSION = Path(__file__).resolve().parents[2] / "book" / "_ext"
+CONF = f"import sys\nsys.path.insert(0, {str(EXTENSION)!r})\nextensions = ['myst_parser', 'gatelr_verdicts']\n"
+
+
+def build(root: Path, word: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    claims = [{"id": f"is-{verdict}", "verdict": verdict} for verdict in ("supported", "refuted", "undecided")]
+    (root / "artifacts" / "12-one").mkdir(parents=True)
+    (root / "artifacts" / "12-one" / "results.json").write_text(json.dumps({"claims": claims}))
+    (root / "conf.py").write_text(CONF)
+    card = f"```{{verdict}} {word}\n:question: Is it **small**?\n\nIn one line.\n```\n"
+    (root / "index.md").write_text(f"# Tiny\n\n{card}")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", ".", "_build"]
+    built = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    page = root / "_build" / "index.html"
+    return built, page.read_text() if page.exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("word", "says", "kind"),
+    [
+        ("not yet measured", "Not yet measured", "not-yet-measured"),
+        ("partly", "Partly", "partly"),
+        ("12-one/is-supported", "Holds", "holds"),
+        ("12-one/is-refuted", "No", "no"),
+        ("12-one/is-undecided", "Undecided", "undecided"),
+    ],
+)
+def test_a_card_says_its_verdict_in_a_word(tmp_path: Path, word: str, says: str, kind: str) -> None:
+    built, page = build(tmp_path, word)
+    assert built.returncode == 0, built.stderr
+    assert f'class="verdict {kind} ' in page
+    assert f'<p class="verdict-word">{says}</p>' in page
+    assert '<p class="verdict-question">Is it <strong>small</strong>?</p>' in page
+
+
+@pytest.mark.parametrize("word", ["maybe", "12-one/is-lost", "13-two/is-supported"])
+def test_a_verdict_that_there_is_not_stops_the_book(tmp_path: Path, word: str) -> None:
+    built, _ = build(tmp_path, word)
+    assert built.returncode != 0
+    assert f"got the verdict '{word}', expected one of holds, partly, no" in built.stderr
+    assert "index.md:3" in built.stderr
