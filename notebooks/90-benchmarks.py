@@ -275,7 +275,7 @@ figures.save(
 # %% [markdown]
 # ## What was found
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that reads the measurements"}
 READS = ["benchmarks/schema.json", "benchmarks/results/*.json"]
 files = {
     path.name: json.loads(path.read_text())
