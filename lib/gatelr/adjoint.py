@@ -1,6 +1,6 @@
 r"""What a reader asks of the backward sweep: the adjoint, and gradients in closed form (claim C7).
 
-.. math:: λ_{k-1} = J_k^T λ_k + δ_{k-1}, \qquad λ_T = δ_T
+.. math:: λ_{k-1} = J_k^\top λ_k + δ_{k-1}, \qquad λ_T = δ_T
 
 The Jacobian is never formed. The weight of its gate term is a parameter: 1 is the gradient, 0 is what backpropagation
 gives through a network whose gate does not see that the state moves. What is too small to count is set to zero
@@ -20,19 +20,34 @@ from gatelr.cells import GatedRNN, Trajectory
 def costates(
     model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], *, gate_sensitivity: float = 1.0
 ) -> Float[Tensor, "T+1 *batch n"]:
-    r"""The adjoint of every state, :math:`λ_k = \sum_{t \ge k} M_{t,k}^T δ_t` for k = 0 … T.
+    r"""The adjoint of every state, :math:`λ_k = \sum_{t \ge k} M_{t,k}^\top δ_t` for k = 0 … T.
 
     Args:
         model: the network that made the trajectory.
         trajectory: what ``model.run`` returned.
         delta: direct gradient of the loss, δ_1 … δ_T; zero where the loss does not read the state.
-        gate_sensitivity: s, weight of the gate term: :math:`J = Λ + R + s G`.
+        gate_sensitivity: s, weight of the gate term: :math:`J = \Lambda + R + s G`.
 
     Returns:
         ``(T+1, *batch, n)``; index k holds λ_k, and index 0 the gradient with respect to the initial state.
 
     Raises:
         ValueError: if ``delta`` does not have the shape, dtype and device of the trajectory's states.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import adjoint, jacobian
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> delta = torch.ones_like(trajectory.x)
+        >>> lam = adjoint.costates(model, trajectory, delta)
+        >>> lam.shape  # λ_0 … λ_T
+        torch.Size([11, 3, 4])
+        >>> J = jacobian.blocks(model, trajectory)
+        >>> one_back = (J.mT @ lam[1:].unsqueeze(-1)).squeeze(-1)
+        >>> torch.allclose(lam[1:-1], one_back[1:] + delta[:-1])
+        True
     """
     return _sweep(model, trajectory, delta, gate_sensitivity)[0].reshape(-1, *trajectory.x.shape[1:])
 
@@ -48,8 +63,8 @@ def gradients(
     r"""The gradient of a loss with respect to every weight that makes states, in closed form (claim C7).
 
     .. math::
-        ∇_{W_r} L = \sum_k (g_k ⊙ φ'(a_k) ⊙ λ_k) x_{k-1}^T, \qquad
-        ∇_{W_{rg}} L = \sum_k ((φ_k - x_{k-1}) ⊙ g_k (1 - g_k) ⊙ λ_k) x_{k-1}^T
+        ∇_{W_r} L = \sum_k (g_k ⊙ φ'(a_k) ⊙ λ_k) x_{k-1}^\top, \qquad
+        ∇_{W_{rg}} L = \sum_k ((φ_k - x_{k-1}) ⊙ g_k (1 - g_k) ⊙ λ_k) x_{k-1}^\top
 
     The same with :math:`u_k` for W_i and W_ig and with 1 for the biases; a scalar gate sums over neurons first.
 
@@ -67,6 +82,23 @@ def gradients(
 
     Raises:
         ValueError: as :func:`costates`.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import adjoint
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> delta = trajectory.x.detach()  # ∂L/∂x of L = ½ Σ x²
+        >>> found = adjoint.gradients(model, trajectory, delta)
+        >>> found["W_rg"].shape
+        torch.Size([4, 4])
+        >>> loss = 0.5 * trajectory.x.square().sum()
+        >>> (by_autograd,) = torch.autograd.grad(loss, [model.W_rg])
+        >>> torch.allclose(found["W_rg"], by_autograd, atol=1e-6)
+        True
+        >>> adjoint.gradients(model, trajectory, delta, per_sample=True)["W_rg"].shape
+        torch.Size([3, 4, 4])
     """
     signal = _sweep(model, trajectory, delta, gate_sensitivity)[1]
     n, batch = model.n_hidden, trajectory.x.shape[1:-1]

@@ -20,11 +20,18 @@ def anisotropy_index(s: Float[Tensor, "*batch n"], r: int) -> Float[Tensor, "*ba
         r: which one to compare with, counted from 1 to n.
 
     Returns:
-        (*batch,), at least 1. Infinity if σ_r is 0, for then the r-th direction carries nothing, and no small number is
-        added that would hide it; NaN if all are 0.
+        ``(*batch,)``, at least 1. Infinity if σ_r is 0, for then the r-th direction carries nothing, and no small
+        number is added that would hide it; NaN if all are 0.
 
     Raises:
         ValueError: if r is not between 1 and n, or the values are negative, not finite or not in descending order.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import anisotropy
+        >>> s = torch.tensor([[4.0, 2.0, 1.0], [3.0, 3.0, 3.0]])
+        >>> anisotropy.anisotropy_index(s, r=2)
+        tensor([2., 1.])
     """
     _checked(s, r)
     return s[..., 0] / s[..., r - 1]
@@ -38,10 +45,17 @@ def energy_concentration(s: Float[Tensor, "*batch n"], r: int) -> Float[Tensor, 
         r: how many directions to count, from 1 to n.
 
     Returns:
-        (*batch,), from r/n to 1; NaN if all values are 0.
+        ``(*batch,)``, from r/n to 1; NaN if all values are 0.
 
     Raises:
         ValueError: if r is not between 1 and n, or the values are negative, not finite or not in descending order.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import anisotropy
+        >>> s = torch.tensor([[2.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+        >>> anisotropy.energy_concentration(s, r=2)  # 5/6 of it, and the least there can be
+        tensor([0.8333, 0.5000])
     """
     _checked(s, r)
     energy = _scaled(s).square()
@@ -55,7 +69,7 @@ def participation_ratio(s: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]
         s: singular values in descending order.
 
     Returns:
-        (*batch,), from 1 (one direction) to n (all alike); NaN if all values are 0.
+        ``(*batch,)``, from 1 (one direction) to n (all alike); NaN if all values are 0.
 
     Raises:
         ValueError: if the values are negative, not finite or not in descending order.
@@ -72,7 +86,7 @@ def effective_rank(s: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
         s: singular values in descending order.
 
     Returns:
-        (*batch,), from 1 (one direction) to n (all alike); NaN if all values are 0.
+        ``(*batch,)``, from 1 (one direction) to n (all alike); NaN if all values are 0.
 
     Raises:
         ValueError: if the values are negative, not finite or not in descending order.
@@ -87,12 +101,12 @@ def sample_matrix(gradients: dict[str, Tensor], batch_axes: int = 1) -> Float[Te
     """Per-sample gradients of several parameters as one matrix, a row for each sample.
 
     Args:
-        gradients: by parameter name, each with the batch axes in front, (*batch, ...), as
+        gradients: by parameter name, each with the batch axes in front, ``(*batch, ...)``, as
             :func:`gatelr.adjoint.gradients` returns them per sample; add the readout's to have all parameters.
         batch_axes: how many axes stand in front: 1 for a batch (B,), 2 for replicas with a batch each (S, B).
 
     Returns:
-        (*batch, P), in the order of the dictionary.
+        ``(*batch, P)``, in the order of the dictionary.
 
     Raises:
         ValueError: if there are no gradients, or their batch axes differ.
@@ -109,7 +123,7 @@ def sample_matrix(gradients: dict[str, Tensor], batch_axes: int = 1) -> Float[Te
 def update_spectrum(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor, "*batch K"]:
     r"""Singular values of how the update's direction varies from sample to sample (experiment E2).
 
-    .. math:: X = (I - \tfrac{1}{N} \mathbf{1}\mathbf{1}^T) \, \mathrm{diag}(\|G_i\|)^{-1} G
+    .. math:: X = (I - \tfrac{1}{N} \mathbf{1}\mathbf{1}^\top) \, \mathrm{diag}(\|G_i\|)^{-1} G
 
     The rows of G are normalised first, so that a sequence counts by its direction and not by its loss, then the mean
     direction is taken out. So at most N - 1 values differ from 0.
@@ -133,7 +147,7 @@ def update_spectrum(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor, "*b
 
 
 def gradient_covariance(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor, "*batch P P"]:
-    r"""The covariance of the normalised gradients over samples, :math:`X^T X / (N - 1)`.
+    r"""The covariance of the normalised gradients over samples, :math:`X^\top X / (N - 1)`.
 
     Its eigenvalues are :math:`σ_i^2 / (N - 1)` of :func:`update_spectrum`, which does not need this matrix: with 9,000
     parameters it takes 650 MB.
@@ -142,7 +156,7 @@ def gradient_covariance(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor,
         gradients: as :func:`update_spectrum`.
 
     Returns:
-        (*batch, P, P), in float64.
+        ``(*batch, P, P)``, in float64.
 
     Raises:
         ValueError: as :func:`update_spectrum`.

@@ -53,7 +53,7 @@ def write(path: str | Path, content: bytes | str) -> Path:
 
 
 def write_json(path: str | Path, content: Any) -> Path:
-    """Write JSON with sorted keys, two spaces and a final newline, so that two runs can be compared by `diff`.
+    """Write JSON with sorted keys, two spaces and a final newline, so that two runs can be compared by ``diff``.
 
     Raises:
         ValueError: if a number is NaN or infinite, which JSON cannot hold.
@@ -70,7 +70,13 @@ def digest(path: str | Path) -> str | None:
 
 @dataclass(frozen=True)
 class Display:
-    """What a cell shows: Markdown with MyST directives for the book, HTML for JupyterLab, text for a terminal."""
+    """What a cell shows, in three forms of which each front end takes the one that it can.
+
+    Attributes:
+        markdown: for the book, with MyST directives.
+        html: for JupyterLab.
+        text: for a terminal.
+    """
 
     markdown: str
     html: str

@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from gatelr import recurrence
 
+#: What ``gate`` may be.
 GATES = ("none", "constant", "scalar", "multi")
 
 
@@ -26,6 +27,15 @@ class Trajectory(NamedTuple):
 
     ``g`` and ``a_g`` have a last axis of 1 where one gate serves all neurons. ``g = σ(a_g)`` holds for the whole
     family: a fixed gate has ``a_g = logit(α)``, and the vanilla network ``a_g = inf``.
+
+    Attributes:
+        u: the inputs.
+        x_prev: the state before each step.
+        x: the state after each step.
+        a: the candidate's pre-activation.
+        phi: the candidate, ``tanh(a)``.
+        g: the gate, the fraction written.
+        a_g: the gate's pre-activation.
     """
 
     u: Float[Tensor, "T *batch m"]
@@ -60,6 +70,30 @@ class GatedRNN(nn.Module):
     Raises:
         ValueError: for a size below 1, an unknown gate, an alpha that is missing, unwanted, of the wrong length or
             outside (0, 1], or a number of generators other than S.
+
+    Example:
+        >>> import torch
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "scalar", generator=torch.Generator().manual_seed(0))
+        >>> model
+        GatedRNN(n_inputs=2, n_hidden=4, gate='scalar')
+        >>> model.W_rg.shape  # one gate for all neurons
+        torch.Size([1, 4])
+        >>> u = torch.ones(10, 3, 2)  # T = 10 steps, a batch of 3, m = 2
+        >>> model(u).shape
+        torch.Size([3, 1])
+        >>> GatedRNN(2, 4, "multi", replicas=5).W_rg.shape  # five seeds side by side
+        torch.Size([5, 4, 4])
+
+    Attributes:
+        W_r: state to candidate, ``(n, n)``.
+        W_i: input to candidate, ``(n, m)``.
+        W_o: state to output, ``(o, n)``.
+        W_rg: state to gate, ``(n, n)`` for ``"multi"`` and ``(1, n)`` for ``"scalar"``; None for a fixed gate.
+        W_ig: input to gate, ``(n, m)`` or ``(1, m)``; None for a fixed gate.
+        b: bias of the candidate, ``(n,)``; None without ``bias``, as the other two.
+        b_g: bias of the gate, ``(n,)`` or ``(1,)``.
+        b_o: bias of the readout, ``(o,)``.
     """
 
     def __init__(
@@ -163,6 +197,15 @@ class GatedRNN(nn.Module):
 
         Raises:
             ValueError: as :meth:`run`.
+
+        Example:
+            >>> import torch
+            >>> from gatelr.cells import GatedRNN
+            >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
+            >>> u = torch.ones(10, 3, 2)
+            >>> last = model.run(u).x[-1]
+            >>> torch.allclose(model(u), last @ model.W_o.T)
+            True
         """
         u, x0 = self._checked(u, x0)
         batch = u.shape[1:-1]
@@ -194,6 +237,20 @@ class GatedRNN(nn.Module):
 
         Raises:
             ValueError: if a shape, dtype or device does not fit the model, or a value is NaN or infinite.
+
+        Example:
+            >>> import torch
+            >>> from gatelr.cells import GatedRNN
+            >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
+            >>> trajectory = model.run(torch.ones(10, 3, 2))
+            >>> trajectory.x.shape
+            torch.Size([10, 3, 4])
+            >>> bool(((0 < trajectory.g) & (trajectory.g < 1)).all())
+            True
+            >>> kept = (1 - trajectory.g) * trajectory.x_prev
+            >>> written = trajectory.g * trajectory.phi
+            >>> torch.allclose(trajectory.x, kept + written)
+            True
         """
         u, x = self._checked(u, x0)
         if not torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():

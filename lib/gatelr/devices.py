@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+#: What a chapter may be asked to run on.
 NAMES = ("auto", "cpu", "cuda")
 
 

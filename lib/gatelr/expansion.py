@@ -13,14 +13,15 @@ from torch import Tensor
 
 from gatelr.jacobian import Terms
 
+#: What :func:`split` can take for the small part: all but the leak, or the gate term alone.
 SPLITTINGS = ("leak", "gate")
 
 
 def split(terms: Terms, splitting: str) -> tuple[Tensor, Tensor]:
     r"""The two parts of every Jacobian (claim C5).
 
-    ``"leak"``: :math:`A = Λ, B = R + G`, how time-scales alone carry gradients. ``"gate"``: :math:`A = Λ + R, B = G`,
-    what the gate's own sensitivity adds.
+    ``"leak"``: :math:`A = \Lambda, B = R + G`, how time-scales alone carry gradients. ``"gate"``:
+    :math:`A = \Lambda + R, B = G`, what the gate's own sensitivity adds.
 
     Args:
         terms: from :func:`gatelr.jacobian.terms`.
@@ -31,6 +32,16 @@ def split(terms: Terms, splitting: str) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: for an unknown splitting.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import expansion
+        >>> from gatelr.jacobian import Terms
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> terms = Terms(*torch.randn(3, 5, 2, 2, generator=generator))
+        >>> A, B = expansion.split(terms, "gate")
+        >>> bool((B == terms.gate).all()), torch.allclose(A + B, sum(terms))
+        (True, True)
     """
     if splitting == "leak":
         return terms.leak, terms.recurrent + terms.gate
@@ -56,6 +67,20 @@ def orders(
 
     Raises:
         ValueError: for a negative order or factors that do not fit each other.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import expansion
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> A, B = torch.randn(2, 5, 3, 3, generator=generator).double()  # five factors
+        >>> M = expansion.orders(A, B, order=5)
+        >>> M.shape
+        torch.Size([6, 3, 3])
+        >>> torch.allclose(M[0], torch.linalg.multi_dot(A.flip(0).unbind()))  # no factor B
+        True
+        >>> product = torch.linalg.multi_dot((A + B).flip(0).unbind())
+        >>> torch.allclose(M.sum(0), product)  # all orders together
+        True
     """
     _checked(A, B, order)
     M = _no_factors(A, order)
@@ -85,6 +110,17 @@ def remainder(
 
     Raises:
         ValueError: as :func:`orders`.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import expansion
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> A, B = torch.randn(2, 5, 3, 3, generator=generator).double()  # five factors
+        >>> M = expansion.orders(A, B, order=1)
+        >>> R = expansion.remainder(A, B, order=1, eps=0.1)
+        >>> product = torch.linalg.multi_dot((A + 0.1 * B).flip(0).unbind())
+        >>> torch.allclose(M[0] + 0.1 * M[1] + R, product)
+        True
     """
     _checked(A, B, order)
     M = _no_factors(A, order)
@@ -114,6 +150,16 @@ def remainder_bound(
 
     Raises:
         ValueError: as :func:`orders`.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import expansion
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> A, B = torch.randn(2, 5, 3, 3, generator=generator).double()  # five factors
+        >>> R = expansion.remainder(A, B, order=1, eps=0.1)
+        >>> bound = expansion.remainder_bound(A, B, order=1, eps=0.1)
+        >>> bool(torch.linalg.matrix_norm(R, 2) <= bound)
+        True
     """
     _checked(A, B, order)
     a, b = (torch.linalg.matrix_norm(factor, 2) for factor in (A, B))

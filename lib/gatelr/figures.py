@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from gatelr import __author__, __license__, __title__, __version__, artifacts
 
-#: name -> (on a light page, on a dark page)
+#: The colours by name, each as it is on a light page and on a dark one.
 PALETTE: dict[str, tuple[str, str]] = {
     "ink": ("#24292f", "#e6edf3"),
     "muted": ("#656d76", "#9aa4af"),
@@ -37,10 +37,12 @@ PALETTE: dict[str, tuple[str, str]] = {
     "ochre": ("#946700", "#ecbc45"),
 }
 
+#: The colours of text, of what stands back, and of grids.
 INK, MUTED, GRID = (PALETTE[name][0] for name in ("ink", "muted", "grid"))
+#: The hues in the order in which lines take them.
 CYCLE = [PALETTE[name][0] for name in ("blue", "vermilion", "green", "purple", "ochre")]
 
-#: How each gate is drawn, everywhere: colour, line style and marker.
+#: How each gate is drawn everywhere, in colour, line style and marker.
 GATES: dict[str, dict[str, str]] = {
     "none": {"color": MUTED, "linestyle": ":", "marker": "o"},
     "constant": {"color": PALETTE["ochre"][0], "linestyle": "--", "marker": "s"},
@@ -48,7 +50,7 @@ GATES: dict[str, dict[str, str]] = {
     "multi": {"color": PALETTE["vermilion"][0], "linestyle": "-", "marker": "D"},
 }
 
-#: Colour maps of even lightness, safe for colour-blind readers: a quantity from low to high, and one around zero.
+#: Colour maps of even lightness, safe for colour-blind readers, of a quantity from low to high and of one around zero.
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 
 _RC: dict[Any, Any] = {

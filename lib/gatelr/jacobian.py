@@ -1,11 +1,11 @@
 r"""The step Jacobian :math:`J_t = ∂x_t/∂x_{t-1}` in closed form: leak, recurrent and gate term (claim C2).
 
 .. math::
-    J_t = \underbrace{diag(1 - g_t)}_{\text{leak } Λ_t}
-        + \underbrace{diag(g_t) D_t W_r}_{\text{recurrent } R_t}
-        + \underbrace{diag((φ_t - x_{t-1}) ⊙ g_t ⊙ (1 - g_t)) W_{rg}}_{\text{gate } G_t}
+    J_t = \underbrace{\mathrm{diag}(1 - g_t)}_{\text{leak } \Lambda_t}
+        + \underbrace{\mathrm{diag}(g_t) D_t W_r}_{\text{recurrent } R_t}
+        + \underbrace{\mathrm{diag}((φ_t - x_{t-1}) ⊙ g_t ⊙ (1 - g_t)) W_{rg}}_{\text{gate } G_t}
 
-A scalar gate has one row :math:`w_{rg}^T` in place of :math:`W_{rg}`, so that its gate term has rank one; without a
+A scalar gate has one row :math:`w_{rg}^\top` in place of :math:`W_{rg}`, so that its gate term has rank one; without a
 learned gate the gate term is zero. Everything is evaluated at :math:`x_{t-1}`, the state *before* the update.
 """
 
@@ -22,7 +22,15 @@ from gatelr.cells import GatedRNN, Trajectory
 
 
 class Terms(NamedTuple):
-    """The three terms of the Jacobian; index ``j`` belongs to step ``j + 1``; rows are x_t, columns x_{t-1}."""
+    r"""The three terms of the Jacobian; index ``j`` belongs to step ``j + 1``.
+
+    Rows are :math:`x_t`, columns :math:`x_{t-1}`.
+
+    Attributes:
+        leak: :math:`\Lambda_t`, diagonal: what a neuron keeps of itself.
+        recurrent: :math:`R_t`: what reaches the candidate.
+        gate: :math:`G_t`: what reaches the gate; zero where no gate is learned.
+    """
 
     leak: Float[Tensor, "T *batch n n"]
     recurrent: Float[Tensor, "T *batch n n"]
@@ -41,6 +49,17 @@ def terms(model: GatedRNN, trajectory: Trajectory) -> Terms:
 
     Raises:
         ValueError: if the trajectory does not fit the model.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import jacobian
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "scalar", generator=torch.Generator().manual_seed(0))
+        >>> leak, recurrent, gate = jacobian.terms(model, model.run(torch.ones(10, 3, 2)))
+        >>> gate.shape
+        torch.Size([10, 3, 4, 4])
+        >>> int(torch.linalg.matrix_rank(gate).max())  # a scalar gate's term has rank one
+        1
     """
     scale = _scalings(model, trajectory)
     axes = trajectory.x.ndim - 2
@@ -53,7 +72,7 @@ def terms(model: GatedRNN, trajectory: Trajectory) -> Terms:
 
 
 def blocks(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch n n"]:
-    r"""The Jacobian of every step, :math:`J_t = Λ_t + R_t + G_t`.
+    r"""The Jacobian of every step, :math:`J_t = \Lambda_t + R_t + G_t`.
 
     The terms are added in place, so that the peak is two blocks rather than four.
 
@@ -66,6 +85,20 @@ def blocks(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch n
 
     Raises:
         ValueError: if the trajectory does not fit the model.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import jacobian
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> J = jacobian.blocks(model, trajectory)
+        >>> torch.allclose(J, sum(jacobian.terms(model, trajectory)))
+        True
+        >>> step = lambda x: model.run(torch.ones(1, 2), x).x[0]
+        >>> by_autograd = torch.func.jacrev(step)(torch.zeros(4))
+        >>> torch.allclose(J[0, 0], by_autograd)
+        True
     """
     scale = _scalings(model, trajectory)
     axes = trajectory.x.ndim - 2

@@ -29,7 +29,7 @@ STEPS = 8
 #: Residual, or Temple's bound, relative to θ, at which a value is taken.
 TOLERANCE = 1e-6
 
-#: Bytes of the matrices that go through the process together: few enough to stay in a processor's cache meanwhile.
+#: Bytes of the matrices that go through the process together, few enough to stay in a processor's cache meanwhile.
 CACHE = 2**23
 
 #: Sizes below this go to LAPACK, which is as fast.
@@ -47,7 +47,7 @@ def spectral_norms(M: Float[Tensor, "N m n"], steps: int = STEPS) -> tuple[Float
         steps: Lanczos steps to begin with; matrices that they do not settle are given more.
 
     Returns:
-        (N,), infinite where a matrix has an entry that is not finite; and the number of steps to begin with for
+        ``(N,)``, infinite where a matrix has an entry that is not finite; and the number of steps to begin with for
         matrices of the same kind.
     """
     if M.shape[1] < M.shape[2]:

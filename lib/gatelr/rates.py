@@ -1,7 +1,7 @@
 r"""Gates as learning rates: what one step of gradient descent gives to each lag and neuron (claims C8-C14).
 
-With transport at order 0, :math:`M_{t,k} \approx diag(P_{t,k})`, a step of SGD with rate μ acts as if each neuron and
-each lag had a learning rate of its own,
+With transport at order 0, :math:`M_{t,k} \approx \mathrm{diag}(P_{t,k})`, a step of SGD with rate μ acts as if each
+neuron and each lag had a learning rate of its own,
 
 .. math:: μ^q_{t,k} = μ\, g^q_k P^q_{t,k}, \qquad P^q_{t,k} = \prod_{j=k+1}^{t} (1 - g^q_j) .
 """
@@ -30,6 +30,18 @@ def retention(trajectory: Trajectory, lag: int) -> Float[Tensor, "W *batch n"]:
 
     Raises:
         ValueError: for a lag that is negative or longer than the sequence.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import rates
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "constant", alpha=0.25)
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> P = rates.retention(trajectory, lag=2)
+        >>> P.shape  # one for each window of two steps
+        torch.Size([9, 3, 4])
+        >>> float(P[0, 0, 0])  # (1 - α)²
+        0.5625
     """
     kept = (1 - trajectory.g).expand_as(trajectory.x)
     return windows(kept, lag, torch.mul, torch.ones((), dtype=kept.dtype, device=kept.device))
@@ -48,6 +60,18 @@ def effective(trajectory: Trajectory, lr: float, lag: int) -> Float[Tensor, "W *
 
     Raises:
         ValueError: for a lag outside 0 … T-1 or a negative rate.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import rates
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "constant", alpha=0.25)
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> mu = rates.effective(trajectory, lr=0.5, lag=2)
+        >>> mu.shape
+        torch.Size([8, 3, 4])
+        >>> float(mu[0, 0, 0])  # μ α (1 - α)²
+        0.0703125
     """
     T = len(trajectory.x)
     if not 0 <= lag < T:
@@ -67,6 +91,17 @@ def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
 
     Returns:
         ``(T, *batch, n)``; index ``j`` holds the share of step ``j + 1``.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import rates
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> left = rates.retention(trajectory, lag=10)
+        >>> budget = rates.shares(trajectory).sum(0) + left[0]
+        >>> torch.allclose(budget, torch.ones(3, 4))
+        True
     """
     kept = (1 - trajectory.g).expand_as(trajectory.x)
     # P_{T,k} for k = T … 1: one, then the products of ever more factors from the newest on
@@ -77,10 +112,10 @@ def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
 def eligibility(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "*batch n n"]:
     r"""The order-0 eligibility trace at the end of the sequence, computed online (C12).
 
-    .. math:: E_t = diag(1 - g_t) E_{t-1} + diag(g_t) (φ'(a_t) x_{t-1}^T), \qquad E_0 = 0
+    .. math:: E_t = \mathrm{diag}(1 - g_t) E_{t-1} + \mathrm{diag}(g_t) (φ'(a_t) x_{t-1}^\top), \qquad E_0 = 0
 
-    An exponential moving average of :math:`φ'(a_t) x_{t-1}^T` with data-dependent :math:`β_t = 1 - g_t`; memory O(n²),
-    whatever T is. It is the trace of RFLO (Murray 2019).
+    An exponential moving average of :math:`φ'(a_t) x_{t-1}^\top` with data-dependent :math:`β_t = 1 - g_t`; memory
+    O(n²), whatever T is. It is the trace of RFLO (Murray 2019).
 
     Args:
         model: the network that made the trajectory; the trace itself does not read its weights.
@@ -91,6 +126,21 @@ def eligibility(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "*batc
 
     Raises:
         ValueError: if the trajectory has another number of neurons than the model.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import rates
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> E = rates.eligibility(model, trajectory)
+        >>> E.shape
+        torch.Size([3, 4, 4])
+        >>> slope = 1 - trajectory.phi**2
+        >>> credit = slope.unsqueeze(-1) * trajectory.x_prev.unsqueeze(-2)  # φ' xᵀ
+        >>> weighted = rates.shares(trajectory).unsqueeze(-1) * credit
+        >>> torch.allclose(E, weighted.sum(0))  # a weighted sum over steps
+        True
     """
     if trajectory.x.shape[-1] != model.n_hidden:
         raise ValueError(
@@ -133,7 +183,7 @@ def corrected(terms: Terms, lag: int) -> Float[Tensor, "W *batch n"]:
     return order0 + order1
 
 
-def condition(trajectory: Trajectory, lag: int) -> Float[Tensor, W * batch]:
+def condition(trajectory: Trajectory, lag: int) -> Float[Tensor, " W *batch"]:
     r"""The order-0 condition number of transport, :math:`κ = \max_q P^q / \min_q P^q` (C14).
 
     Args:

@@ -21,14 +21,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-aten = torch.ops.aten
+_aten = torch.ops.aten
 
 #: Steps between two looks at the adjoint for numbers too small to count.
 FLUSH_EVERY = 8
 
 
 class Coefficients(NamedTuple):
-    r"""The Jacobian's row scalings: :math:`J = diag(leak) + diag(recurrent) W_r + diag(gate) W_{rg}`."""
+    r"""The Jacobian's row scalings, :math:`J = \mathrm{diag}(l) + \mathrm{diag}(r) W_r + \mathrm{diag}(s) W_{rg}`.
+
+    Attributes:
+        leak: l.
+        recurrent: r.
+        gate: s.
+    """
 
     leak: Tensor
     recurrent: Tensor
@@ -41,19 +47,25 @@ def coefficients(phi: Tensor, g: Tensor, x_prev: Tensor) -> Coefficients:
     .. math:: 1 - g, \qquad g φ'(a) = g (1 - φ^2), \qquad g (1 - g) (φ - x_{t-1})
 
     Args:
-        phi: candidate, (..., n).
-        g: gate, the fraction written, (..., n) or (..., 1).
-        x_prev: state before the update, (..., n).
+        phi: candidate, ``(..., n)``.
+        g: gate, the fraction written, ``(..., n)`` or ``(..., 1)``.
+        x_prev: state before the update, ``(..., n)``.
 
     Returns:
-        Three tensors that broadcast to (..., n).
+        Three tensors that broadcast to ``(..., n)``.
     """
     leak = 1 - g
     return Coefficients(leak, g * (1 - phi * phi), g * leak * (phi - x_prev))
 
 
 class Gradients(NamedTuple):
-    """The gradient of a loss with respect to all that enters the sweep; ``u`` is None where it was not asked for."""
+    """The gradient of a loss with respect to all that enters the sweep.
+
+    Attributes:
+        u: the inputs' gradient; None where it was not asked for.
+        x0: the initial state's.
+        W: that of all weights, in one matrix as :func:`forward` takes them.
+    """
 
     u: Float[Tensor, "T S B m"] | None
     x0: Float[Tensor, "S B n"]
@@ -64,7 +76,7 @@ def flush(adjoint: Tensor) -> None:
     """Set to zero, in place, what is too small to count; see :func:`adjoint`. On CUDA small numbers cost nothing."""
     if not adjoint.is_cuda:
         info = torch.finfo(adjoint.dtype)
-        aten.hardshrink.out(adjoint, info.tiny / info.eps, out=adjoint)
+        _aten.hardshrink.out(adjoint, info.tiny / info.eps, out=adjoint)
 
 
 class Workspace:
@@ -86,9 +98,9 @@ class Workspace:
         self._graphs: dict[str, torch.cuda.CUDAGraph] = {}
 
     x: Float[Tensor, "T+1 S q B"]
-    """Rows: the state before each step, the input of the step, and a one if there are biases."""
+    """In its rows the state before each step, the input of the step, and a one if there are biases."""
     z: Float[Tensor, "T S k B"]
-    """Rows: the candidate φ, and the learned gate g. Without any gate the candidate is the next state: nothing."""
+    """In its rows the candidate φ and the learned gate g; empty without any gate, where the candidate is the state."""
 
     def prepare(
         self,
@@ -215,11 +227,11 @@ def adjoint(
     r"""Backpropagation through time in closed form, with the weight gradients summed on the way (claim C7).
 
     .. math::
-        λ_{k-1} = J_k^T λ_k + δ_{k-1}, \qquad
-        ∇_{W_r} L = \sum_k (g_k ⊙ φ'(a_k) ⊙ λ_k) x_{k-1}^T, \qquad
-        ∇_{W_{rg}} L = \sum_k ((φ_k - x_{k-1}) ⊙ g_k (1 - g_k) ⊙ λ_k) x_{k-1}^T
+        λ_{k-1} = J_k^\top λ_k + δ_{k-1}, \qquad
+        ∇_{W_r} L = \sum_k (g_k ⊙ φ'(a_k) ⊙ λ_k) x_{k-1}^\top, \qquad
+        ∇_{W_{rg}} L = \sum_k ((φ_k - x_{k-1}) ⊙ g_k (1 - g_k) ⊙ λ_k) x_{k-1}^\top
 
-    The Jacobian is never formed: :math:`J^T λ = (1 - g) ⊙ λ + W_r^T (g φ' ⊙ λ) + W_{rg}^T (\dots ⊙ λ)`.
+    The Jacobian is never formed: :math:`J^\top λ = (1 - g) ⊙ λ + W_r^\top (g φ' ⊙ λ) + W_{rg}^\top (\dots ⊙ λ)`.
 
     Over long lags the adjoint dies out until its numbers are denormal, with which a CPU is much slower.
     Instead of changing how the process treats them, the sweep sets to zero what is smaller than tiny/eps
@@ -256,13 +268,13 @@ def _adjoint(ws: Workspace, earlier: tuple[Tensor, ...] | None = None, grad_u: T
         if h:
             torch.sub(phi, ws.states[j], out=product).mul_(adj)
             signal = product.sum(-2, keepdim=True) if h < n else product
-            aten.sigmoid_backward.grad_input(signal, g, grad_input=d_g)
+            _aten.sigmoid_backward.grad_input(signal, g, grad_input=d_g)
         if ws.gated:
             torch.mul(adj, g, out=product)
-            aten.tanh_backward.grad_input(product, phi, grad_input=d_phi)
+            _aten.tanh_backward.grad_input(product, phi, grad_input=d_phi)
             adj.sub_(product).baddbmm_(to_state, d)
         else:
-            aten.tanh_backward.grad_input(adj, phi, grad_input=d_phi)
+            _aten.tanh_backward.grad_input(adj, phi, grad_input=d_phi)
             torch.bmm(to_state, d, out=adj)
         # Transposed, (q, k): this orientation of the product is the faster one.
         ws.grad_W.baddbmm_(ws.steps[j], d_T)

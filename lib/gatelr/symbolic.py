@@ -18,15 +18,20 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.pytorch import TorchPrinter
 from torch import Tensor
 
+#: How many neurons and inputs there are.
 n, m = sp.symbols("n m", integer=True, positive=True)
 #: A neuron of the new state, one of the old, and the two that sums run over.
 q, p, r = (sp.Idx(name, n) for name in ("q", "p", "r"))
+#: The input that a sum runs over.
 s = sp.Idx("s", m)
 
+#: State before the update, input, and the constant gate.
 x, u, alpha = sp.IndexedBase("x"), sp.IndexedBase("u"), sp.IndexedBase("alpha")
+#: Weights and bias of the candidate.
 W_r, W_i, b = sp.IndexedBase("W_r"), sp.IndexedBase("W_i"), sp.IndexedBase("b")
+#: Weights and bias of the gate.
 W_rg, W_ig, b_g = sp.IndexedBase("W_rg"), sp.IndexedBase("W_ig"), sp.IndexedBase("b_g")
-#: The scalar gate has one row of weights: a vector over the old state, one over the inputs.
+#: The scalar gate's one row of weights, over the old state and over the inputs.
 w_rg, w_ig = sp.IndexedBase("w_rg"), sp.IndexedBase("w_ig")
 
 
@@ -50,7 +55,13 @@ class sigmoid(sp.Function):
 
 
 class Terms(NamedTuple):
-    """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`."""
+    """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`.
+
+    Attributes:
+        leak: what the neuron keeps of itself.
+        recurrent: what reaches its candidate.
+        gate: what reaches its gate.
+    """
 
     leak: sp.Expr
     recurrent: sp.Expr
@@ -120,7 +131,15 @@ def closed_form(kind: str) -> Terms:
 
 
 class Explicit(NamedTuple):
-    """The update for a given size, written out as matrices, beside the claimed terms in matrix notation."""
+    """The update for a given size, written out as matrices, beside the claimed terms in matrix notation.
+
+    Attributes:
+        state: x before the update, one symbol a neuron.
+        update: x after it.
+        leak: Λ as claimed.
+        recurrent: R as claimed.
+        gate: G as claimed.
+    """
 
     state: sp.Matrix
     update: sp.Matrix
@@ -133,7 +152,7 @@ def explicit(kind: str, size: int, inputs: int = 1) -> Explicit:
     r"""Update and claim C2 as matrices, for ``Matrix.jacobian`` to differentiate entry by entry.
 
     Nothing here is taken from the index notation above: it is a second, independent statement of the same claim,
-    :math:`diag(1-g) + diag(g) D W_r + diag((φ-x) ⊙ g ⊙ (1-g)) W_{rg}`.
+    :math:`\mathrm{diag}(1-g) + \mathrm{diag}(g) D W_r + \mathrm{diag}((φ-x) ⊙ g ⊙ (1-g)) W_{rg}`.
 
     Args:
         kind: the gate.

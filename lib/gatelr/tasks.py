@@ -24,19 +24,21 @@ from torch import Tensor
 #: One generator, or one for each replica.
 Source = torch.Generator | Sequence[torch.Generator]
 
-#: Steps in a digit sequence, and the number of classes: 8 x 8 pixels, read row by row.
+#: Steps in a digit sequence, 8 x 8 pixels read row by row, and the number of classes.
 DIGIT_STEPS, DIGIT_CLASSES = 64, 10
 
-#: A NARMA target above this has run away: of 200,000 sequences of each order none was seen to come back from here.
+#: A NARMA target above this has run away. Of 200,000 sequences of each order none was seen to come back from here.
 NARMA_BOUND = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Inputs ``u`` (T, B, m) and targets: ``(B, o)`` numbers, or ``(B,)`` class labels. Unpacks as ``u, target``.
+    """Inputs ``u``, ``(T, B, m)``, and targets, ``(B, o)`` numbers or ``(B,)`` class labels; unpacks as ``u, target``.
 
-    With replicas they are (T, S, B, m) and (S, B, o) or (S, B). ``redrawn`` counts the sequences that were refused and
-    drawn again, one number for each replica; it is 0 for every task but NARMA.
+    Attributes:
+        u: the inputs; with replicas ``(T, S, B, m)``.
+        target: what is to be said at the end; with replicas ``(S, B, o)`` or ``(S, B)``.
+        redrawn: sequences that were refused and drawn again, one number for each replica; 0 for every task but NARMA.
     """
 
     u: Float[Tensor, "T *batch m"]
@@ -51,8 +53,15 @@ class Batch:
 class Task:
     """A task at fixed sizes, and the losses that a learner is measured against.
 
-    ``constant_loss`` is that of the best predictor that ignores the inputs (on the training part of a data set),
-    ``best_loss`` the least that any predictor can have, None where it is not known. Both are what :meth:`loss` returns.
+    Attributes:
+        name: as :func:`get` takes it.
+        steps: T.
+        n_inputs: m.
+        n_outputs: o, or the number of classes.
+        kind: which loss, ``"mse"`` or ``"cross-entropy"``.
+        constant_loss: what :meth:`loss` returns for the best predictor that ignores the inputs, on the training part of
+            a data set.
+        best_loss: the least that any predictor can have; None where it is not known.
     """
 
     name: str
@@ -76,7 +85,8 @@ class Task:
                 needs to be held out.
 
         Returns:
-            ``u`` (T, B, m) and ``target`` (B, o) or (B,), or with replicas (T, S, B, m) and (S, B, o) or (S, B).
+            ``u`` ``(T, B, m)`` and ``target`` ``(B, o)`` or ``(B,)``, or with replicas ``(T, S, B, m)`` and
+            ``(S, B, o)`` or ``(S, B)``.
 
         Raises:
             ValueError: as the task's own function.
@@ -92,11 +102,11 @@ class Task:
             -\frac{1}{B} \sum_b \ln \mathrm{softmax}(z_b)_{y_b}
 
         Args:
-            output: (B, o) or (S, B, o), numbers or the logits of o classes.
+            output: ``(B, o)`` or ``(S, B, o)``, numbers or the logits of o classes.
             target: as :meth:`draw` returns it.
 
         Returns:
-            A scalar, or (S,).
+            A scalar, or ``(S,)``.
 
         Raises:
             ValueError: if the shapes do not fit, which broadcasting would hide.
@@ -131,10 +141,23 @@ def adding(
         dtype: of the inputs and targets.
 
     Returns:
-        ``u`` (T, B, m) and ``target`` (B, 1), or (T, S, B, m) and (S, B, 1), on the generator's device.
+        ``u`` ``(T, B, m)`` and ``target`` ``(B, 1)``, or ``(T, S, B, m)`` and ``(S, B, 1)``, on the generator's device.
 
     Raises:
         ValueError: if a size is too small.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import tasks
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> u, target = tasks.adding(steps=10, batch=3, generator=generator)
+        >>> u.shape, target.shape
+        (torch.Size([10, 3, 4]), torch.Size([3, 1]))
+        >>> noise, marks = u[..., 0], u[..., -1]
+        >>> marks.sum(0)  # two steps of each sequence
+        tensor([2., 2., 2.])
+        >>> torch.allclose((noise * marks).sum(0), target[:, 0])
+        True
     """
     _at_least("the adding problem", steps=(steps, 2), batch=(batch, 1), n_inputs=(n_inputs, 2))
     u, sources = _start(steps, batch, n_inputs, generator, dtype)
@@ -362,7 +385,7 @@ def narma(
         order: p, 10 or 20.
 
     Returns:
-        As :func:`adding`, with ``redrawn`` a number, or (S,).
+        As :func:`adding`, with ``redrawn`` a number, or ``(S,)``.
 
     Raises:
         ValueError: if a size is too small, the order is another, or nearly all sequences diverge.
@@ -402,7 +425,7 @@ def digits(
         device: where the batch is wanted; the generator's device by default, or the CPU if there is none.
 
     Returns:
-        ``u`` (64, B, 1) and ``target`` (B,), or (64, S, B, 1) and (S, B), whole numbers 0 … 9.
+        ``u`` ``(64, B, 1)`` and ``target`` ``(B,)``, or ``(64, S, B, 1)`` and ``(S, B)``, whole numbers 0 … 9.
 
     Raises:
         ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator.
@@ -433,7 +456,7 @@ def mnist1d(
         device: where the batch is wanted; the generator's device by default, or the CPU if there is none.
 
     Returns:
-        ``u`` (40, B, 1) and ``target`` (B,), or (40, S, B, 1) and (S, B), whole numbers 0 … 9.
+        ``u`` ``(40, B, 1)`` and ``target`` ``(B,)``, or ``(40, S, B, 1)`` and ``(S, B)``, whole numbers 0 … 9.
 
     Raises:
         ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator.
@@ -455,6 +478,15 @@ def get(name: str, *, steps: int | None = None, n_inputs: int | None = None) -> 
 
     Raises:
         ValueError: for a name that is not known, or a size that the task cannot have.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import tasks
+        >>> task = tasks.get("adding", steps=10)
+        >>> u, target = task.draw(3, torch.Generator().manual_seed(0))
+        >>> always_one = torch.ones(3, 1)  # the best guess for who does not look
+        >>> task.loss(always_one, target).shape, task.constant_loss == 1 / 6
+        (torch.Size([]), True)
     """
     if name not in NAMES:
         raise ValueError(f"got task {name!r}, expected one of {', '.join(NAMES)}: check the spelling")

@@ -32,8 +32,11 @@ ELEMENTWISE = ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "A
 class Run:
     """What a training run leaves behind; a model without replicas counts as one.
 
-    ``losses`` holds the loss of each step's batch before the update, NaN from the step on at which a replica diverged;
-    ``diverged`` that step, or -1; ``redrawn`` how many sequences the task refused and drew again.
+    Attributes:
+        losses: the loss of each step's batch before the update, NaN from the step on at which a replica diverged.
+        diverged: that step, or -1.
+        redrawn: how many sequences the task refused and drew again.
+        probes: what ``probe`` returned, by step.
     """
 
     losses: Float[Tensor, "steps S"]
@@ -48,7 +51,12 @@ class Run:
 
 
 def generators(seeds: Iterable[int], offset: int = 0) -> list[torch.Generator]:
-    """One generator for each replica, seeded with its seed plus an offset: another offset for every use of a seed."""
+    """One generator for each replica, seeded with its seed plus an offset: another offset for every use of a seed.
+
+    Args:
+        seeds: one for each replica.
+        offset: added to each.
+    """
     return [torch.Generator().manual_seed(seed + offset) for seed in seeds]
 
 
@@ -97,6 +105,21 @@ def train(
             do not fit the model, an optimiser or a schedule under which replicas would feel each other, or a file that
             belongs to another run.
         OSError: if the file cannot be written; what was there stays.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import tasks, training
+        >>> from gatelr.cells import GatedRNN
+        >>> task = tasks.get("adding", steps=8)
+        >>> weights = training.generators([0, 1])
+        >>> model = GatedRNN(task.n_inputs, 4, "multi", replicas=2, generator=weights)
+        >>> optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> data = training.generators([0, 1], offset=123)
+        >>> run = training.train(model, task, optimiser, 5, data, progress=False)
+        >>> run.losses.shape  # steps, replicas
+        torch.Size([5, 2])
+        >>> bool(run.alive.all())
+        True
     """
     sources = [generators] if isinstance(generators, torch.Generator) else list(generators)
     _check(model, task, optimiser, schedule, steps, sources, checkpoints, save_every)

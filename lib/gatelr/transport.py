@@ -26,13 +26,13 @@ def windows(factors: Tensor, lag: int, combine: Callable[[Tensor, Tensor], Tenso
     :math:`\ell`.
 
     Args:
-        factors: (T, ...), oldest first.
+        factors: ``(T, ...)``, oldest first.
         lag: number of factors in a window, 0 … T.
         combine: how a newer product (first argument) meets an older one.
         unit: the product of no factors, broadcast to one entry of ``factors``.
 
     Returns:
-        (T - lag + 1, ...); index ``i`` belongs to the window that ends with step t = lag + i.
+        ``(T - lag + 1, ...)``; index ``i`` belongs to the window that ends with step t = lag + i.
 
     Raises:
         ValueError: for a lag that is negative or longer than the sequence.
@@ -66,6 +66,17 @@ def products(J: Float[Tensor, "T *batch n n"], lag: int) -> Float[Tensor, "W *ba
 
     Raises:
         ValueError: for a lag that is negative or longer than the sequence, or Jacobians that are not square.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import transport
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> J = torch.randn(5, 3, 4, 4, generator=generator)  # T = 5, a batch of 3, n = 4
+        >>> M = transport.products(J, lag=2)
+        >>> M.shape
+        torch.Size([4, 3, 4, 4])
+        >>> torch.allclose(M[0], J[1] @ J[0])  # the newest factor stands on the left
+        True
     """
     _square(J)
     return windows(J, lag, torch.matmul, torch.eye(J.shape[-1], dtype=J.dtype, device=J.device))
@@ -113,6 +124,17 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
 
     Raises:
         ValueError: if the Jacobians are not square or not finite, or ``chunk`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import transport
+        >>> leak = torch.tensor([0.5, 0.25])  # of two neurons
+        >>> J = torch.diag(leak).expand(3, 2, 2)  # the same at three steps
+        >>> transport.sensitivities(J)
+        tensor([[1.0000, 0.0000, 0.0000, 0.0000],
+                [0.5000, 1.0000, 0.0000, 0.0000],
+                [0.2500, 0.5000, 1.0000, 0.0000],
+                [0.1250, 0.2500, 0.5000, 1.0000]])
     """
     _square(J)
     if not J.isfinite().all():
@@ -180,7 +202,7 @@ def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
         M: any matrices.
 
     Returns:
-        (*batch,); 0 for a zero matrix, infinite for one with an entry that is not finite.
+        ``(*batch,)``; 0 for a zero matrix, infinite for one with an entry that is not finite.
     """
     return lanczos.spectral_norms(M.reshape(-1, *M.shape[-2:]))[0].reshape(M.shape[:-2])
 
