@@ -26,7 +26,8 @@ def chapter_inputs(chapter):
 
 # The prose, and what puts it together. The generated pages come from their own rule.
 PROSE = sorted(str(p) for p in Path("book").rglob("*") if p.is_file() and not {"generated", "__pycache__"} & {*p.parts})
-BOOK = [*PROSE, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
+DOCSTRINGS = sorted(map(str, Path("lib/gatelr").glob("*.py")))
+BOOK = [*PROSE, *DOCSTRINGS, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
 BOOK += ["CITATION.cff", "workflow/citation.py", "workflow/address.py"]
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]

@@ -14,7 +14,7 @@
 #
 # How does the state of a gated network answer to a small push of the state before it? The answer is one matrix a step,
 # the Jacobian $J_t = \partial x_t / \partial x_{t-1}$, and everything in this book is made of it: gradients are sums of
-# products of Jacobians, and so are the effective learning rates that the gates set {cite}`livi2025timescale`.
+# products of Jacobians, and so are the {term}`effective learning rates <effective learning rate>` that the gates set {cite}`livi2025timescale`.
 #
 # This chapter derives $J_t$ for the whole family, for *every* number of neurons at once, and finds that it always falls
 # into the same three pieces: what **leaks** through, what **recurs** through the weights, and what moves because the

@@ -140,7 +140,7 @@ def by_differences(
 # ### The table
 #
 # Odd sizes on purpose: a transposed index would be seen. Every gate, two precisions, four shapes of batch, the last with three
-# replicas, each with its own weights. A discrepancy is the largest difference between two matrices over the largest entry.
+# {term}`replicas <replica>`, each with its own weights. A discrepancy is the largest difference between two matrices over the largest entry.
 
 # %%
 SHAPES = {

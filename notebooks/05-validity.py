@@ -12,7 +12,7 @@
 # (ch-validity)=
 # # Is the expansion any good?
 #
-# {ref}`ch-products` expanded the transport $M_{t,k} = \prod_j (A_j + \varepsilon B_j)$ in powers of the correction. Every line of
+# {ref}`ch-products` expanded the {term}`transport` $M_{t,k} = \prod_j (A_j + \varepsilon B_j)$ in powers of the correction. Every line of
 # it is true for any matrices whatever, and that is the trouble: an identity cannot tell whether the first two orders, from
 # which one reads the effects of a gate on learning {cite}`livi2025timescale`, have much to do with the whole.
 #

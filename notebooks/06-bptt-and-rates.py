@@ -452,7 +452,7 @@ record.check(
 #
 # The adjoint sums over everything that can happen between $k$ and $t$: $J_{k+1}, \dots, J_t$, each with
 # its leak, recurrent and gate term. Keep the leaks only. In the language of {ref}`ch-products` this is
-# order 0 of the leak splitting: $M_{t,k}$ becomes $\operatorname{diag}(P_{t,k})$, with the retention
+# order 0 of the leak {term}`splitting`: $M_{t,k}$ becomes $\operatorname{diag}(P_{t,k})$, with the retention
 # $P^q_{t,k} = \prod_{j=k+1}^{t} (1 - g^q_j)$.
 #
 # :::{prf:theorem} Effective learning rates

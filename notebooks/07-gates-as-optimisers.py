@@ -201,7 +201,7 @@ record.check(
 )
 
 # %% [markdown]
-# And the direction: between two readings on the same side of a lag's matched gate, its rate must have moved as
+# And the direction: between two readings on the same side of a lag's {term}`matched gate`, its rate must have moved as
 # {prf:ref}`thm-schedule` says.
 
 # %%
@@ -933,7 +933,7 @@ record.check(
 # %% [markdown]
 # Then the rows. Three factors for each weight in $W_r$: Adam's; the gates' at one digit and one lag; and the gates' over all lags and
 # digits, $\sum \mu_{T,k} |c| / \sum |c|$ with the credits $c$ as weights. How much of the variance of their logarithm lies *between* rows?
-# All of it would mean that whole rows are rescaled. For a matrix without row structure it would be near $1/n$; the placebo is Adam's
+# All of it would mean that whole rows are rescaled. For a matrix without row structure it would be near $1/n$; the {term}`placebo` is Adam's
 # matrix with its entries shuffled.
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that takes the factors of Adam and of the gates"}

@@ -139,7 +139,7 @@ prove(
 #
 # $$ M_{t,k} = \operatorname{diag}(P_{t,k}), \qquad P_{t,k} = \prod_{j=k+1}^{t} (1 - g_j), $$ (eq-diag-product)
 #
-# and the remainder of the leak splitting ({ref}`claim C4 <claim-c4>`) is exactly zero at every
+# and the {term}`remainder` of the leak {term}`splitting` ({ref}`claim C4 <claim-c4>`) is exactly zero at every
 # order and every $\varepsilon$. Conversely, if order 0 is the product at every lag, then
 # $R_t + G_t = 0$ at every step.
 # :::
