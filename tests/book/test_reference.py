@@ -1,4 +1,4 @@
-"""The library's reference and the glossary: all of it is there, and chapters, entries and symbols lead to each other."""
+"""The library's reference and the glossary: all is there, and chapters, entries and symbols lead to each other."""
 
 from __future__ import annotations
 
@@ -152,7 +152,8 @@ def test_links_in_code_are_quiet_until_one_points_at_them(visit: Callable[..., P
 def test_what_is_copied_is_the_code_as_it_stands_in_the_source(visit: Callable[..., Page]) -> None:
     page = visit("notebooks/02-exact-jacobians")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    block = page.locator("div.cell_input:visible div.highlight", has=page.locator("a", has_text="jacobian.blocks")).first
+    link = page.locator("a", has_text="jacobian.blocks")
+    block = page.locator("div.cell_input:visible div.highlight", has=link).first
     block.hover()
     block.locator("button.copybtn").click()
     expect(block.locator("button.copybtn")).to_have_class(re.compile("success"))
