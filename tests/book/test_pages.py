@@ -78,6 +78,7 @@ def test_mathematics_and_images_are_rendered(look: Look, name: str) -> None:
     assert not unread, f"left as it was typed: {unread}"
 
     for image in page.locator(".bd-article img:visible").all():
+        image.scroll_into_view_if_needed()  # a lazy one loads when it is near
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
         alternative = image.get_attribute("alt") or ""
         assert len(alternative.split()) >= 3, f"{image.get_attribute('src')} needs words for who cannot see it"
