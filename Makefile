@@ -42,7 +42,7 @@ bench: $(READY) ## time the library against its peers
 env: $(READY) ## make the virtual environment only
 
 clean: ## remove all that was made, but not .venv
-	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/.ipynb_checkpoints .snakemake
+	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/drafts notebooks/.ipynb_checkpoints .snakemake
 	rm -rf .hypothesis .benchmarks
 	find . -path ./.venv -prune -o -type d \( -name __pycache__ -o -name '.*_cache' \) -prune -exec rm -rf {} +
 

@@ -29,6 +29,8 @@ PROSE = sorted(str(p) for p in Path("book").rglob("*") if p.is_file() and not {"
 DOCSTRINGS = sorted(map(str, Path("lib/gatelr").glob("*.py")))
 BOOK = [*PROSE, *DOCSTRINGS, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
 BOOK += ["CITATION.cff", "workflow/citation.py", "workflow/address.py"]
+# What a downloaded notebook carries, and what makes it.
+BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/templates/setup.py.j2", *map(str, LIBRARY.files)]
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
 

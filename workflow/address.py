@@ -18,6 +18,9 @@ import yaml
 from parameters import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Under which names versions are published: the newest state, and releases.
+NEWEST = "main"
+RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 #: What GitHub allows as the name of an owner, and of a repository.
 REPOSITORY = re.compile(r"[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}")
 
@@ -60,6 +63,12 @@ def well_formed(text: str) -> bool:
         return False
     plain = re.fullmatch(r"[!-~]+", text) and not re.search(r"[?#@\"'<>\\]", text)
     return bool(plain and host and parts.scheme in ("http", "https") and not parts.path.endswith(".html"))
+
+
+def published_as() -> str | None:
+    """The name of this version among those published side by side, such as "v0.1.0"; None if it stands alone."""
+    name = urlsplit(url() or "").path.rstrip("/").rpartition("/")[2]
+    return name if name == NEWEST or RELEASE.fullmatch(name) else None
 
 
 def version() -> str:

@@ -76,7 +76,7 @@ class Library:
 
     def __init__(self, root: Path):
         package = root / LIBRARY
-        self._everything = sorted(p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        self.files = sorted(p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
         sys.path.insert(0, str(root.resolve()))  # this checkout's library, even when another is installed
         try:
             self._graph: grimp.ImportGraph | None = grimp.build_graph(LIBRARY, cache_dir=None)
@@ -86,11 +86,11 @@ class Library:
             sys.path.pop(0)
         self._file = {
             ".".join(p.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): p
-            for p in self._everything
+            for p in self.files
             if p.suffix == ".py"
         }
         # Anything may read a style sheet or a table that lies beside the code.
-        self._data = [p for p in self._everything if p.suffix != ".py"]
+        self._data = [p for p in self.files if p.suffix != ".py"]
 
     def reach(self, chapter: Path) -> list[Path]:
         """The library files that a chapter can reach; all of them while a file cannot be parsed.
@@ -98,11 +98,11 @@ class Library:
         A chapter that cannot be parsed is run all the same, so that its failure is reported like any other.
         """
         if self._graph is None:
-            return self._everything
+            return self.files
         try:
             roots = imported(chapter.read_text(), self._graph.modules)
         except SyntaxError:
-            return self._everything
+            return self.files
         reached = set(roots)
         for module in roots:
             reached |= self._graph.find_upstream_modules(module)

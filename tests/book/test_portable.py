@@ -1,0 +1,364 @@
+"""Chapters taken away: read without Sphinx, run in a folder with nothing around it, opened in Colab and Binder."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from playwright.sync_api import Page, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+DOWNLOADS = HTML / "downloads"
+CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]-*.py"))
+# Enough to see that it works: one that proves, and one that reads data. GATELR_EVERY_CHAPTER=1 tries the others too.
+TRIED = CHAPTERS if os.environ.get("GATELR_EVERY_CHAPTER") else ["02-exact-jacobians", "90-benchmarks"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+pytestmark = [pytest.mark.xdist_group("book")]
+
+sys.path.append(str(ROOT / "workflow"))
+import portable  # noqa: E402
+import publish_notebooks  # noqa: E402
+
+LOCK = portable.lock()
+chapters = pytest.mark.parametrize("chapter", CHAPTERS)
+
+
+# Prose
+
+
+def said(role: str) -> str:
+    """A resolver that any test can foresee."""
+    name, text = re.fullmatch(r"\{(.+)\}`(.+)`", role, flags=re.DOTALL).groups()
+    return "(4.2)" if name == "eq" else f"<{name} {text}>"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a {ref}`b`", ["{ref}`b`"]),
+        ("> - {cite}`b`", ["{cite}`b`"]),
+        (":::{note}\nMind.\n:::", ["{note}"]),
+        ("```{math}\nx\n```", ["{math}"]),
+        ("$$ x $$ (eq-x)", ["(eq-x)"]),
+        ("(ch-x)=\n# X", ["(ch-x)="]),
+        ("`{ref}` $x$ [a](b)\n\n```python\n```", []),
+    ],
+)
+def test_what_only_sphinx_understands_is_seen(text: str, what: list[str]) -> None:
+    assert portable.foreign(text) == what
+
+
+@pytest.mark.parametrize(
+    ("text", "soft"),
+    [
+        ("See {ref}`a` and {numref}`b`.", "See <ref a> and <numref b>."),
+        ("- one\n- see {ref}`the\n  page <a>`, then go", "- one\n- see <ref the\npage <a>>, then go"),
+        ("`{ref}` is code, and so is ``{ref}`a` ``", "`{ref}` is code, and so is ``{ref}`a` ``"),
+        ("$a_{ref}`b`$ {ref}`b`", "$a_{ref}`b`$ <ref b>"),
+        ("| a |\n| - |\n| {ref}`x` |", "| a |\n| - |\n| <ref x> |"),
+        ("| a |\n| - |\n| $\\\\|x\\\\|$ {ref}`x` |", "| a |\n| - |\n| $\\\\|x\\\\|$ <ref x> |"),
+        ("(ch-one)=\n# One\n\n% a remark\n\nText", "# One\n\n\nText"),
+        ("$$ x = 1 $$ (eq-x)", "$$\nx = 1 \\tag{4.2}\n$$"),
+        ("$$ x = 1 $$", "$$ x = 1 $$"),
+        ("one\n: what it\n  means\n\ntwo\n: more", "**one**\n\nwhat it\n  means\n\n**two**\n\nmore"),
+        (":::{table} A *b*\n:name: t\n\n| a |\n| - |\n| 1 |\n:::", "**<numref t>.** A *b*\n\n| a |\n| - |\n| 1 |"),
+        (":::{figure} /a.svg\n:name: fig-a\n:alt: A\n\nIt falls.\n:::", "**<numref fig-a>.** It falls."),
+        (":::{container} check\n:name: c\n\n✓ fine\n:::", "✓ fine"),
+        ("```{code-block} python\nx = 1\n```", "```python\nx = 1\n```"),
+        ("```python\nx = 1\n```", "```python\nx = 1\n```"),
+        (":::{prf:proof}\nBy {ref}`a`.\n:::", "> *Proof.* By <ref a>. ∎"),
+        (":::{note}\nMind.\n:::", "> **Note**\n> \n> Mind."),
+    ],
+)  # fmt: skip
+def test_myst_becomes_markdown(text: str, soft: str) -> None:
+    assert portable.soften(text, said) == soft
+
+
+def test_a_theorem_keeps_its_formulas_whole() -> None:
+    # Jupyter takes what stands between two dollar signs before it sees that a line is quoted.
+    text = "For $a =\nb$ and\n\n$$\nx\n= 1\n$$ (eq-x)\n\n- one,\n  two\n- three"
+    assert portable.soften(f":::{{prf:theorem}} Name\n:label: thm-a\n\n{text}\n:::", said).split("\n") == [
+        "> **<prf:ref thm-a>** (Name)",
+        "> ",
+        "> For $a = b$ and",
+        "> ",
+        r"> $$ x = 1 \tag{4.2} $$",
+        "> ",
+        "> - one, two",
+        "> - three",
+    ]
+
+
+# What the book gives
+
+
+@pytest.fixture(scope="module")
+def read(book: str) -> Callable[[str], Any]:
+    """A downloaded notebook."""
+    return lambda chapter: nbformat.read(DOWNLOADS / f"{chapter}.ipynb", as_version=4)
+
+
+@chapters
+def test_a_download_is_a_notebook_of_modest_size(read: Callable[[str], Any], chapter: str) -> None:
+    nbformat.validate(read(chapter))
+    assert 50_000 < (DOWNLOADS / f"{chapter}.ipynb").stat().st_size < 3_000_000
+
+
+@chapters
+def test_it_begins_with_the_cell_that_makes_it_run(read: Callable[[str], Any], chapter: str) -> None:
+    first, second, *_ = read(chapter).cells
+    assert first.source.startswith("# @title Set up: run this cell first\n# ")
+    assert first.metadata.jupyter.source_hidden
+    assert first.metadata.cellView == "form"
+    assert not first.outputs
+    assert second.source.startswith("# ")
+    ast.parse(first.source)
+    assert max(map(len, first.source.splitlines())) <= 150
+
+
+@chapters
+def test_its_code_is_the_chapter_s_own(read: Callable[[str], Any], chapter: str) -> None:
+    own = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
+    expected = [ast.dump(ast.parse(cell.source)) for cell in own.cells if cell.cell_type == "code"]
+    got = [ast.dump(ast.parse(cell.source)) for cell in read(chapter).cells if cell.cell_type == "code"]
+    assert got[1:] == expected
+    assert (DOWNLOADS / f"{chapter}.py").read_bytes() == (ROOT / "notebooks" / f"{chapter}.py").read_bytes()
+
+
+@chapters
+def test_nothing_in_it_needs_sphinx_or_this_machine(read: Callable[[str], Any], chapter: str) -> None:
+    notebook = read(chapter)
+    outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    prose += [data["text/markdown"] for data in outputs if "text/markdown" in data]
+    for text in prose:
+        assert portable.foreign(text) == []
+    assert "artifacts/" not in "".join(prose)
+    # A picture is in the notebook, not beside it.
+    pictures = sum("image/png" in data for data in outputs)
+    assert pictures == len(json.loads((ROOT / "artifacts" / chapter / "results.json").read_text())["figures"])
+    everything = (DOWNLOADS / f"{chapter}.ipynb").read_text()
+    assert not re.findall(rf"{ROOT}|{Path.home()}/|/tmp/", everything)
+
+
+def test_references_are_said_as_the_page_says_them(read: Callable[[str], Any]) -> None:
+    text = "\n".join(cell.source for cell in read(CHAPTERS[0]).cells if cell.cell_type == "markdown")
+    assert "([Livi, 2025](https://arxiv.org/abs/2508.12121))" in text
+    assert "> **Theorem 1.1** (Discretisation)" in text
+    assert r"\tag{1.1}" in text
+    outputs = [output for cell in read(CHAPTERS[0]).cells for output in cell.get("outputs", [])]
+    assert any("**Figure 1.1.** " in output.get("data", {}).get("text/markdown", "") for output in outputs)
+
+
+def test_what_is_installed_is_what_is_locked(book: str) -> None:
+    pins = dict(line.split("==") for line in (DOWNLOADS / "requirements.txt").read_text().split())
+    assert pins.items() <= LOCK.items()
+    assert {Requirement(text).name.lower() for text in PROJECT["dependencies"]} <= pins.keys()
+    assert {"networkx", "jsonschema"} <= pins.keys()  # in turn, and of a chapter
+    assert not {"sphinx", "snakemake", "papermill"} & pins.keys()
+
+
+def test_a_chapter_may_import_only_what_can_be_installed() -> None:
+    with pytest.raises(ValueError, match=r"a chapter imports 'nowhere', .*name it in pyproject\.toml"):
+        portable.needs("import nowhere.at_all")
+    assert "jsonschema>=4.20" in portable.needs("import json, jsonschema\nfrom gatelr import cells")
+
+
+def test_the_download_menu_works_by_keyboard(visit: Callable[..., Page], book: str) -> None:
+    page = visit(f"notebooks/{CHAPTERS[0]}")
+    page.get_by_role("button", name="Download this page").focus()
+    page.keyboard.press("Enter")
+    for suffix in ("ipynb", "py"):
+        page.keyboard.press("ArrowDown")
+        link = page.locator(":focus")
+        expect(link).to_be_visible()
+        expect(link).to_have_text(re.compile(rf"\.{suffix}"))
+        target = link.evaluate("link => link.href")
+        assert target == f"{book}/downloads/{CHAPTERS[0]}.{suffix}"
+        answer = page.request.get(target)
+        assert answer.status == 200
+        assert answer.body() == (DOWNLOADS / f"{CHAPTERS[0]}.{suffix}").read_bytes()
+    assert not (HTML / "_sources").exists(), "there is one notebook to take away, not two"
+
+
+def test_a_page_that_is_no_chapter_offers_paper_only(visit: Callable[..., Page]) -> None:
+    menu = visit("book/notation").locator(".dropdown-download-buttons")
+    expect(menu.locator("li")).to_have_count(1)
+    expect(menu.locator("li button")).to_have_text(re.compile(r"\.pdf"))
+
+
+# Somewhere else
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with what runs a notebook, and nothing of the book."""
+    folder = tmp_path_factory.mktemp("fresh")
+    subprocess.run([sys.executable, "-m", "venv", folder / "environment"], check=True)
+    python = folder / "environment" / "bin" / "python"
+    command = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "requirements.lock"]
+    tried = subprocess.run([*command, "ipykernel", "papermill"], env=stranger(folder), capture_output=True, text=True)
+    if tried.returncode:
+        reason = f"packages cannot be installed here, which a downloaded notebook needs:\n{tried.stderr[-500:]}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    return folder
+
+
+def stranger(folder: Path) -> dict[str, str]:
+    """The variables of somebody who has never heard of the book; how packages are reached is the machine's matter."""
+    mine = ("PYTEST", "PYTHON", "COV", "JUPYTER", "GATELR", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+    return kept | {
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "PIP_NO_COMPILE": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+@pytest.mark.parametrize("chapter", TRIED)
+def test_a_download_runs_in_an_empty_folder(book: str, fresh: Path, chapter: str) -> None:
+    empty = fresh / f"{chapter} here"
+    empty.mkdir()
+    profile = yaml.safe_load((ROOT / "profiles.yaml").read_text())["quick"]
+    parameters = {"profile": "quick", **profile["shared"], **profile["chapters"].get(chapter, {})}
+    command = [
+        fresh / "environment" / "bin" / "papermill",
+        "--no-progress-bar",
+        "--parameters_yaml",
+        yaml.safe_dump(parameters),
+    ]
+    run = subprocess.run(
+        [*command, "--kernel", "python3", DOWNLOADS / f"{chapter}.ipynb", empty / "run.ipynb"],
+        cwd=empty, env=stranger(fresh), capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    folder = f"gatelr-{PROJECT['version']}"
+    assert {path.name for path in empty.iterdir()} == {"run.ipynb", folder}
+
+    results = empty / folder / "artifacts" / "draft" / chapter
+    assert json.loads((results / "results.json").read_text())["passed"]
+    manifest = json.loads((results / "manifest.json").read_text())
+    own = json.loads((ROOT / "artifacts" / chapter / "manifest.json").read_text())
+    assert manifest["source"] == own["source"]
+    # What was missing came in the book's versions, and the library from the notebook.
+    assert manifest["versions"].items() <= own["versions"].items()
+    assert manifest["versions"]["gatelr"] == own["versions"]["gatelr"]
+    where = subprocess.run(
+        [fresh / "environment" / "bin" / "python", "-c", "import gatelr"], env=stranger(fresh), capture_output=True
+    )
+    assert where.returncode != 0, "the library is in the notebook's folder, not in the reader's environment"
+
+
+# Colab and Binder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """A chapter's page of a book of two pages, built as the environment says."""
+    root = tmp_path_factory.mktemp("launch")
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("# One")],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    (root / "notebooks").mkdir()
+    nbformat.write(notebook, root / "notebooks" / "01-one.ipynb")
+    (root / "index.md").write_text("# Tiny\n\n```{toctree}\nnotebooks/01-one\n```\n")
+    (root / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
+        "extensions = ['myst_nb', 'downloads']\nnb_execution_mode = 'off'\nhtml_copy_source = False\n"
+        "exclude_patterns = ['_build', 'jupyter_execute']\n"
+        "html_theme = 'sphinx_book_theme'\n"
+    )
+
+    def build(**variables: str) -> str:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV", "GATELR"))}
+        # Without the downloads, which want a chapter that has run: the buttons are the same in every kind of HTML.
+        command = [sys.executable, "-m", "sphinx", "-W", "-q", "-E", "-b", "dirhtml", ".", "_build"]
+        run = subprocess.run(command, cwd=root, env=clean | variables, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        return unescape((root / "_build" / "notebooks" / "01-one" / "index.html").read_text())
+
+    return build
+
+
+@pytest.mark.parametrize(("url", "version"), [("", "main"), ("https://example.org/book/v0.1.0/", "v0.1.0")])
+def test_launch_buttons_open_the_notebook_of_this_version(page: Callable[..., str], url: str, version: str) -> None:
+    html = page(GATELR_REPOSITORY="owner/name", GATELR_URL=url)
+    path = f"{version}/notebooks/01-one.ipynb"
+    colab = f"https://colab.research.google.com/github/owner/name/blob/notebooks/{path}"
+    binder = f"https://mybinder.org/v2/gh/owner/name/notebooks?urlpath=lab/tree/{path}"
+    assert re.findall(r'href="(https://(?:colab|mybinder)[^"]*)"', html) == [binder, colab]
+    assert (publish_notebooks.binder("owner/name", path), publish_notebooks.colab("owner/name", path)) == (
+        binder,
+        colab,
+    )
+
+
+def test_without_a_repository_there_is_nothing_to_launch(page: Callable[..., str]) -> None:
+    html = page()
+    assert "colab" not in html
+    assert "mybinder" not in html
+    assert "launch" not in html
+    assert "downloads/01-one.ipynb" in html
+
+
+def test_the_branch_has_what_the_buttons_open(book: str, tmp_path: Path) -> None:
+    site, out = tmp_path / "site", tmp_path / "branch"
+    for version in ("main", "v0.9.1", "v0.10.0"):
+        (site / version).mkdir(parents=True)
+        (site / version / "downloads").symlink_to(DOWNLOADS)
+    assert publish_notebooks.lay_out(site, out, "owner/name") == ["main", "v0.10.0", "v0.9.1"]
+
+    assert {path.name for path in out.iterdir()} == {
+        "main", "v0.9.1", "v0.10.0", "README.md", "LICENSE", "requirements.lock", "binder",
+    }  # fmt: skip
+    for chapter in CHAPTERS:
+        path = f"main/notebooks/{chapter}.ipynb"
+        assert (out / path).read_bytes() == (DOWNLOADS / f"{chapter}.ipynb").read_bytes()
+        assert publish_notebooks.colab("owner/name", path) in (out / "README.md").read_text()
+    assert os.access(out / "binder" / "postBuild", os.X_OK)
+    assert (out / "requirements.lock").read_text() == (DOWNLOADS / "requirements.txt").read_text()
+    assert "[Time-scales: from a differential equation to a gate](main/notebooks/" in (out / "README.md").read_text()
+
+
+def test_the_branch_is_not_laid_out_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no notebook in .*: build the book"):
+        publish_notebooks.lay_out(tmp_path / "site", tmp_path / "branch", None)
+
+
+def test_binder_has_the_versions_of_the_lock() -> None:
+    environment = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text())
+    (torch,) = [text for text in PROJECT["dependencies"] if Requirement(text).name == "torch"]
+    python, pip, pytorch = environment["dependencies"]
+    assert pip == "pip"
+    # The one package that is not pinned: its build for processors is conda-forge's, in a version that will do.
+    assert pytorch == torch.replace("torch", "pytorch-cpu")
+    assert python.split("=")[1] in (ROOT / ".github" / "workflows" / "pages.yml").read_text()
+    post = (ROOT / "binder" / "postBuild").read_text()
+    assert "-r <(grep -v '^torch==' requirements.lock)" in post
+    assert "==" not in post.replace("^torch==", ""), "versions stand in requirements.lock"
+    assert os.access(ROOT / "binder" / "postBuild", os.X_OK)
+
+
+def test_one_workflow_pushes_what_another_has_built() -> None:
+    flows = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+    assert flows["notebooks"][True]["workflow_run"]["workflows"] == [flows["pages"]["name"]]
+    steps = [step.get("run", "") for step in flows["notebooks"]["jobs"]["push"]["steps"]]
+    assert any("workflow/publish_notebooks.py" in step for step in steps)
+    assert any(f"refs/heads/{publish_notebooks.BRANCH}" in step for step in steps)
