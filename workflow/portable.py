@@ -243,6 +243,12 @@ def _bundle(built: Path, source: Path, data: list[Path]) -> bytes:
     return buffer.getvalue()
 
 
+def _project() -> dict[str, Any]:
+    """What pyproject.toml says of the library."""
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project
+
+
 def lock() -> dict[str, str]:
     """The versions that the book is made with, by canonical name."""
     lines = (ROOT / "requirements.lock").read_text().split()
@@ -255,7 +261,7 @@ def needs(source: str) -> dict[str, str]:
     Raises:
         ValueError: if the chapter imports what pyproject.toml does not name.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = _project()
     extras = project["optional-dependencies"].values()
     declared = [*project["dependencies"], *(text for extra in extras for text in extra)]
     known = {canonicalize_name(r.name): r for r in map(Requirement, declared)}
@@ -310,7 +316,7 @@ def _setup(chapter: str, built: Path, url: str | None) -> str:
     wanted = needs(source.read_text())
     data = dependencies.data(source)
     packed = _bundle(built, source, data)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = _project()
     python = project["requires-python"].removeprefix(">=")
     pins = closure({canonicalize_name(Requirement(need).name) for need in wanted})
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined)
@@ -352,16 +358,12 @@ def make(chapter: str, built: Path, resolve: Resolve, url: str | None) -> nbform
             cell.source = soften(cell.source, resolve)
             continue
         cell.outputs = [new for old in cell.outputs for new in _outputs(old, resolve)]
-        cell.metadata.tags = [tag for tag in tags if not tag.startswith("hide-")]
+        cell.metadata.tags = [tag for tag in tags if not tag.startswith(("hide-", "remove-"))]
         if "injected-parameters" in tags:
             cell.source = f"# What this run set, instead of the above: change it here.\n{cell.source.strip()}"
-            continue
-        if "code_prompt_show" in prompts:
-            cell.source = f"# {prompts['code_prompt_show']}\n{cell.source}"
-        hidden = {"hide-input": {"source_hidden"}, "hide-cell": {"source_hidden", "outputs_hidden"}}
-        if folded := {what for tag in tags for what in hidden.get(tag, set())}:
-            cell.metadata.jupyter = dict.fromkeys(sorted(folded), True)
-    title = f"*Gates as Learning Rates*, version {metadata.version('gatelr')}"
+        elif "parameters" not in tags:
+            _fold(cell, tags, prompts.get("code_prompt_show", ""))
+    title = f"*Gates as Learning Rates*, version {_project()['version']}"
     title = f"[{title}]({url}notebooks/{chapter}.html)" if url else title
     first = notebook.cells[0]
     heading, rest = first.source.split("\n", 1)
@@ -377,6 +379,17 @@ def make(chapter: str, built: Path, resolve: Resolve, url: str | None) -> nbform
     notebook.metadata.language_info.pop("version", None)
     nbformat.validate(notebook)
     return notebook
+
+
+def _fold(cell: Any, tags: list[str], prompt: str) -> None:
+    """Fold a cell in Jupyter that is folded, or left out, on its page; what its button says becomes its first line."""
+    if prompt:
+        what = prompt.removeprefix("Show ")
+        cell.source = f"# {what[0].upper()}{what[1:]}\n{cell.source}"
+    if {"hide-input", "hide-cell", "remove-input", "remove-cell"} & {*tags}:
+        cell.metadata.jupyter = {"source_hidden": True}
+    if {"hide-output", "hide-cell", "remove-output", "remove-cell"} & {*tags}:
+        cell.metadata.setdefault("jupyter", {})["outputs_hidden"] = True
 
 
 def _outputs(output: Any, resolve: Resolve) -> Iterator[Any]:
