@@ -10,7 +10,7 @@ PYTHON ?= python3
 SNAKEMAKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab bench env clean distclean check-options
+.PHONY: help book test links lab bench env clean distclean check-options
 .SUFFIXES:
 
 BIN := .venv/bin
@@ -32,6 +32,9 @@ test: $(READY) ## lint, type-check and run all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+
+links: book ## try every link to another host
+	@$(BIN)/jupyter-book build --builder linkcheck --path-output _build/links .
 
 lab: $(READY) ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.app_settings_dir=workflow/lab notebooks

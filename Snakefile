@@ -7,6 +7,7 @@ import json
 import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+import address
 import dependencies
 import parameters
 
@@ -58,6 +59,7 @@ rule book:
         "_build/html/index.html",
     params:
         contents=dependencies.digest(BOOK),
+        published=f"{address.repository()} {address.url()}",
     shell:
         "{sys.executable:q} workflow/book.py"
 

@@ -82,10 +82,11 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Opened:
-    """A page of the book as the browser shows it, and all that went wrong while it loaded."""
+    """A page of the book as the browser shows it, all that went wrong while it loaded, and what it asked for."""
 
     page: Page
     complaints: list[str] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
 
 
 def open_page(browser: Browser, book: str, name: str, scheme: str = "light") -> Opened:
@@ -104,6 +105,7 @@ def open_page(browser: Browser, book: str, name: str, scheme: str = "light") -> 
     page.on("request", lambda asked: None if asked.url.startswith(home) else complaints.append(asked.url))
     page.goto(f"/{name}.html", wait_until="networkidle")
     page.evaluate("() => window.MathJax?.startup?.promise")  # a page without mathematics does not load it
+    opened.fetched = page.evaluate("() => performance.getEntriesByType('resource').map(entry => entry.name)")
     return opened
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
-HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
@@ -127,25 +124,6 @@ def test_every_text_can_be_read(look: Look, name: str, scheme: Literal["light", 
     faint = page.evaluate(FAINT)
     page.emulate_media(color_scheme="light")
     assert faint == []
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_every_link_within_the_book_leads_somewhere(look: Look, book: str, name: str) -> None:
-    dead = []
-    links: list[str] = look(name).page.evaluate("() => [...document.querySelectorAll('a[href]')].map(a => a.href)")
-    for link in links:
-        if not link.startswith(f"{book}/"):
-            continue
-        path, fragment = unquote(urlsplit(link).path).lstrip("/"), unquote(urlsplit(link).fragment)
-        if not (HTML / path).is_file() or (fragment and fragment not in names(path)):
-            dead.append(link)
-    assert dead == []
-
-
-@functools.cache
-def names(path: str) -> frozenset[str]:
-    """What can be pointed to in a page."""
-    return frozenset(re.findall(r'<[^>]*\sid="([^"]+)"', (HTML / path).read_text()))
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -40,6 +40,7 @@ def test_a_figure_changes_its_colours_with_the_page(visit: Callable[..., Page]) 
     expect(dark).to_have_css("filter", "none")
     expect(dark).to_have_css("background-color", "rgba(0, 0, 0, 0)")
     assert dark.get_attribute("alt") == light.get_attribute("alt")
+    dark.scroll_into_view_if_needed()
     assert dark.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
     page.emulate_media(color_scheme="light")
