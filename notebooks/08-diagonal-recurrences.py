@@ -591,7 +591,7 @@ prove(
 # $\Delta = \operatorname{softplus}(a^g)$, and the states must be those of `GatedRNN`; and the
 # power law must hold on its retention.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that runs the network's own gates through an S6 step"}
 with torch.no_grad():
     Delta_t = softplus(run.a_g)
     states, x_t = [], torch.zeros_like(run.x[0])
@@ -691,7 +691,7 @@ prove(
     claim="C9",
 )
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that measures what Euler's rule spends too much"}
 with torch.no_grad():
     h_t = Delta_t.unsqueeze(-1) * decays  # (T, S, B, n, N)
     overspend = h_t / -torch.expm1(-h_t)

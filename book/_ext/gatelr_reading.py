@@ -89,10 +89,11 @@ def tidy(html: str) -> str:
 
 
 def tidy_previews(app: Sphinx, exception: Exception | None) -> None:
-    """Before sphinx-tippy writes the previews."""
+    """Before sphinx-tippy writes the previews; in an order of their own, so that two builds write the same."""
     if exception is None and app.builder.format == "html":
         for data in sphinx_tippy.get_tippy_data(app)["pages"].values():
             data["id_to_html"] = {name: tidy(html) for name, html in data["id_to_html"].items()}
+            data["refs_in_page"] = sorted(data["refs_in_page"], key=str)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
