@@ -1,16 +1,17 @@
 # Everything that this repository can do. Works with GNU make 3.81, the one that macOS ships.
 #
-# Options:  PROFILE=quick|ci|paper   CORES=4   DEVICE=auto|cpu|cuda   PYTHON=python3.12
+# Options:  PROFILE=quick|ci|paper   CORES=4   DEVICE=auto|cpu|cuda   PYTHON=python3.12   PAPER=A4|Letter
 
 PROFILE ?= ci
 DEVICE ?= auto
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PYTHON ?= python3
+PAPER ?= A4
 # Handed to Snakemake as it is, for example SNAKEMAKE="--executor slurm --jobs 20".
 SNAKEMAKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help book test links lab bench env clean distclean check-options
+.PHONY: help book pdf test links lab bench env clean distclean check-options
 .SUFFIXES:
 
 BIN := .venv/bin
@@ -26,6 +27,9 @@ help: ## list what can be made
 
 book: check-options $(READY) ## run what has changed and build the book
 	@$(BIN)/python workflow/build.py --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
+
+pdf: check-options $(READY) ## bind the book into one PDF, on PAPER=A4 or Letter
+	@$(BIN)/python workflow/build.py --pdf '$(PAPER)' --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
 
 test: $(READY) ## lint, type-check and run all tests
 	$(BIN)/ruff check .
@@ -59,6 +63,8 @@ check-options:
 	    echo "unknown profile '$(PROFILE)': PROFILE is one of $$known(profiles.yaml)" >&2; exit 2;; esac
 	@case '$(DEVICE)' in auto|cpu|cuda) ;; *) \
 	    echo "unknown device '$(DEVICE)': DEVICE is one of auto, cpu, cuda" >&2; exit 2;; esac
+	@case '$(PAPER)' in A4|Letter) ;; *) \
+	    echo "unknown paper '$(PAPER)': PAPER is one of A4, Letter" >&2; exit 2;; esac
 
 # A stamp is written last, so that an environment that was interrupted is made again.
 $(LOCKED): requirements.lock

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
@@ -34,6 +35,7 @@ BOOK += ["CITATION.cff", "workflow/citation.py", "workflow/address.py"]
 BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/templates/setup.py.j2", *map(str, LIBRARY.files)]
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
+PAPER = ["workflow/pdf.py", "workflow/browser.py", *sorted(map(str, Path("workflow/paper").iterdir()))]
 
 # What re-runs is decided by contents. Each rule has a fingerprint of its sources among its parameters, so that an edit
 # counts even when the file's date is old (a file moved or unpacked into place). A new date on old contents does not
@@ -47,6 +49,7 @@ wildcard_constraints:
 localrules:
     pages,
     book,
+    pdf,
 
 
 rule book:
@@ -62,6 +65,23 @@ rule book:
         published=f"{address.repository()} {address.url()}",
     shell:
         "{sys.executable:q} workflow/book.py"
+
+
+rule pdf:
+    input:
+        PAPER,
+        # The root page alone says the same whatever the chapters say.
+        rules.book.input,
+        book=rules.book.output,
+    output:
+        "_build/gates-as-learning-rates.pdf",
+        "_build/paper/book.html",
+    params:
+        paper=config.get("paper", "A4"),
+        url=os.environ.get("GATELR_URL", ""),
+        contents=dependencies.digest([*BOOK, *PAPER]),
+    shell:
+        "{sys.executable:q} workflow/pdf.py --paper {params.paper:q}"
 
 
 rule pages:

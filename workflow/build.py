@@ -22,6 +22,8 @@ import parameters
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = "workflow/profiles/default"
 PAGE = Path("_build/html/index.html")
+PDF = Path("_build/gates-as-learning-rates.pdf")
+PAPERS = ("A4", "Letter")
 LOG = Path("_build/snakemake.log")
 
 
@@ -51,14 +53,14 @@ def check(profile: str, device: str, here: bool) -> None:
             )
 
 
-def summary(status: int, begin: float) -> None:
-    """Say what ran, what failed and why, and where the page is."""
+def summary(status: int, begin: float, made: Path) -> None:
+    """Say what ran, what failed and why, and where the page, or the PDF, is."""
     records = [json.loads(p.read_text()) | {"made": p.stat().st_mtime} for p in Path("artifacts").glob("*/run.json")]
     ran = sum(record["made"] >= begin for record in records)
     seconds = time.time() - begin
     if status == 0:
         print(f"\nChapters run: {ran}. Unchanged: {len(records) - ran}. In all {seconds:.0f} s.")
-        print(f"The book: {PAGE.resolve()}")
+        print(f"The book: {made.resolve()}")
         return
     failed = failures.found()
     print(f"\nThe book was not built; {seconds:.0f} s.", file=sys.stderr)
@@ -69,8 +71,8 @@ def summary(status: int, begin: float) -> None:
             print(f"    as far as it ran: {failure['notebook']}", file=sys.stderr)
     if not failed:
         print("".join(LOG.read_text().splitlines(keepends=True)[-15:]), file=sys.stderr)
-    if PAGE.exists():
-        print(f"\n{PAGE} is still the book of an earlier run.", file=sys.stderr)
+    if made.exists():
+        print(f"\n{made} is still the book of an earlier run.", file=sys.stderr)
 
 
 def locked(lock: int, patience: float = 2.0) -> bool:
@@ -86,19 +88,21 @@ def locked(lock: int, patience: float = 2.0) -> bool:
             time.sleep(0.1)
 
 
-def build(profile: str, device: str, cores: str, more: list[str], lock: int) -> int:
+def build(profile: str, device: str, cores: str, paper: str | None, more: list[str], lock: int) -> int:
     """Run Snakemake, holding the lock, and report; its exit status."""
     failures.clear()
     begin = time.time()
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--workflow-profile", PROFILE, *more]
     command += ["--config", f"profile={profile}", f"device={device}"]
+    if paper:
+        command += [f"paper={paper}", "--", "pdf"]
     with LOG.open("w") as log:
         try:
             status = subprocess.run(command, stderr=log, pass_fds=[lock], check=False).returncode
         except KeyboardInterrupt:
             print("\nStopped. What was done is kept, and the next `make book` goes on from there.", file=sys.stderr)
             return 130
-    summary(status, begin)
+    summary(status, begin, PDF if paper else PAGE)
     return status
 
 
@@ -108,6 +112,7 @@ def main() -> int:
     parser.add_argument("--profile", default="ci")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cores", default=str(os.cpu_count()))
+    parser.add_argument("--pdf", choices=PAPERS, help="bind the book into one PDF, on paper of this size")
     asked, more = parser.parse_known_args()
     os.chdir(ROOT)
 
@@ -125,7 +130,7 @@ def main() -> int:
         if not locked(lock.fileno()):
             print("another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr)
             return 2
-        return build(asked.profile, asked.device, asked.cores, more, lock.fileno())
+        return build(asked.profile, asked.device, asked.cores, asked.pdf, more, lock.fileno())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +13,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from workflow.browser import NoBrowser, launch
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
@@ -32,15 +33,19 @@ class Server(ThreadingHTTPServer):
         """Says nothing of a reader who turned the page before it had all arrived; the browser notes what it lacks."""
 
 
-@pytest.fixture(scope="session")
-def book() -> Iterator[str]:
-    """The address of the book, which is built first as `make book` does it: at once, if nothing has changed."""
+def build(*arguments: str) -> None:
+    """What `make book` and `make pdf` do: nothing, if nothing has changed."""
     # What the test runner set for itself, such as its warnings, is not what a reader's shell has.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
-    command = [sys.executable, "workflow/build.py", "--profile", os.environ.get("PROFILE", "ci")]
+    command = [sys.executable, "workflow/build.py", "--profile", os.environ.get("PROFILE", "ci"), *arguments]
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, f"the book cannot be built:\n{built.stdout}\n{built.stderr}"
 
+
+@pytest.fixture(scope="session")
+def book() -> Iterator[str]:
+    """The address of the book, which is built first."""
+    build()
     with Server(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -49,33 +54,13 @@ def book() -> Iterator[str]:
         thread.join()
 
 
-def chromium(playwright: Playwright) -> str | None:
-    """Where a Chromium is; where there is none, Playwright is asked to fetch its own."""
-    if named := os.environ.get("GATELR_CHROMIUM"):
-        return named
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if found := shutil.which(name):
-            return found
-    own = playwright.chromium.executable_path
-    if not Path(own).exists():
-        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], capture_output=True, check=False)
-    return own if Path(own).exists() else None
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        path = chromium(playwright)
-        reason = (
-            "there is no browser to read the book with: install Chromium ('apt install chromium'), or name one "
-            "with GATELR_CHROMIUM=/path/to/it"
-        )
         try:
-            browser = playwright.chromium.launch(executable_path=path) if path else None
-        except Error as error:
-            browser, reason = None, f"{path} does not start ({str(error).splitlines()[0]}): {reason}"
-        if browser is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+            browser = launch(playwright, why="read the book with")
+        except NoBrowser as reason:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(reason))
         yield browser
         browser.close()
 
@@ -136,3 +121,10 @@ def look(browser: Browser, book: str) -> Iterator[Callable[[str], Opened]]:
     yield look
     for each in opened.values():
         each.page.context.close()
+
+
+@pytest.fixture(scope="session")
+def paper(book: str, browser: Browser) -> Path:
+    """The book as one PDF."""
+    build("--pdf", "A4")
+    return ROOT / "_build" / "gates-as-learning-rates.pdf"
