@@ -1124,7 +1124,7 @@ record.check(
     kind="symbolic",
 )
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a large ε"}
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: a large \u03b5"}
 # 2. For c -> 0 the step approaches c G/ε: plain gradient descent with the rate μ/ε. Adam forgets to normalise.
 eps = sp.Symbol("epsilon", positive=True)
 step = (
