@@ -21,7 +21,9 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 #: How many rows of a table its preview shows.
 ROWS = 8
 #: What of an element is of no use in its preview.
-NOT_IN_PREVIEWS = ".headerlink, .copybtn, button, script, summary, details, nav, .figure-menu"
+NOT_IN_PREVIEWS = (
+    ".headerlink, .copybtn, button, script, summary, details, nav, .figure-menu, .rubric, .viewcode-link, .used-in"
+)
 
 
 class Folds(SphinxPostTransform):

@@ -100,6 +100,28 @@ def list_uses(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         content.insert(len(content) if inner is None else inner, line)
 
 
+def mend_signatures(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Sphinx sets a long signature as a list of descriptions without words described: lines of code say the same."""
+
+    def lines(match: re.Match[str]) -> str:
+        return match[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+
+    if "body" in context:
+        pattern = r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>'
+        context["body"] = re.sub(pattern, lines, context["body"])
+
+
+def preview_code(app: Sphinx, exception: Exception | None) -> None:
+    """sphinx-tippy has read the pages before their code had links: what these lead to gets a preview, too."""
+    pages, objects = getattr(app.env, "tippy_data", {"pages": {}})["pages"], app.env.domains["py"].data["objects"]
+    for transform in _transforms(app.env):
+        for name in transform.names if transform.example.document in pages else ():
+            entry = objects[name.resolved_location]
+            pages[transform.example.document]["refs_in_page"].add((entry.docname, entry.node_id))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", trim, priority=400)  # before sphinx-codeautolink looks
     app.connect("autodoc-process-docstring", link_claims)
@@ -108,4 +130,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-skip-member", skip_aliases)
     app.connect("env-updated", keep_names, priority=600)  # when the names have been resolved
     app.connect("doctree-resolved", list_uses)
+    app.connect("html-page-context", mend_signatures, priority=400)  # sphinx-tippy reads the page at 450
+    app.connect("build-finished", preview_code, priority=400)  # before sphinx-tippy writes
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -231,7 +231,9 @@ def adjoint(
         ∇_{W_r} L = \sum_k (g_k ⊙ φ'(a_k) ⊙ λ_k) x_{k-1}^\top, \qquad
         ∇_{W_{rg}} L = \sum_k ((φ_k - x_{k-1}) ⊙ g_k (1 - g_k) ⊙ λ_k) x_{k-1}^\top
 
-    The Jacobian is never formed: :math:`J^\top λ = (1 - g) ⊙ λ + W_r^\top (g φ' ⊙ λ) + W_{rg}^\top (\dots ⊙ λ)`.
+    The Jacobian is never formed:
+
+    .. math:: J^\top λ = (1 - g) ⊙ λ + W_r^\top (g φ' ⊙ λ) + W_{rg}^\top (\dots ⊙ λ)
 
     Over long lags the adjoint dies out until its numbers are denormal, with which a CPU is much slower.
     Instead of changing how the process treats them, the sweep sets to zero what is smaller than tiny/eps

@@ -151,8 +151,9 @@ class Explicit(NamedTuple):
 def explicit(kind: str, size: int, inputs: int = 1) -> Explicit:
     r"""Update and claim C2 as matrices, for ``Matrix.jacobian`` to differentiate entry by entry.
 
-    Nothing here is taken from the index notation above: it is a second, independent statement of the same claim,
-    :math:`\mathrm{diag}(1-g) + \mathrm{diag}(g) D W_r + \mathrm{diag}((φ-x) ⊙ g ⊙ (1-g)) W_{rg}`.
+    Nothing here is taken from the index notation above: it is a second, independent statement of the same claim:
+
+    .. math:: \mathrm{diag}(1-g) + \mathrm{diag}(g) D W_r + \mathrm{diag}((φ-x) ⊙ g ⊙ (1-g)) W_{rg}
 
     Args:
         kind: the gate.

@@ -129,6 +129,21 @@ def test_from_a_chapters_code_to_the_entry_and_back(visit: Callable[..., Page]) 
     expect(page.locator("h1:visible")).to_contain_text("Exact Jacobians")
 
 
+def test_a_name_in_code_shows_its_entry_when_one_points_at_it(visit: Callable[..., Page]) -> None:
+    page = visit("notebooks/02-exact-jacobians")
+    page.locator("pre a:visible", has_text="jacobian.blocks").first.hover()
+    preview = page.locator(".tippy-box")
+    expect(preview.locator("dt")).to_contain_text(re.compile(r"blocks\(\s*model: GatedRNN"))
+    expect(preview).to_contain_text("The Jacobian of every step")
+    expect(preview).not_to_contain_text("[source]")
+
+
+def test_a_symbol_shows_its_row_when_one_points_at_it(visit: Callable[..., Page]) -> None:
+    page = visit("book/glossary")
+    page.locator("a[href$='#symbol-lambda-k']").first.hover()
+    expect(page.locator(".tippy-box td").last).to_have_text("adjoint")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_links_in_code_are_quiet_until_one_points_at_them(visit: Callable[..., Page], scheme: str) -> None:
     page = visit("notebooks/02-exact-jacobians", scheme)
