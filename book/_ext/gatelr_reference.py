@@ -131,5 +131,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", keep_names, priority=600)  # when the names have been resolved
     app.connect("doctree-resolved", list_uses)
     app.connect("html-page-context", mend_signatures, priority=400)  # sphinx-tippy reads the page at 450
-    app.connect("build-finished", preview_code, priority=400)  # before sphinx-tippy writes
+    app.connect("build-finished", preview_code, priority=300)  # before gatelr_reading puts the previews in order
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
