@@ -28,10 +28,9 @@ def chapter_inputs(chapter):
 
 # The prose, and what puts it together. The generated pages come from their own rule.
 PROSE = sorted(str(p) for p in Path("book").rglob("*") if p.is_file() and not {"generated", "__pycache__"} & {*p.parts})
-DOCSTRINGS = sorted(map(str, Path("lib/gatelr").glob("*.py")))
-BOOK = [*PROSE, *DOCSTRINGS, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
+BOOK = [*PROSE, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
 BOOK += ["CITATION.cff", "workflow/citation.py", "workflow/address.py"]
-# What a downloaded notebook carries, and what makes it.
+# What a downloaded notebook carries, and what makes it; the library is also what the reference is made of.
 BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/templates/setup.py.j2", *map(str, LIBRARY.files)]
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]

@@ -306,6 +306,8 @@ def typeset(page: Page) -> None:
     page.emulate_media(media="print", color_scheme="light")
     page.goto(JOINED.resolve().as_uri(), wait_until="load", timeout=120_000)
     page.evaluate("() => MathJax.startup.promise")
+    # On a page to be read a picture waits until it is near; paper has no near.
+    page.evaluate("() => [...document.images].forEach(image => { image.loading = 'eager'; })")
     page.evaluate("() => Promise.all([document.fonts.ready, ...[...document.images].map(image => image.decode())])")
 
 

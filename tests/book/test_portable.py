@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
 DOWNLOADS = HTML / "downloads"
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]-*.py"))
-# Enough to see that it works: one that proves, and one that reads data. GATELR_EVERY_CHAPTER=1 tries the others too.
+# Enough to see that it works: one that proves, and one that reads data. Every week all are tried.
 TRIED = CHAPTERS if os.environ.get("GATELR_EVERY_CHAPTER") else ["02-exact-jacobians", "90-benchmarks"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
