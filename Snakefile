@@ -74,7 +74,6 @@ rule pdf:
         book=rules.book.output,
     output:
         "_build/gates-as-learning-rates.pdf",
-        "_build/paper/book.html",
     params:
         paper=config.get("paper", "A4"),
         url=os.environ.get("GATELR_URL", ""),

@@ -148,6 +148,7 @@ class Join:
                 tag[key] = anchor(name, str(tag[key]))
         for image in article.find_all("img", src=True):
             image["src"] = _file(name, str(image["src"]))
+            del image["loading"]  # a picture that waits until it is scrolled to would wait for ever
         for link in article.find_all("a", href=True):
             self._redirect(name, link)
 
@@ -156,6 +157,7 @@ class Join:
                 cell["class"] = f"{' '.join(cell.get('class') or [])} short"
         for link in article.select(":is(.citable-figures, .citable-tables) li a:first-of-type"):
             link.append(_page(str(link["href"]).removeprefix("#"), before=", page "))
+            link.append(".")
         article.smooth()
         return article
 
@@ -306,8 +308,6 @@ def typeset(page: Page) -> None:
     page.emulate_media(media="print", color_scheme="light")
     page.goto(JOINED.resolve().as_uri(), wait_until="load", timeout=120_000)
     page.evaluate("() => MathJax.startup.promise")
-    # On a page to be read a picture waits until it is near; paper has no near.
-    page.evaluate("() => [...document.images].forEach(image => { image.loading = 'eager'; })")
     page.evaluate("() => Promise.all([document.fonts.ready, ...[...document.images].map(image => image.decode())])")
 
 
