@@ -21,9 +21,10 @@ const preview = {
       const content = instance.popper.querySelector(".tippy-content");
       const settle = () => {
         instance.popperInstance?.update();
-        // What scrolls can be scrolled from the keyboard, too.
+        // What scrolls is no stop for the Tab key: it vanishes when it is left, and the reader's place with it. The link
+        // itself leads to all that a preview shows.
         if (content.scrollHeight > content.clientHeight || content.scrollWidth > content.clientWidth) {
-          content.tabIndex = 0;
+          content.tabIndex = -1;
         }
       };
       settle();

@@ -411,9 +411,11 @@ def test_what_opens_stands_below_the_line_and_a_second_click_closes_it(visit: Ca
     place = cite.bounding_box()
     cite.click()
     expect(second).to_be_visible()
-    assert cite.bounding_box() == place, "the words that open it stay under the pointer"
-    opened = second.bounding_box()
+    now, opened = cite.bounding_box(), second.bounding_box()
     assert place is not None
+    assert now is not None
+    # The browser places text on fractions of a pixel.
+    assert abs(now["x"] - place["x"]) + abs(now["y"] - place["y"]) < 1, "the words that open it stay under the pointer"
     assert opened is not None
     assert opened["y"] >= place["y"] + place["height"] - 1
     assert opened["x"] + opened["width"] <= width
