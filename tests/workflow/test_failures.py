@@ -66,7 +66,7 @@ def test_a_red_check_stops_the_pages(project: Project) -> None:
         check = {"id": "small", "claim": "C2", "statement": "it is small", "kind": "numeric", "value": 1e-3}
         checks = [check | {"tolerance": 1e-2 if passed else 1e-12, "passed": passed}]
         for name, content in {
-            "results": {"checks": checks, "claims": [], "passed": passed},
+            "results": {"title": chapter, "checks": checks, "claims": [], "passed": passed},
             "manifest": {"versions": {}, "parameters": {}, "commit": None, "dirty": None, "device": "cpu"},
             "run": {"seconds": 1.0, "profile": "ci", "parameters": {}},
         }.items():
