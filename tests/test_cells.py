@@ -177,3 +177,22 @@ def test_a_run_is_the_same_with_and_without_gradients(case: Case) -> None:
         assert torch.allclose(third[0], theirs, rtol=1e-13, atol=1e-14), name
     assert torch.equal(u, kept[0])
     assert torch.equal(x0, kept[1])
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_replica_alone_is_the_replica(gate: str) -> None:
+    alpha = 0.3 if gate == "constant" else None
+    options = {"alpha": alpha, "n_outputs": 2, "bias": True}
+    draws = [torch.Generator().manual_seed(seed) for seed in (3, 5)]
+    model = GatedRNN(4, 3, gate, replicas=2, generator=draws, **options)
+    alone = GatedRNN(4, 3, gate, generator=torch.Generator().manual_seed(5), **options)
+    found = model.replica(1)
+    assert found.replicas is None
+    for name, weight in alone.named_parameters():
+        assert torch.equal(found.get_parameter(name), weight)
+        assert not found.get_parameter(name).requires_grad
+
+
+def test_a_lone_model_has_no_replica() -> None:
+    with pytest.raises(ValueError, match="alone already"):
+        GatedRNN(4, 3, "none").replica(0)

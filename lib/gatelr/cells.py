@@ -298,6 +298,28 @@ class GatedRNN(nn.Module):
             torch.lerp(x_t, phi_t, g_t.expand_as(x_t), out=x_next)
         return Trajectory(u, *(v.reshape(T, *batch, -1) for v in (x[:-1], x[1:], a, phi, g, a_g)))
 
+    def replica(self, s: int) -> GatedRNN:
+        """Network ``s`` of a replicated model, alone: a copy of its weights, without gradients.
+
+        Raises:
+            ValueError: if the model has no replicas.
+        """
+        if self.replicas is None:
+            raise ValueError("got a model without replicas, expected one made with replicas=S: it is alone already")
+        alone = GatedRNN(
+            self.n_inputs,
+            self.n_hidden,
+            self.gate,
+            alpha=self.alpha,
+            n_outputs=self.n_outputs,
+            bias=self.b is not None,
+            generator=torch.Generator(),  # what it draws is thrown away: not from the caller's
+            device=self.W_r.device,
+            dtype=self.W_r.dtype,
+        )
+        alone.load_state_dict({name: weight[s] for name, weight in self.state_dict().items()})
+        return alone.requires_grad_(False)
+
     def extra_repr(self) -> str:
         """The sizes and the gate, as ``print(model)`` shows them."""
         parts = [f"n_inputs={self.n_inputs}", f"n_hidden={self.n_hidden}", f"gate={self.gate!r}"]

@@ -1,0 +1,70 @@
+"""Cells come back from disk, and are made anew when their settings or the code behind their numbers change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grimp
+import pandas as pd
+import pytest
+from gatelr import experiments
+
+SMALL = {"n": 4, "batch": 3, "steps": 2, "checkpoints": [0, 2], "fresh": 5, "task_options": {"steps": 6}}
+SEEDS = (3, 5)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which experiments were really run."""
+    ran: list[str] = []
+    for name, protocol in experiments.PROTOCOLS.items():
+
+        def count(*arguments, name=name, protocol=protocol, **options):  # type: ignore[no-untyped-def]
+            ran.append(name)
+            return protocol(*arguments, **options)
+
+        monkeypatch.setitem(experiments.PROTOCOLS, name, count)
+    return ran
+
+
+def test_a_cell_is_made_once(tmp_path: Path, counted: list[str]) -> None:
+    first = experiments.cells(tmp_path)("E1", "adding", "multi", "SGD", SEEDS, probed=2, **SMALL)
+    again = experiments.cells(tmp_path)("E1", "adding", "multi", "SGD", [*SEEDS], probed=2, **SMALL)
+    assert counted == ["E1"]
+    for name, table in first.items():
+        pd.testing.assert_frame_equal(table, again[name])
+    assert set(first["training"].step) == {0, 2}
+    assert list(first["training"].seed) == [*SEEDS] * 2
+    assert list(first["run"].diverged) == [-1, -1]
+    assert first["cost"].seconds[0] > 0
+
+
+def test_other_settings_and_other_code_make_another_cell(
+    tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SMALL | {"lags": (1,), "pairs": 2, "rows": 5, "r": 2}
+    for seeds, changed in (SEEDS, {}), (SEEDS, {"rate": 0.1}), (SEEDS[:1], {}):
+        experiments.cells(tmp_path)("E2", "adding", "none", "SGD", seeds, **options | changed)
+    assert len(counted) == 3
+    monkeypatch.setattr(experiments, "digest", lambda: "other")
+    experiments.cells(tmp_path)("E2", "adding", "none", "SGD", SEEDS, **options)
+    assert len(counted) == 4
+
+
+def test_the_digest_covers_what_the_protocols_can_reach() -> None:
+    reached = grimp.build_graph("gatelr", cache_dir=None).find_upstream_modules("gatelr.experiments")
+    assert set(experiments.NUMERICS) == {name.removeprefix("gatelr.") for name in reached - {"gatelr"}} | {
+        "experiments"
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("def f(x):\n    '''Doc.'''\n    return x  # why\n", "def f(x):\n    return x\n", True),
+        ("'''Module.'''\nx = 1\n", "'''Other.'''\nx = 1\n", True),
+        ("x = 1\n", "x = 2\n", False),
+    ],
+)
+def test_comments_and_docstrings_do_not_count(one: str, other: str, same: bool) -> None:
+    assert (experiments._code(one) == experiments._code(other)) is same
