@@ -1,0 +1,66 @@
+"""What S seeds say about an effect: its mean, an interval, and a p value; all from scipy and statsmodels.
+
+Seeds are the units: what a seed gives is one number, and where two settings are compared, seeds are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds, the ends of its interval, the p value of a mean of zero, and the number of seeds."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two ends."""
+        return self.low, self.high
+
+
+def estimate(values: ArrayLike, *, threshold: float = 0.0, level: float = 0.95) -> Estimate:
+    """The mean of one number a seed, with a BCa bootstrap interval and an exact or sampled sign-flip test.
+
+    Args:
+        values: (S,), finite; for a comparison, the differences of paired seeds.
+        threshold: the mean that the test is against.
+        level: coverage of the interval.
+
+    Returns:
+        The estimate; the same numbers for the same values, since the draws have a fixed seed.
+
+    Raises:
+        ValueError: for fewer than two seeds, or values that are not finite: what diverged is counted, not averaged.
+    """
+    x = np.asarray(values, dtype=float)
+    if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
+        raise ValueError(
+            f"got {x.size} values, {int(np.isfinite(x).sum())} of them finite, expected one finite number for each of "
+            "at least 2 seeds: count the runs that diverged, and leave them out in the open"
+        )
+    mean = float(x.mean())
+    if np.ptp(x) <= 1e-12 * max(1.0, abs(mean)):
+        low = high = mean
+    else:
+        drawn = stats.bootstrap((x,), np.mean, confidence_level=level, method="BCa", rng=np.random.default_rng(0))
+        low, high = (float(end) for end in drawn.confidence_interval)
+    test = stats.permutation_test(
+        (x - threshold,), np.mean, permutation_type="samples", n_resamples=9999, rng=np.random.default_rng(0)
+    )
+    return Estimate(mean, min(low, mean), max(high, mean), float(test.pvalue), len(x))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p values of a family of tests, adjusted after Holm."""
+    return [float(value) for value in multipletests(p, method="holm")[1]]

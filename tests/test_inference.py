@@ -1,0 +1,45 @@
+"""Intervals that cover, tests that hold their level, and refusals of what cannot be averaged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gatelr import inference
+
+
+def test_the_interval_covers_about_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(1)
+    covered = [
+        found.low <= 0.0 <= found.high for found in (inference.estimate(draw.normal(size=20)) for _ in range(120))
+    ]
+    assert 0.86 <= np.mean(covered) <= 1.0
+
+
+def test_p_is_that_of_all_sign_flips() -> None:
+    x = np.array([0.3, 0.1, 0.4, -0.2, 0.5])
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 5)).reshape(5, -1)
+    exact = np.mean(np.abs(signs.T @ x) >= abs(x.sum()) - 1e-12)
+    found = inference.estimate(x)
+    assert found.p == pytest.approx(exact)
+    assert found.mean == pytest.approx(x.mean())
+    assert found.low < found.mean < found.high
+    assert inference.estimate(x + 3, threshold=3.0).p == pytest.approx(exact)
+
+
+def test_it_is_the_same_every_time() -> None:
+    x = np.random.default_rng(0).normal(size=20)
+    assert inference.estimate(x) == inference.estimate(x)
+
+
+def test_seeds_that_agree_have_an_interval_of_no_width() -> None:
+    assert inference.estimate([2.0, 2.0, 2.0]).interval == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, float("nan")], [[1.0, 2.0], [3.0, 4.0]]])
+def test_what_cannot_be_averaged_is_refused(values: list) -> None:
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        inference.estimate(values)
+
+
+def test_holm_multiplies_the_smallest_by_the_number_of_tests() -> None:
+    assert inference.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
