@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from pathlib import Path
 
 import grimp
@@ -46,7 +48,7 @@ def test_other_settings_and_other_code_make_another_cell(
     for seeds, changed in (SEEDS, {}), (SEEDS, {"rate": 0.1}), (SEEDS[:1], {}):
         experiments.cells(tmp_path)("E2", "adding", "none", "SGD", seeds, **options | changed)
     assert len(counted) == 3
-    monkeypatch.setattr(experiments, "digest", lambda: "other")
+    monkeypatch.setattr(experiments, "digest", lambda experiment: "other")
     experiments.cells(tmp_path)("E2", "adding", "none", "SGD", SEEDS, **options)
     assert len(counted) == 4
 
@@ -56,6 +58,22 @@ def test_the_digest_covers_what_the_protocols_can_reach() -> None:
     assert set(experiments.NUMERICS) == {name.removeprefix("gatelr.") for name in reached - {"gatelr"}} | {
         "experiments"
     }
+
+
+@pytest.mark.parametrize("experiment", experiments.PROTOCOLS)
+def test_what_an_experiment_leaves_out_of_its_digest_it_does_not_call(
+    experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise AssertionError("called")
+
+    for name in experiments.UNUSED[experiment]:
+        module = importlib.import_module(f"gatelr.{name}")
+        for member, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == module.__name__:
+                monkeypatch.setattr(module, member, fail)
+    options = {"E1": {"probed": 2}, "E2": {"lags": (1,), "pairs": 2, "rows": 5, "r": 2}}[experiment]
+    experiments.cells(tmp_path)(experiment, "adding", "multi", "SGD", SEEDS, **SMALL, **options)
 
 
 @pytest.mark.parametrize(
