@@ -177,7 +177,7 @@ def wide_profiles(profiles: pd.DataFrame) -> pd.DataFrame:
 
 # %%
 TOLERANCES = {
-    "training": {"loss": (0.0, 0.05), "gate": (0.005, 0.0)},
+    "training": {"loss": (0.0, 0.05), "mean gate": (0.005, 0.0)},
     "fits": dict.fromkeys(("order 0 slope", "order 1 slope", "published slope", "lag slope"), (0.02, 0.02))
     | dict.fromkeys(("order 0 r2", "published r2", "lag r2"), (0.003, 0.0))
     | dict.fromkeys(("order 0 within r", "order 0 shuffled r", "order 0 foreign r"), (0.05, 0.0)),
@@ -185,7 +185,7 @@ TOLERANCES = {
 }  # fmt: skip
 kept_steps = {s: {0, SETTINGS[s]["checkpoints"][min(2, len(SETTINGS[s]["checkpoints"]) - 2)], LAST[s]} for s in SETTINGS}  # fmt: skip
 tables = {
-    "training": own["training"][[*KEYS, "loss", "constant", "gate", "gate spread"]],
+    "training": own["training"][[*KEYS, "loss", "constant", "mean gate", "gate spread"]],
     "fits": wide_fits(own["fits"]),
     "profiles": wide_profiles(own["profiles"]),
 }

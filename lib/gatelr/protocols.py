@@ -116,7 +116,7 @@ def effective_rates(
             g = run.g[:, s]
             found["training"].append(
                 {"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss}
-                | {"gate": float(g.mean()), "gate spread": float(g.std(correction=0))}
+                | {"mean gate": float(g.mean()), "gate spread": float(g.std(correction=0))}
             )
             part = Trajectory(*(member[:, s] for member in run))
             null = torch.Generator().manual_seed(seed + NULL)
