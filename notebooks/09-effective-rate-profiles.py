@@ -81,7 +81,6 @@ SETTINGS = {
         "task": "short", "rate": 5e-2, "until": trained_until, "checkpoints": (0, 300, 600, 1200),
     },
 }  # fmt: skip
-LAST = {setting: options["checkpoints"][-1] for setting, options in SETTINGS.items()}
 ORDER = list(SETTINGS)  # in which settings are drawn
 
 where = devices.resolve(device)
@@ -112,7 +111,7 @@ own = {
 }
 
 # %% [markdown]
-# The sensitivity of $x_t$ to $x_k$ is $S_{t,k} = \lVert M_{t,k} \rVert_2$, for *all* pairs, with the products of Jacobians in float64 and norms that are exact to six digits. Four predictors are to explain $\log S$ by a
+# The sensitivity of $x_t$ to $x_k$ is $S_{t,k} = \lVert M_{t,k} \rVert_2$, for *all* pairs, with the products of Jacobians in float64 and norms that are exact to six digits. Five predictors are to explain $\log S$ by a
 # straight line:
 #
 # | name | predictor | why |
@@ -120,7 +119,8 @@ own = {
 # | lag | $-\ell$ | the baseline: says only that things decay |
 # | published | mean over neurons of $\prod g_j$ | what the released code computes; $g$ is what is *written* |
 # | order 0 | $\max_q \prod (1 - g^q_j)$ | the norm of the transport at order 0 |
-# | order 1 | the same with $P^q (1 + \sum_i [R_i + G_i]_{qq} / (1 - g^q_i))$ | each neuron's own first-order correction (C8) |
+# | order 0, mean | mean over neurons of $\prod (1 - g_j)$ | the same product, averaged as the paper averages |
+# | order 1 | order 0 with $P^q (1 + \sum_i [R_i + G_i]_{qq} / (1 - g^q_i))$ | each neuron's own first-order correction (C8) |
 #
 # Everything is fitted twice. **Pooled** over all pairs, as published. And **within lags**: with the mean of each lag taken out of both sides, only what is special about a pair is left. For the constant gate, order 0 is a function of the lag
 # and has nothing to say within one.
@@ -183,9 +183,10 @@ TOLERANCES = {
     | dict.fromkeys(("order 0 within r", "order 0 shuffled r", "order 0 foreign r"), (0.05, 0.0)),
     "profiles": {f"S @{lag}": (0.02, 0.02) for lag in LAGS[:-1]},
 }  # fmt: skip
-kept_steps = {s: {0, SETTINGS[s]["checkpoints"][min(2, len(SETTINGS[s]["checkpoints"]) - 2)], LAST[s]} for s in SETTINGS}  # fmt: skip
 tables = {
-    "training": own["training"][[*KEYS, "loss", "constant", "mean gate", "gate spread"]],
+    "training": own["training"][
+        [*KEYS, "loss", "constant", "mean gate", "gate spread"]
+    ],
     "fits": wide_fits(own["fits"]),
     "profiles": wide_profiles(own["profiles"]),
 }
@@ -204,9 +205,9 @@ for name, table in tables.items():
         1.0,
     )
 final = {
-    name: rows[[LAST[p, s] == step for p, s, step in zip(rows.protocol, rows.setting, rows.step, strict=True)]]
+    name: rows[rows.step == rows.groupby(["protocol", "setting"]).step.transform("max")]
     for name, rows in evidence.items()
-}  # fmt: skip
+}
 counted = final["fits"].groupby(["protocol", "setting", "gate"]).seed.nunique()
 SEEDS = int(counted.min()) if len(counted) else seeds
 record.number("seeds", SEEDS)
@@ -284,18 +285,16 @@ Markdown(
 )
 
 # %%
-if (ends.protocol == "trained").any():
-    for setting in ORDER[4:]:
-        rows = ends[ends.setting == setting[1]]
-        for gate in GATES:
-            logs = np.log10(rows[rows.gate == gate].ratio)
-            found = inference.estimate(logs, threshold=np.log10(5))
-            slug = "adding" if "adding" in setting[1] else "short"
-            record.claim(
-                f"learns-{slug}-{gate}", "trained",
-                f"trained protocol, {setting[1]}, {gate} gate: at least five times better than the best constant on fresh data ($\\log_{{10}}$ of the ratio, mean over seeds)",
-                found.mean, found.interval, threshold=float(np.log10(5)), null=0.0, seeds=found.seeds,
-            )  # fmt: skip
+for setting in [s for s in ORDER if s[0] == "trained"]:
+    rows = ends[(ends.protocol == setting[0]) & (ends.setting == setting[1])]
+    weakest = np.log10(rows.groupby("seed").ratio.min())
+    found = inference.estimate(weakest, threshold=np.log10(5))
+    record.claim(
+        "learns-adding" if "adding" in setting[1] else "learns-short", "trained",
+        f"trained protocol, {setting[1]}: the weakest of the three models of each seed is at least five times better than the best constant on fresh data ($\\log_{{10}}$ of the ratio)",
+        found.mean, found.interval, threshold=float(np.log10(5)), null=0.0, seeds=found.seeds,
+        note="mean over seeds; BCa bootstrap; a constant prediction has 0",
+    )  # fmt: skip
 
 # %% [markdown]
 # ## The profiles
@@ -454,9 +453,9 @@ figures.save(
 # The $R^2$ of all of them is close to 1, and {numref}`fig-effective-rate-unexplained` shows what that is worth, by plotting what is *left*: the share of the variance of $\log S$ that a straight line in the predictor does not explain.
 
 # %% tags=["hide-input"]
-PREDICTORS = ["lag", "published", "order 0", "order 1"]
-COLOURS = dict(zip(PREDICTORS, [figures.INK, *(figures.CYCLE[i] for i in (3, 1, 2))], strict=True))  # fmt: skip
-MARKS = dict(zip(PREDICTORS, "oDs^", strict=True))
+PREDICTORS = ["lag", "published", "order 0", "order 0, mean", "order 1"]
+COLOURS = dict(zip(PREDICTORS, [figures.INK, *(figures.CYCLE[i] for i in (3, 1, 4, 2))], strict=True))  # fmt: skip
+MARKS = dict(zip(PREDICTORS, "oDsv^", strict=True))
 LEARNED = ["scalar", "multi"]
 present = [s for s in ORDER if (final["fits"].setting == s[1]).any()]
 frames = []
@@ -466,7 +465,7 @@ with figures.style():
         for place, setting in enumerate(present):
             rows = final["fits"]
             rows = rows[(rows.setting == setting[1]) & (rows.protocol == setting[0]) & (rows.gate == gate)]  # fmt: skip
-            for shift, predictor in zip((-0.27, -0.09, 0.09, 0.27), PREDICTORS, strict=True):  # fmt: skip
+            for shift, predictor in zip(np.linspace(-0.3, 0.3, 5), PREDICTORS, strict=True):  # fmt: skip
                 left = 1 - rows[f"{predictor} r2"]
                 ax.plot(left, np.full(len(left), place + shift), "|", color=COLOURS[predictor], alpha=0.5, markersize=6)  # fmt: skip
                 ax.plot(left.median(), place + shift, MARKS[predictor], color=COLOURS[predictor], label=predictor if place == 0 else None)  # fmt: skip
@@ -477,12 +476,12 @@ with figures.style():
         ax.set(xscale="log", title=gate, xlabel=r"unexplained, $1 - R^2$")
     axes[0].set_yticks(range(len(present)), [f"{s[1]}\n÷{losses(s)}" for s in present])
     axes[0].invert_yaxis()
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=5)
 figures.save(
     fig, "effective-rate-unexplained", pd.concat(frames),
     caption=f"What a straight line in each predictor leaves unexplained of the variance of $\\log S$, pooled over all pairs, at the last step; each tick is one of {SEEDS} seeds, markers are medians. Further left is better. Under the names, how "
     "many times smaller the losses are than the best constant's.",
-    alt="Two panels, scalar and multi-gate, with a row for each setting and four kinds of markers on a logarithmic axis. In most rows the marker of the lag lies furthest left, those of the products of gates to the right of it.",
+    alt="Two panels, scalar and multi-gate, with a row for each setting and five kinds of markers on a logarithmic axis. In most rows the marker of the lag lies furthest left, those of the products of gates to the right of it.",
     chapter="09-effective-rate-profiles", out=out,
 )  # fmt: skip
 
@@ -495,6 +494,7 @@ figures.save(
 # %% tags=["hide-input"]
 KINDS = {
     "order 0, true gates": ("order 0 within r", figures.CYCLE[1], "s"),
+    "mean of order 0, true gates": ("order 0, mean within r", figures.CYCLE[4], "v"),
     "order 1, true gates": ("order 1 within r", figures.CYCLE[2], "^"),
     r"published $\prod g$, true gates": ("published within r", figures.CYCLE[3], "D"),
     "order 0, shuffled": ("order 0 shuffled r", figures.MUTED, "x"),
@@ -507,7 +507,7 @@ with figures.style():
         for place, setting in enumerate(present):
             rows = final["fits"]
             rows = rows[(rows.setting == setting[1]) & (rows.protocol == setting[0]) & (rows.gate == gate)]  # fmt: skip
-            for shift, (kind, (column, colour, mark)) in zip(np.linspace(-0.32, 0.32, 5), KINDS.items(), strict=True):  # fmt: skip
+            for shift, (kind, (column, colour, mark)) in zip(np.linspace(-0.35, 0.35, 6), KINDS.items(), strict=True):  # fmt: skip
                 r = rows[column]
                 ax.plot(r, np.full(len(r), place + shift), "|", color=colour, alpha=0.5, markersize=5)  # fmt: skip
                 ax.plot(r.mean(), place + shift, mark, color=colour, label=kind if place == 0 else None)  # fmt: skip
@@ -523,7 +523,7 @@ with figures.style():
 figures.save(
     fig, "effective-rate-within", pd.concat(frames),
     caption=f"Correlation of $\\log S$ with the logarithm of a predictor, within lags, at the last step; each tick is one of {SEEDS} seeds, markers are means. Gates that predicted would be on the right, away from the two nulls (grey).",
-    alt="Two panels, scalar and multi-gate, with a row for each setting and five kinds of markers along an axis from minus one to one. The grey markers of shuffled and foreign gates scatter around zero.",
+    alt="Two panels, scalar and multi-gate, with a row for each setting and six kinds of markers along an axis from minus one to one. The grey markers of shuffled and foreign gates scatter around zero.",
     chapter="09-effective-rate-profiles", out=out,
 )  # fmt: skip
 
@@ -616,35 +616,37 @@ for protocol, gate in product(protocols, LEARNED):
         f"{who}: within a lag, sensitivity rises with $\\prod(1-g)$ (correlation)",
         true["order 0 within r"], null=true["order 0 shuffled r"].mean(),
     )  # fmt: skip
-    for null in ("shuffled", "foreign"):
-        judge(
-            f"within-{null}-{protocol}-{gate}", "lag-dependent",
-            f"{who}: within a lag, the gates predict sensitivity better than {null} gates (difference of correlations)",
-            true["order 0 within r"] - true[f"order 0 {null} r"], null=true[f"order 0 {null} r"].mean(),
-        )  # fmt: skip
+    judge(
+        f"within-shuffled-{protocol}-{gate}", "lag-dependent",
+        f"{who}: within a lag, the gates predict sensitivity better than shuffled gates (difference of correlations)",
+        true["order 0 within r"] - true["order 0 shuffled r"], null=true["order 0 shuffled r"].mean(),
+    )  # fmt: skip
 
 # %% [markdown]
 # Does the profile *itself* depend on the gates and on training? Sensitivity falls with the lag in every network, which is part 1; and training moves it:
 
+
 # %%
-at_16 = evidence["profiles"].set_index(KEYS)["S @16"]
-for protocol, gate in product(protocols, GATES):
-    ends_of = final["profiles"]
-    ends_of = ends_of[(ends_of.protocol == protocol) & (ends_of.gate == gate)]
-    end = ends_of.groupby("seed")["S @16"].mean()
-    starts = evidence["profiles"]
-    starts = starts[(starts.protocol == protocol) & (starts.gate == gate) & (starts.step == 0)]  # fmt: skip
-    start = starts.groupby("seed")["S @16"].mean()
+def at_16(protocol: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """log10 of S at lag 16 over S at lag 1: a row for each seed, a column for each gate, mean over tasks."""
+    rows = rows[rows.protocol == protocol]
+    return rows.groupby(["seed", "gate"])["S @16"].mean().unstack()
+
+
+for protocol in protocols:
+    end = at_16(protocol, final["profiles"])
+    start = at_16(protocol, evidence["profiles"][evidence["profiles"].step == 0])
     judge(
-        f"falls-{protocol}-{gate}", "lag-dependent",
-        f"{protocol} protocol, {gate} gate: after training, lag 16 is less sensitive than lag 1 ($-\\log_{{10}}$ of the ratio)",
-        -end,
+        f"falls-{protocol}", "lag-dependent",
+        f"{protocol} protocol: lag 16 is less sensitive than lag 1, for the gate of each seed where it falls least ($-\\log_{{10}}$ of the ratio)",
+        (-end).min(axis=1),
     )  # fmt: skip
-    judge(
-        f"reaches-{protocol}-{gate}", "lag-dependent",
-        f"{protocol} protocol, {gate} gate: training makes lag 16 more sensitive relative to lag 1 (change of $\\log_{{10}}$)",
-        (end - start).dropna(),
-    )  # fmt: skip
+    for gate in GATES:
+        judge(
+            f"reaches-{protocol}-{gate}", "lag-dependent",
+            f"{protocol} protocol, {gate} gate: training makes lag 16 more sensitive relative to lag 1 (change of $\\log_{{10}}$)",
+            (end - start)[gate],
+        )  # fmt: skip
 
 # %% tags=["hide-input"]
 adjusted = inference.holm([p for *_, p, _ in tests])
@@ -739,7 +741,7 @@ record.validation(
 #
 # 1. *A perfect fit of nothing.* Take random numbers for gates, uniform between $0.4$ and $0.6$, and fit the sensitivities of a network that never saw them. What is the pooled $R^2$?
 # 2. *When order 0 is the whole story.* Scale $W_r$ and $W_{rg}$ of a scalar-gated network by a hundredth. What is the correlation within lags now, and with shuffled gates?
-# 3. *Slower gates.* Give the gate a bias of $-3$. Does order 0 predict within lags, and why should it?
+# 3. *Slower gates.* Give the gates of three multi-gated networks a bias of $-3$. What becomes of the correlation within lags, and why?
 
 # %% tags=["hide-cell"]
 # 1. Near one: any product of numbers below one falls with the lag.
@@ -762,9 +764,9 @@ def explained(model: networks.GatedRNN, strangers: bool = False) -> dict:
     return {(f["predictor"], f["gates"]): f for f in found}
 
 
-def fresh(**options) -> networks.GatedRNN:
+def fresh(gate: str = "scalar", **options) -> networks.GatedRNN:
     return networks.GatedRNN(
-        4, 32, "scalar", generator=draw, dtype=torch.float64, **options
+        4, 32, gate, generator=draw, dtype=torch.float64, **options
     ).requires_grad_(False)
 
 
@@ -793,18 +795,27 @@ Markdown(
     f"True gates {alone['order 0', 'true']['within r']:.3f}, shuffled {alone['order 0', 'shuffled']['within r']:.2f}, foreign {alone['order 0', 'foreign']['within r']:.2f}."
 )
 
+
 # %% tags=["hide-cell"]
-# 3. Slow gates write little, so R is small beside the leak: the leak splitting's ratio is what decides.
-model = fresh(bias=True)
-model.b_g.fill_(-3.0)
-slow, quick = explained(model), explained(fresh(bias=True))
+# 3. It rises: slow gates write little, so R and G are small beside the leak, and the leak splitting begins to hold.
+def within(bias: float) -> list:
+    found = []
+    for seed in range(3):
+        draw.manual_seed(seed)
+        model = fresh("multi", bias=True)
+        model.b_g.fill_(bias)
+        found.append(explained(model)["order 0", "true"]["within r"])
+    return found
+
+
+slow, quick = within(-3.0), within(0.0)
 record.check(
     "exercise-slow-gates", "C8",
-    "slow gates make order 0 predict within lags better than gates near one half",
-    slow["order 0", "true"]["within r"] > quick["order 0", "true"]["within r"],
+    "slow multi-gates predict within lags better than gates near one half, in each of three networks",
+    all(a > b for a, b in zip(slow, quick, strict=True)),
 )  # fmt: skip
 Markdown(
-    f"With the bias {slow['order 0', 'true']['within r']:.2f}, without {quick['order 0', 'true']['within r']:.2f}."
+    f"Slow gates: {', '.join(f'{r:.2f}' for r in slow)}; gates near one half: {', '.join(f'{r:.2f}' for r in quick)}."
 )
 
 # %% tags=["hide-input"]

@@ -29,6 +29,7 @@ def test_predictions_are_the_products_that_they_say(made: tuple[GatedRNN, Trajec
         found = profiles.predictions(of, lag)
         kept = rates.retention(run, lag)
         torch.testing.assert_close(found["order 0"].exp(), kept.amax(-1))
+        torch.testing.assert_close(found["order 0, mean"].exp(), kept.mean(-1))
         torch.testing.assert_close(found["order 1"].exp(), rates.corrected(terms, lag).abs().amax(-1))
         g = run.g.expand_as(run.x)
         written = torch.stack([g[t - lag : t].prod(0).mean(-1) for t in range(lag, T + 1)])
@@ -52,7 +53,7 @@ def test_fits_are_numpys(made: tuple[GatedRNN, Trajectory, Tensor]) -> None:
     of = profiles.sums(model, run)
     within_y = y - np.array([y[lag == length].mean() for length in lag])
     assert found["spread"] == [{"within lags": pytest.approx((within_y**2).sum() / y.var() / len(y)), "left out": 0}]
-    for name in ("order 0", "order 1", "published"):
+    for name in ("order 0", "order 0, mean", "order 1", "published"):
         x = np.concatenate([profiles.predictions(of, t - k)[name][k].numpy() for t in range(T + 1) for k in range(t)])
         (fit,) = [f for f in found["fits"] if (f["predictor"], f["gates"]) == (name, "true")]
         slope = np.polyfit(x, y, 1)[0]

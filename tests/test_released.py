@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from gatelr import anisotropy, expansion, jacobian, protocols, released, tasks, transport
@@ -13,8 +14,8 @@ NONE = released.AS_RELEASED.without(*vars(released.AS_RELEASED))
 
 
 def made(gate: str, T: int = 9, B: int = 3) -> tuple:
-    model, stream = released.network(gate, 1, n_inputs=4, n=5)
-    model = model.double().requires_grad_(False)
+    stream = torch.Generator().manual_seed(1)
+    model = released.networks(gate, [stream], n_inputs=4, n=5).double().replica(0)
     run = model.run(torch.rand(T, B, 4, generator=stream, dtype=torch.float64))
     return model, run, stream
 
@@ -29,10 +30,11 @@ def test_the_network_is_drawn_as_modules_are(gate: str) -> None:
             h = 5 if gate == "multi" else 1
             weights += [nn.Linear(5, h, bias=False).weight, nn.Linear(4, h, bias=False).weight]
         after = torch.randn(3)
-    model, stream = released.network(gate, 7, n_inputs=4, n=5)
+    streams = [torch.Generator().manual_seed(seed) for seed in (7, 8)]
+    model = released.networks(gate, streams, n_inputs=4, n=5)
     for found, expected in zip(model.parameters(), weights, strict=True):
-        assert torch.equal(found, expected)
-    assert torch.equal(torch.randn(3, generator=stream), after)
+        assert torch.equal(found[0], expected)
+    assert torch.equal(torch.randn(3, generator=streams[0]), after)
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -115,6 +117,15 @@ def test_one_batch_is_the_same_for_every_seed_and_step() -> None:
     assert torch.equal(first.u, second.u)
     assert torch.equal(first.u[:, 0], first.u[:, 1])
     assert torch.equal(task.draw(3, torch.Generator().manual_seed(9)).u, first.u[:, 0])
+
+
+def test_pairs_are_drawn_from_a_list_of_all() -> None:
+    found = released.pairs(9, 3, (1, 4), 6, np.random.RandomState(5))
+    again = np.random.RandomState(5)
+    for lag, (sequence, t) in found.items():
+        every = [(b, t) for b in range(3) for t in range(lag, 9)]
+        expected = [every[i] for i in again.choice(len(every), size=6, replace=False)]
+        assert list(zip(sequence.tolist(), t.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("gate", GATES)

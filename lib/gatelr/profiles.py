@@ -8,6 +8,7 @@ counts. Beside each stands the same with gates that are wrong on purpose.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor
 from gatelr import recurrence
 from gatelr.cells import GatedRNN, Trajectory
 
-#: What may predict the sensitivity of t to k: the lag alone; the norm of transport at order 0, max_q ∏(1 - g); the same
-#: with the first-order correction of each neuron's own rate (C8); and what the paper plots, the mean over q of ∏ g.
-PREDICTORS = ("lag", "order 0", "order 1", "published")
+#: What may predict the sensitivity of t to k: the lag alone; the norm of transport at order 0, max_q ∏(1 - g), and the
+#: mean over q in its place; the norm with the first-order correction of each neuron's own rate (C8); and what the paper
+#: plots, the mean over q of ∏ g.
+PREDICTORS = ("lag", "order 0", "order 0, mean", "order 1", "published")
 
 #: Gates that are wrong on purpose: those of the same sequence in random order of time, and those of another sequence.
 NULLS = ("shuffled", "foreign")
@@ -65,8 +67,9 @@ def predictions(sums: Sums, lag: int) -> dict[str, Float[Tensor, "W B"]]:
     return {
         "lag": torch.full_like(kept[..., 0], -lag),
         "order 0": kept.amax(-1),
+        "order 0, mean": _log_mean(kept),
         "order 1": (kept + (1 + crossed).abs().log()).amax(-1),
-        "published": written.logsumexp(-1) - torch.tensor(written.shape[-1], dtype=written.dtype).log(),
+        "published": _log_mean(written),
     }
 
 
@@ -131,6 +134,11 @@ def measure(
         "fits": fits,
         "spread": [{"within lags": unexplained, "left out": int((~good).sum())}],
     }
+
+
+def _log_mean(logs: Tensor) -> Tensor:
+    """The logarithm of the mean over neurons."""
+    return logs.logsumexp(-1) - math.log(logs.shape[-1])
 
 
 def _within(x: Tensor, lag_of: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -56,12 +57,20 @@ def blocks(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASE
     return jacobian.blocks(model, run._replace(x_prev=run.x) if departures.state_after else run)
 
 
-def network(
-    gate: str, seed: int, *, n_inputs: int, n: int = 64, alpha: float = 0.8
-) -> tuple[GatedRNN, torch.Generator]:
-    """The released script's network of a seed, and the generator as drawing it leaves it."""
-    stream = torch.Generator().manual_seed(seed)
-    return GatedRNN(n_inputs, n, gate, alpha=alpha if gate == "constant" else None, generator=stream), stream
+def networks(
+    gate: str, streams: Sequence[torch.Generator], *, n_inputs: int, n: int = 64, alpha: float = 0.8
+) -> GatedRNN:
+    """The released script's networks, a replica for each stream, in float32; the streams go on from where they were.
+
+    Args:
+        gate: as for :class:`gatelr.cells.GatedRNN`.
+        streams: one generator for each seed, in place of the global one that the scripts seed.
+        n_inputs: m.
+        n: neurons.
+        alpha: the constant gate.
+    """
+    options: dict[str, Any] = {"replicas": len(streams), "generator": streams}
+    return GatedRNN(n_inputs, n, gate, alpha=alpha if gate == "constant" else None, **options)
 
 
 @torch.no_grad()
@@ -152,6 +161,17 @@ class OneBatch(tasks.Task):
 def one_batch(task: tasks.Task) -> OneBatch:
     """The task, frozen to one batch."""
     return OneBatch(**vars(task))
+
+
+def pairs(
+    steps: int, batch: int, lags: Sequence[int], count: int, draw: np.random.RandomState
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """For each lag, sequences and steps at which a transport ends, all different, as the released script draws them."""
+    found = {}
+    for lag in lags:
+        chosen = torch.from_numpy(draw.choice(batch * (steps - lag), size=count, replace=False))
+        found[lag] = chosen // (steps - lag), lag + chosen % (steps - lag)
+    return found
 
 
 @torch.no_grad()
