@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatelr import jacobian, lanczos, tasks
+from gatelr import jacobian, tasks, transport
 from gatelr.cells import GatedRNN, Trajectory
 
 
@@ -88,26 +88,25 @@ def sensitivities(
     Returns:
         (T, T, B), 0 where there is no transport.
     """
+    if not departures.spectral_radius:  # the norm of a product is that of its transpose, in the other order
+        S = transport.sensitivities(J[1:].mT if departures.reversed_order else J[1:])
+        S[range(len(J)), range(len(J))] = 0
+        return S
     T, B, n = J.shape[:3]
     S = J.new_zeros(T, T, B)
-    each = T * (T - 1) // 2
-    start = torch.randn(B, each, n, generator=stream) if departures.spectral_radius else None
+    start = torch.randn(B, T * (T - 1) // 2, n, generator=stream)
     P = J[1:]  # P[i] ends at step t = lag + i
     for lag in range(1, T):
         if lag > 1:
             older = J[1 : T - lag + 1]
             P = older @ P[1:] if departures.reversed_order else P[1:] @ older
         t = torch.arange(lag, T)
-        if start is None:
-            norms = lanczos.spectral_norms(P.reshape(-1, n, n))[0].reshape(P.shape[:2])
-        else:
-            v = start[:, t * (t - 1) // 2 + lag - 1].transpose(0, 1).to(J).unsqueeze(-1)
+        v = start[:, t * (t - 1) // 2 + lag - 1].transpose(0, 1).to(J).unsqueeze(-1)
+        v = v / (v.norm(dim=-2, keepdim=True) + 1e-12)
+        for _ in range(iterations):
+            v = P @ v
             v = v / (v.norm(dim=-2, keepdim=True) + 1e-12)
-            for _ in range(iterations):
-                v = P @ v
-                v = v / (v.norm(dim=-2, keepdim=True) + 1e-12)
-            norms = (P @ v).norm(dim=-2).squeeze(-1)
-        S[t, t - lag] = norms
+        S[t, t - lag] = (P @ v).norm(dim=-2).squeeze(-1)
     return S
 
 
