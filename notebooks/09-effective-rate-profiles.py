@@ -338,14 +338,16 @@ def draw_profiles(settings: list) -> tuple:
             )  # fmt: skip
         ratio = ratio_of.get((*setting, gate), "–")
         ax.set(yscale="log", ylim=(1e-13, 3))
-        ax.set_title(f"loss ÷{ratio}", fontsize=8.5, fontweight="normal", loc="right")
+        ax.set_title(
+            f"constant / loss = {ratio}", fontsize=8.5, fontweight="normal", loc="right"
+        )
         if row == 0:
             ax.annotate(setting[1], (0, 1.2), xycoords="axes fraction", fontweight="bold", fontsize=9)  # fmt: skip
         if row == len(GATES) - 1:
             ax.set_xlabel(r"lag $\ell$")
         if column == 0:
             ax.set_ylabel(f"{gate}\nrelative to lag 1")
-    fig.legend(*axes[-1, -1].get_legend_handles_labels(), loc="outside lower center", ncols=4)  # fmt: skip
+    fig.legend(*axes[-1, -1].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(settings)))  # fmt: skip
     return fig, pd.concat(frames)
 
 
@@ -435,7 +437,7 @@ with figures.style():
             )  # fmt: skip
         ax.axhline(1, color=figures.INK, linewidth=0.8, linestyle=":")
         ax.set(title=f"{setting[1]}\n", ylim=(0, 3))
-        ax.annotate(f"loss ÷{losses(setting)}", (0, 1.02), xycoords="axes fraction", fontsize=8)  # fmt: skip
+        ax.annotate(f"constant / loss: {losses(setting)}", (0, 1.02), xycoords="axes fraction", fontsize=8)  # fmt: skip
     for ax in axes[:, 0]:
         ax.set_ylabel("slope")
     for ax in axes[1]:
@@ -474,7 +476,7 @@ with figures.style():
                                   "seed": rows.seed, "unexplained": left})
                 )  # fmt: skip
         ax.set(xscale="log", title=gate, xlabel=r"unexplained, $1 - R^2$")
-    axes[0].set_yticks(range(len(present)), [f"{s[1]}\n÷{losses(s)}" for s in present])
+    axes[0].set_yticks(range(len(present)), [f"{s[1]}\n{losses(s)}" for s in present])
     axes[0].invert_yaxis()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=5)
 figures.save(
@@ -517,7 +519,7 @@ with figures.style():
                 )  # fmt: skip
         ax.axvline(0, color=figures.INK, linewidth=0.8, linestyle=":")
         ax.set(title=gate, xlabel="correlation within lags", xlim=(-1, 1))
-    axes[0].set_yticks(range(len(present)), [f"{s[1]}\n÷{losses(s)}" for s in present])
+    axes[0].set_yticks(range(len(present)), [f"{s[1]}\n{losses(s)}" for s in present])
     axes[0].invert_yaxis()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
 figures.save(
@@ -550,7 +552,7 @@ with figures.style():
             )  # fmt: skip
         ax.axhline(0, color=figures.INK, linewidth=0.8, linestyle=":")
         ax.set(title=f"{setting[1]}\n", xscale="log", ylim=(-1, 1))
-        ax.annotate(f"loss ÷{losses(setting)}", (0, 1.02), xycoords="axes fraction", fontsize=8)  # fmt: skip
+        ax.annotate(f"constant / loss: {losses(setting)}", (0, 1.02), xycoords="axes fraction", fontsize=8)  # fmt: skip
         ax.set_xticks(LAGS, [str(lag) for lag in LAGS])
         ax.set_xticks([], minor=True)
     for ax in axes[:, 0]:
@@ -568,7 +570,7 @@ figures.save(
 # %% [markdown]
 # ## Verdicts
 #
-# The unit is the seed. Within a protocol its numbers are averaged over tasks; the interval is a bootstrap over seeds (BCa), and where two predictors are compared, they are compared on the same networks. Thresholds were set before the runs: the interval must lie wholly on one side of zero.
+# The unit is the seed. Within a protocol its numbers are averaged over tasks; the interval is a bootstrap over seeds {cite}`efron1987bca`, and where two predictors are compared, they are compared on the same networks. Thresholds were set before the runs: the interval must lie wholly on one side of zero. P values are adjusted after Holm {cite}`holm1979`.
 
 # %%
 tests = []

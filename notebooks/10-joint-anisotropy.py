@@ -65,7 +65,7 @@ where = devices.resolve(device)
 # %% [markdown]
 # ## The protocol
 #
-# Experiment E2, with fresh data at every step: adding, a second-order autoregression, a moving average, a sum of delayed inputs, and NARMA-10, over $120$ steps; $64$ neurons; batches of $64$; $1200$ steps of SGD at $0.01$ or of Adam at $0.001$; four checkpoints, before the step. A NARMA sequence that
+# Experiment E2, with fresh data at every step: adding, a second-order autoregression, a moving average, a sum of delayed inputs, and NARMA-10 {cite}`atiya2000narma`, over $120$ steps; $64$ neurons; batches of $64$; $1200$ steps of SGD at $0.01$ or of Adam at $0.001$; four checkpoints, before the step. A NARMA sequence that
 # diverges is drawn again and counted.
 #
 # **Propagation.** For each of nine lags, $64$ transports $M_{t,k}$ along fresh sequences, products in float64, all $64$ singular values. **Update.** The gradient of each of $256$ sequences, as rows of a matrix, scaled to unit length and centred. Of each spectrum two numbers are taken:
@@ -214,7 +214,7 @@ with figures.style():
         if measure == "AI":
             ax.set(yscale="log", title=NAMES[task])
             learned = [f"{middle[(task, *model)]:.2f}" for model in PUBLISHED]
-            ax.annotate("÷" + " · ".join(learned), (0.03, 0.92), xycoords="axes fraction", fontsize=7.5)  # fmt: skip
+            ax.annotate(" · ".join(learned), (0.03, 0.92), xycoords="axes fraction", fontsize=7.5)  # fmt: skip
         else:
             ax.set(ylim=(0, 1.03), xlabel=r"lag $\ell$")
     axes[0, 0].set_ylabel(r"AI $= \sigma_1/\sigma_{10}$")
@@ -271,7 +271,7 @@ with figures.style():
                 frames.append(rows[[*KEYS, measure]].rename(columns={measure: "value"}).assign(measure=measure))  # fmt: skip
         ax.set(xlabel={"update AI": r"AI $= \sigma_1/\sigma_{10}$", "update CE": "CE, top ten of all"}[measure])  # fmt: skip
     axes[0].set_xscale("log")
-    axes[0].set_yticks(range(len(present)), [f"{NAMES[task]}\n÷" + " · ".join(f"{middle[(task, *model)]:.2f}" for model in PUBLISHED) for task in present])  # fmt: skip
+    axes[0].set_yticks(range(len(present)), [f"{NAMES[task]}\n" + " · ".join(f"{middle[(task, *model)]:.2f}" for model in PUBLISHED) for task in present])  # fmt: skip
     axes[0].invert_yaxis()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)  # fmt: skip
 figures.save(
