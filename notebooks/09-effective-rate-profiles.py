@@ -706,10 +706,10 @@ for protocol in protocols:
 Markdown("\n\n".join(paragraphs))
 
 # %% [markdown]
-# Read with {ref}`ch-validity`, this is one story. In networks like these the recurrent term is not the smaller part of a Jacobian, so the decay of sensitivity is a property of the whole recurrent product. A gate that opens keeps less of the state *and* lets more of the recurrent term in; which of the two wins at a given pair
-# of steps is not for order 0 to say. A high pooled $R^2$ shows that both the sensitivity and the product fall exponentially with the lag. It does not show that one follows the other, and a number of which the lag alone has the larger share is no evidence for gates.
+# Read with {ref}`ch-validity`, this is one story. In networks like these the recurrent term is not the smaller part of a Jacobian. A gate that opens keeps less of the state *and* lets more of the recurrent term in. One gate for all neurons moves both for the whole matrix at once, and its product can follow the sensitivity from pair to pair; with a gate
+# for each neuron the largest product, or the mean product, is one number for many, and need not.
 #
-# What stands: effective rates *are* lag-dependent, in every network and protocol, and training moves them. What the gates of a trained network say about an individual pair of steps is what {numref}`fig-effective-rate-within` shows, and no more.
+# A high pooled $R^2$ shows that both the sensitivity and the product fall exponentially with the lag. It does not show that one follows the other: for that, compare within lags, against shuffled gates, as {numref}`fig-effective-rate-within` does. That effective rates are lag-dependent stands in every network and protocol.
 #
 # ## What it cost
 

@@ -224,12 +224,12 @@ figures.save(
     fig, "anisotropy-propagation", pd.concat(frames),
     caption=f"Anisotropy of propagation by lag at step {STEP}: medians of {SEEDS} seeds and their quartiles. Filled markers and full lines: SGD; open markers and dashed lines: Adam. In each panel above, how many times smaller the loss is than the best constant's for the three published pairs (none with Adam · scalar "
     "with SGD · multi with SGD).",
-    alt="Two rows of panels over the lag for six models. Upper row, logarithmic: anisotropy rises with the lag for all; the two curves of the vanilla network lie far above those of the gated ones. Lower row: concentration rises from about a third to nearly one, fastest for the vanilla network.",
+    alt="Two rows of panels over the lag for six models. Upper row, logarithmic: anisotropy rises with the lag for all six models. Lower row: concentration rises with the lag and approaches one.",
     chapter="10-joint-anisotropy", out=out,
 )  # fmt: skip
 
 # %% [markdown]
-# AI and CE are two numbers of sixty-four. The whole spectra, of the seeds of this run, are in {numref}`fig-anisotropy-spectra`: a vanilla network forgets in all directions but a few, a gated one keeps many.
+# AI and CE are two numbers of sixty-four. The whole spectra, of the seeds of this run, are in {numref}`fig-anisotropy-spectra`.
 
 # %% tags=["hide-input"]
 spectra = own["spectra"]
@@ -249,7 +249,7 @@ with figures.style():
 figures.save(
     fig, "anisotropy-spectra", spectra[spectra.lag.isin(chosen)][["task", "gate", "optimiser", "step", "lag", "index", "log10"]],
     caption=f"All singular values of transports relative to the first, {NAMES[tasks_here[0]]}, medians over pairs and the {seeds} seeds of this run at step {int(spectra.step.max())}. AI reads the dotted line. In the shaded range a product in float64 is rounding.",
-    alt="Three panels of singular values over their index, for lags one, eight and forty. The curves of the vanilla network fall fastest and reach the shaded floor at lag forty; those of scalar and multi-gate stay many orders of magnitude above.",
+    alt="Three panels of singular values over their index, for lags one, eight and forty. All fall with the index, and the longer the lag the faster.",
     chapter="10-joint-anisotropy", out=out,
 )  # fmt: skip
 
@@ -350,7 +350,7 @@ figures.save(
     fig, "anisotropy-contrasts", contrasts,
     caption=f"What model and optimiser do: differences of cells of the design at step {STEP}, means over {len(present)} task{'s' if len(present) > 1 else ''} with 95 % bootstrap intervals over {SEEDS} paired seeds (ticks). Crosses: the same before training. Right of the dotted line the first-named cell is more anisotropic. On this scale, "
     f"losses are {min(middle):.2f} to {max(middle):.2f} times better than the best constant's.",
-    alt="Four panels, one a measure, with six contrasts each, as dots with intervals and crosses. For propagation, contrasts that change the gate lie far left of zero, before training already; those that change the optimiser lie near zero or right of it. For updates the contrasts are smaller.",
+    alt="Four panels, one a measure, with six contrasts each, as dots with intervals and crosses. The contrasts that change the gate differ from zero before training already; those that change the optimiser are zero there.",
     chapter="10-joint-anisotropy", out=out,
 )  # fmt: skip
 
@@ -454,10 +454,10 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # ## What it means
 #
-# The published contrast moves two things at once, and {numref}`fig-anisotropy-contrasts` pulls them apart. What a gate does to *propagation* is there before the first step of training, and it has the opposite sign of what "concentration" suggests: a leak adds a multiple of the identity to every Jacobian, which treats all directions alike, so that products of gated Jacobians stay *rounder* for longer than those of a
-# vanilla network. Anisotropy grows with the lag in all of them (C14), and a vanilla network simply runs through that growth faster. What the optimiser does to propagation it does by way of the weights, and it does it to gated networks too.
+# The published contrast moves two things at once, and {numref}`fig-anisotropy-contrasts` pulls them apart. Part of what a gate does to *propagation* is there before the first step of training: a leak adds a multiple of the identity to every Jacobian, which changes how fast directions part ways with the lag (C14, and the first exercise below). That part belongs to the architecture, and no optimiser is needed
+# for it. What the optimiser does to propagation it does by way of the weights, and it can do it to gated networks too: that is what the last two rows of the figure show.
 #
-# For *updates* the gradients of single sequences are compared, before any optimiser has touched them: what differs between columns of the design is where in weight space the two optimisers have gone. That the numbers of a task depend on both is no surprise; that they answer the question of the title differently from task to task ({numref}`fig-anisotropy-update`) is the finding.
+# For *updates* the gradients of single sequences are compared, before any optimiser has touched them: what differs between columns of the design is where in weight space the two optimisers have gone. {numref}`fig-anisotropy-update` shows how far the answer depends on the task.
 #
 # "Complementary but not equivalent", as the paper says of gates and Adam, survives in this sense: the two act on different objects. "Matching or exceeding" holds where the table says so, and nowhere else.
 #
