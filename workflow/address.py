@@ -71,6 +71,18 @@ def published_as() -> str | None:
     return name if name == NEWEST or RELEASE.fullmatch(name) else None
 
 
+def number(release: str) -> tuple[int, ...]:
+    """The number of a release, which sorts v0.10.0 after v0.9.1.
+
+    Raises:
+        BadInput: if it is not named as a release.
+    """
+    match = RELEASE.fullmatch(release)
+    if match is None:
+        raise BadInput(f"got a release named {release!r}, expected a name such as 'v0.1.0'")
+    return tuple(map(int, match.groups()))
+
+
 def version() -> str:
     """The version of the book in CITATION.cff, which is that of the library too."""
     return str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"])

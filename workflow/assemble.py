@@ -20,19 +20,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import jinja2
-from address import NEWEST, RELEASE, well_formed
+from address import NEWEST, number, well_formed
 from parameters import BadInput
 
 TEMPLATES = Path(__file__).parent / "templates"
 ROOT_FILES = ("index.html", "sitemap.xml", "robots.txt")
-
-
-def number(release: str) -> tuple[int, ...]:
-    """Sorts v0.10.0 after v0.9.1."""
-    match = RELEASE.fullmatch(release)
-    if match is None:
-        raise BadInput(f"got a release named {release!r}, expected a name such as 'v0.1.0'")
-    return tuple(map(int, match.groups()))
 
 
 def unpack(archive: Path, site: Path) -> str:

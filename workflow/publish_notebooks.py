@@ -69,7 +69,7 @@ def lay_out(site: Path, out: Path, repository: str | None) -> list[str]:
         raise BadInput(f"there is no notebook in {newest}: build the book and put the site together first")
     shutil.rmtree(out, ignore_errors=True)
     releases = [path.parent.name for path in site.glob("*/downloads") if address.RELEASE.fullmatch(path.parent.name)]
-    releases.sort(key=lambda name: [int(part) for part in name[1:].split(".")], reverse=True)
+    releases.sort(key=address.number, reverse=True)
     versions = [address.NEWEST, *releases]
     for version in versions:
         (out / version / "notebooks").mkdir(parents=True)
