@@ -2,12 +2,15 @@
 
 ``{result}`03-agreement/worst-float64``` prints a number as the chapter wrote it down, so that prose never types one.
 ``{result}`checks/total``` counts the checks of every chapter (also ``passed``, ``symbolic``, ``numeric``), and
-``{result}`checks/03-agreement``` those of one chapter. A number that does not exist is a warning: the build fails.
+``{result}`checks/03-agreement``` those of one chapter. ``{result}`12-effects/small.verdict``` is what a claim about
+training came to; also ``effect``, ``interval``, ``null`` and ``seeds``, and ``{result}`claims/supported``` counts them over
+all chapters. What does not exist is a warning: the build fails.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,8 @@ class Result(SphinxRole):
     def run(self) -> tuple[list[Node], list[system_message]]:
         chapter, _, name = self.text.partition("/")
         try:
-            text = _count(self.env, name) if chapter == "checks" else _quote(self.env, chapter, name)
+            count = {"checks": _checks, "claims": _claims}.get(chapter)
+            text = count(self.env, name) if count else _quote(self.env, chapter, name)
         except LookupError as error:
             logger.warning("%s", error.args[0], location=self.get_location(), type="gatelr", subtype="result")
             text = f"[{self.text}]"
@@ -38,7 +42,12 @@ class Result(SphinxRole):
 
 
 def _quote(env: BuildEnvironment, chapter: str, name: str) -> str:
-    numbers = _results(env, chapter)["numbers"]
+    results = _results(env, chapter)
+    claims = {claim["id"]: claim for claim in results.get("claims", [])}
+    claim, _, part = name.rpartition(".")
+    if claim in claims and part in PARTS:
+        return PARTS[part](claims[claim])
+    numbers = results["numbers"]
     if name not in numbers:
         raise LookupError(
             f"chapter {chapter} has no number {name!r}, expected one of {', '.join(sorted(numbers)) or '(none)'}: "
@@ -47,8 +56,31 @@ def _quote(env: BuildEnvironment, chapter: str, name: str) -> str:
     return str(numbers[name]["text"])
 
 
-def _count(env: BuildEnvironment, what: str) -> str:
-    chapters = sorted(Path(doc).name for doc in env.found_docs if doc.startswith("notebooks/"))
+#: What can be quoted of a claim, and how it is written.
+PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "verdict": lambda claim: str(claim["verdict"]),
+    "effect": lambda claim: f"{claim['effect']:.2g}",
+    "interval": lambda claim: " to ".join(f"{end:.2g}" for end in claim["interval"]),
+    "null": lambda claim: f"{claim['null']:.2g}",
+    "seeds": lambda claim: str(claim["seeds"]),
+}
+
+
+def _chapters(env: BuildEnvironment) -> list[str]:
+    return sorted(Path(doc).name for doc in env.found_docs if doc.startswith("notebooks/"))
+
+
+def _claims(env: BuildEnvironment, what: str) -> str:
+    verdicts = [claim["verdict"] for chapter in _chapters(env) for claim in _results(env, chapter).get("claims", [])]
+    counts = {verdict: verdicts.count(verdict) for verdict in ("supported", "refuted", "undecided")}
+    counts["total"] = len(verdicts)
+    if what not in counts:
+        raise LookupError(f"got a count of claims {what!r}, expected one of {', '.join(counts)}")
+    return str(counts[what])
+
+
+def _checks(env: BuildEnvironment, what: str) -> str:
+    chapters = _chapters(env)
     if what in chapters:
         return str(len(_results(env, what)["checks"]))
     checks = [check for chapter in chapters for check in _results(env, chapter)["checks"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,12 @@ class Tiny:
 
     def results(self, worst: str) -> None:
         checks = [{"kind": "symbolic", "passed": True}, {"kind": "numeric", "passed": True}]
-        content = {"checks": checks, "numbers": {"worst": {"value": float(worst), "text": worst, "unit": ""}}}
+        claim = {"id": "small", "verdict": "refuted", "effect": 0.3, "interval": [0.2, 0.41], "null": 0.0, "seeds": 20}
+        content = {
+            "checks": checks,
+            "claims": [claim],
+            "numbers": {"worst": {"value": float(worst), "text": worst, "unit": ""}},
+        }
         (self.root / "artifacts" / "01-one" / "results.json").write_text(json.dumps(content))
 
     def index(self, text: str) -> None:
@@ -66,9 +72,22 @@ def test_prose_quotes_a_number_and_follows_it(tiny: Tiny) -> None:
     assert '<span class="result">3.4e-14</span>' in tiny.page("index")
 
 
+def test_prose_quotes_what_a_claim_came_to(tiny: Tiny) -> None:
+    tiny.index(
+        "It is {result}`01-one/small.verdict`: {result}`01-one/small.effect` ({result}`01-one/small.interval`; null "
+        "{result}`01-one/small.null`) over {result}`01-one/small.seeds` seeds; {result}`claims/refuted` of "
+        "{result}`claims/total` refuted."
+    )
+    assert tiny.build().returncode == 0
+    text = re.sub("<[^>]*>", "", tiny.page("index"))
+    assert "It is refuted: 0.3 (0.2 to 0.41; null 0) over 20 seeds; 1 of 1 refuted." in text
+
+
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
+        ("01-one/small.colour", "chapter 01-one has no number 'small.colour'"),
+        ("claims/red", "expected one of supported, refuted, undecided, total"),
         ("01-one/best", "chapter 01-one has no number 'best', expected one of worst"),
         ("02-two/worst", "there is no artifacts/02-two/results.json"),
         ("checks/red", "expected one of total, passed, symbolic, numeric, 01-one"),
