@@ -3,8 +3,8 @@
 ``{result}`03-agreement/worst-float64``` prints a number as the chapter wrote it down, so that prose never types one.
 ``{result}`checks/total``` counts the checks of every chapter (also ``passed``, ``symbolic``, ``numeric``), and
 ``{result}`checks/03-agreement``` those of one chapter. ``{result}`12-effects/small.verdict``` is what a claim about
-training came to; also ``effect``, ``interval``, ``null`` and ``seeds``, and ``{result}`claims/supported``` counts them over
-all chapters. What does not exist is a warning: the build fails.
+training came to; also ``effect``, ``interval``, ``null`` and ``seeds``, and ``{result}`claims/supported``` counts them
+over all chapters. What does not exist is a warning: the build fails.
 """
 
 from __future__ import annotations
