@@ -16,11 +16,10 @@
 
   // What is shown is what is computed with: a gate has the three digits that one sees.
   const rounded = (x) => Number(x.toPrecision(3));
-  const superscript = (n) => String(n).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
   function digits(x) {
     if (x >= 1e-3) return x.toPrecision(3);
     const [mantissa, exponent] = x.toExponential(2).split("e");
-    return `${mantissa} × 10${superscript(Number(exponent))}`;
+    return `${mantissa} × 10<sup>−${Math.abs(exponent)}</sup>`;
   }
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
@@ -46,10 +45,10 @@
     </div>
     <div class="live-plots">
       ${plot("memory", "Memory", "(1 − <i>α</i>)<sup><i>ℓ</i></sup>")}
-      ${plot("rate", "Effective rate", "<i>μ</i> <i>α</i> (1 − <i>α</i>)<sup><i>ℓ</i></sup>", " <i>μ</i>")}
+      ${plot("rate", "Effective rate", "<i>μ</i> <i>α</i> (1 − <i>α</i>)<sup><i>ℓ</i></sup>", "&nbsp;<i>μ</i>")}
       ${plot("spent", "Budget spent", "1 − (1 − <i>α</i>)<sup><i>ℓ</i> + 1</sup>", "", `${result("left")} left`)}
     </div>
-    <p class="live-says">The most that a constant gate can give this lag is ${result("most")} <i>μ</i>, with the matched gate
+    <p class="live-says">The most that a constant gate can give this lag is ${result("most")}&nbsp;<i>μ</i>, with the matched gate
       ${result("matched")}. Yours gives ${result("share")} of it. <button type="button">Match the gate</button></p>
     <p class="visually-hidden" role="status"></p>`;
 
@@ -60,7 +59,7 @@
     const y = (v) => (bottom - (bottom - EDGE.top) * height(v)).toFixed(1);
     const line = (kind, f) => `<polyline class="${kind}" points="${LAGS.map((l) => `${x(l)},${y(f(l))}`).join(" ")}"/>`;
     const text = (x, y, content, more) => `<text x="${x}" y="${y}" ${more}>${content}</text>`;
-    const value = (v) => (log && v < 1 ? `10${superscript(Math.round(Math.log10(v)))}` : v);
+    const value = (v) => (log && v < 1 ? `10<tspan class="power">−${Math.round(-Math.log10(v))}</tspan>` : v);
     const bar = (kind, from, to) =>
       `<rect class="${kind}" x="${x(lag) - 4}" width="8" y="${y(to)}" height="${y(from) - y(to)}"/>`;
     const parts = [];
@@ -77,7 +76,8 @@
     }
     parts.push(`<path class="chosen" d="M${x(lag)} ${EDGE.top}V${bottom}"/>`);
     if (stick) parts.push(bar("rest", curve(lag), 1), bar("given", 0, curve(lag)));
-    parts.push(line("curve", curve), `<circle class="here" cx="${x(lag)}" cy="${y(curve(lag))}" r="4.5"/></svg>`);
+    parts.push(line("curve", curve), "</svg>");
+    if (!log || curve(lag) > FLOOR) parts.push(`<circle class="here" cx="${x(lag)}" cy="${y(curve(lag))}" r="4.5"/>`);
     svg.innerHTML = parts.join("");
   }
 
@@ -116,7 +116,7 @@
         memory: digits(memory(gate, lag)), rate: digits(rate(gate, lag)), spent: percent(spent(gate, lag)),
         left: percent(left(gate, lag)), most: digits(most), matched: digits(matched(lag)), share: percent(rate(gate, lag) / most),
       };
-      for (const [name, text] of Object.entries(results)) find(`output[name=${name}]`).value = text;
+      for (const [name, text] of Object.entries(results)) find(`output[name=${name}]`).innerHTML = text;
       picture();
       return results;
     }
@@ -128,7 +128,7 @@
       clearTimeout(later); // a screen reader hears where the sliders came to rest, and not each step of the way
       later = setTimeout(() => {
         const shares = `${now.share} of the most; budget spent ${now.spent}`;
-        status.textContent = `Memory ${now.memory}, effective rate ${now.rate} μ, ${shares}.`;
+        status.innerHTML = `Memory ${now.memory}, effective rate ${now.rate} μ, ${shares}.`;
       }, 700);
     }
 

@@ -41,12 +41,11 @@ def says(page: Page, name: str) -> str:
 
 
 def number(text: str) -> tuple[float, float]:
-    """A number as it is shown, such as "0.107", "61.3 %" or "1.20 × 10⁻⁵", and half a unit of its last digit."""
-    match = re.fullmatch(r"([\d.]+)(?: × 10([⁻⁰¹²³⁴-⁹]+))?( %)?(?: steps?)?", text)
+    """A number as it is shown, such as "0.107", "61.3 %" or "1.20 × 10−5", and half a unit of its last digit."""
+    match = re.fullmatch(r"([\d.]+)(?: × 10−(\d+))?( %)?(?: steps?)?", text)
     assert match, text
     places = len(match[1].partition(".")[2])
-    exponent = int((match[2] or "0").translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")))
-    factor = 10.0**exponent / (100 if match[3] else 1)
+    factor = 10.0 ** -int(match[2] or 0) / (100 if match[3] else 1)
     return float(match[1]) * factor, 0.5 * 10.0**-places * factor
 
 
@@ -127,19 +126,21 @@ def test_the_keyboard_does_all(page: Page) -> None:
 def points(page: Page, name: str) -> list[tuple[float, float]]:
     """A curve of a plot, in the units of its axes, which are read off its grid."""
     plot = page.locator(f".live-plot:has(output[name='{name}'])")
-    ticks = plot.locator(":scope > svg > text:not(:has(tspan))").evaluate_all(
-        "all => all.map(t => [t.textContent, Number(t.getAttribute('x')), Number(t.getAttribute('y'))])"
+    ticks = plot.locator(":scope > svg > text:not(:has(.symbol))").evaluate_all(
+        """all => all.map(
+          text => [text.textContent.replace("−", "e-"), ...["x", "y"].map(name => Number(text.getAttribute(name)))]
+        )"""
     )
-    upright = [(text, y) for text, _, y in ticks[: -len(range(0, LONGEST + 1, 10))]]
-    along = [(float(text), x) for text, x, _ in ticks[-len(range(0, LONGEST + 1, 10)) :]]
-    powers = any("10" in text and text != "10" for text, _ in upright)
-    values = [math.log10(number(f"1 × {t}")[0] if t != "1" else 1.0) if powers else float(t) for t, _ in upright]
-    (low, high), (y_low, y_high) = (values[0], values[-1]), (upright[0][1], upright[-1][1])
+    beside, below = ticks[: -LONGEST // 10 - 1], ticks[-LONGEST // 10 - 1 :]
+    powers = any("e" in text for text, _, _ in beside)
+    values = [math.log10(float(t.replace("10e", "1e"))) if powers else float(t) for t, _, _ in beside]
+    low, high, y_low, y_high = values[0], values[-1], beside[0][2], beside[-1][2]
+    (first, x_first, _), (last, x_last, _) = below[0], below[-1]
     drawn = plot.locator("polyline.curve").get_attribute("points") or ""
     found = []
     for pair in drawn.split():
         x, y = map(float, pair.split(","))
-        lag = along[0][0] + (x - along[0][1]) / (along[-1][1] - along[0][1]) * (along[-1][0] - along[0][0])
+        lag = float(first) + (x - x_first) / (x_last - x_first) * (float(last) - float(first))
         value = low + (y - y_low) / (y_high - y_low) * (high - low)
         found.append((lag, 10**value if powers else value))
     return found
