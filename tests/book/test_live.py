@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from gatelr import figures, rates
 from gatelr.cells import GatedRNN
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from .conftest import open_page
 from .test_weight import travels
 
 CHAPTER, ELSEWHERE = "notebooks/06-bptt-and-rates", "notebooks/01-time-scales"
@@ -26,9 +27,12 @@ LONGEST, STEPS = 50, 200  # of the lags; of a slider
 pytestmark = [pytest.mark.xdist_group("book")]
 
 
-@pytest.fixture
-def page(visit: Callable[..., Page]) -> Page:
-    return visit(CHAPTER)
+@pytest.fixture(scope="module")
+def page(browser: Browser, book: str) -> Iterator[Page]:
+    """One for all tests: each sets the sliders that it reads, and leaves the window as it was."""
+    page = open_page(browser, book, CHAPTER).page
+    yield page
+    page.context.close()
 
 
 def slider(page: Page, name: str) -> Locator:
@@ -89,6 +93,7 @@ def test_the_numbers_are_those_of_the_library(page: Page, position: int, lag: in
 
 def test_gate_and_time_constant_are_two_handles_of_one_number(page: Page) -> None:
     gate, constant = slider(page, "gate"), slider(page, "constant")
+    gate.fill("60")
     for moved, other, place in ((gate, constant, 20), (constant, gate, 150), (constant, gate, 9), (gate, constant, 99)):
         before = other.input_value()
         moved.fill(str(place))
@@ -104,6 +109,8 @@ def test_gate_and_time_constant_are_two_handles_of_one_number(page: Page) -> Non
 
 
 def test_the_keyboard_does_all(page: Page) -> None:
+    slider(page, "gate").fill("100")
+    slider(page, "lag").fill("10")
     slider(page, "gate").focus()
     for name in ("gate", "constant", "lag"):
         expect(slider(page, name)).to_be_focused()
@@ -166,11 +173,15 @@ def test_the_curves_are_those_of_the_picture(page: Page, name: str) -> None:
 def test_a_screen_reader_hears_where_the_sliders_come_to_rest(page: Page) -> None:
     status = page.locator(".live [role=status]")
     heard = slider(page, "gate").evaluate(
-        """gate => [60, 70, 80].map(position => {
-          gate.value = position;
-          gate.dispatchEvent(new Event("input"));
-          return document.querySelector(".live [role=status]").textContent;
-        })"""
+        """gate => {
+          const status = document.querySelector(".live [role=status]");
+          status.textContent = "";
+          return [60, 70, 80].map(position => {
+            gate.value = position;
+            gate.dispatchEvent(new Event("input"));
+            return status.textContent;
+          });
+        }"""
     )
     assert heard == ["", "", ""], "not each step of the way"
     expect(status).to_have_text(re.compile(rf"^Memory {re.escape(says(page, 'memory'))}, .+ spent [\d.]+ %\.$"))
@@ -179,11 +190,10 @@ def test_a_screen_reader_hears_where_the_sliders_come_to_rest(page: Page) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_its_colours_are_the_figures_and_it_offends_nobody(
-    visit: Callable[..., Page], scheme: Literal["light", "dark"]
-) -> None:
-    page = visit(CHAPTER, scheme=scheme)
+def test_its_colours_are_the_figures_and_it_offends_nobody(page: Page, scheme: Literal["light", "dark"]) -> None:
     slider(page, "lag").fill("23")
+    page.emulate_media(color_scheme=scheme)
+    expect(page.locator("html")).to_have_attribute("data-theme", scheme)
     look = page.locator(".live").evaluate(
         """e => Object.fromEntries(["ink", "muted", "grid", "line"].map(
           name => [name, getComputedStyle(e).getPropertyValue(`--${name}`).trim()]
@@ -192,6 +202,7 @@ def test_its_colours_are_the_figures_and_it_offends_nobody(
     names = {"ink": "ink", "muted": "muted", "grid": "grid", "line": "blue"}
     assert look == {name: figures.PALETTE[colour][scheme == "dark"] for name, colour in names.items()}
     found = Axe().run(page, context=FIGURE, options={"resultTypes": ["violations"], "preload": False})
+    page.emulate_media(color_scheme="light")
     assert found.response["violations"] == []
 
 
@@ -222,14 +233,17 @@ def test_on_paper_the_picture_stands_there(page: Page) -> None:
 
 def test_it_fits_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    for plot in page.locator(".live-plot > svg").all():
-        # Drawn anew for its width, in letters that keep their size.
-        expect(plot.get_by_text("50", exact=True)).to_have_attribute("x", re.compile(r"^3[2-5]\d"))
-        box = plot.bounding_box()
-        assert box
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 390
-    assert page.evaluate("() => document.scrollingElement.scrollWidth") == 390
+    try:
+        for plot in page.locator(".live-plot > svg").all():
+            # Drawn anew for its width, in letters that keep their size.
+            expect(plot.get_by_text("50", exact=True)).to_have_attribute("x", re.compile(r"^3[2-5]\d"))
+            box = plot.bounding_box()
+            assert box
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+        assert page.evaluate("() => document.scrollingElement.scrollWidth") == 390
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 844})
 
 
 def test_it_asks_for_nothing_and_nothing_moves_by_itself(page: Page) -> None:
@@ -242,7 +256,9 @@ def test_it_asks_for_nothing_and_nothing_moves_by_itself(page: Page) -> None:
     moving = "e => [e, ...e.querySelectorAll('*')].flatMap(e => e.getAnimations())"
     page.emulate_media(reduced_motion="no-preference")
     slider(page, "gate").fill("77")
-    assert page.locator(".live").evaluate(moving) == []
+    found = page.locator(".live").evaluate(moving)
+    page.emulate_media(reduced_motion="reduce")
+    assert found == []
     assert [url for url in asked if "_images/" not in url] == []
 
 
