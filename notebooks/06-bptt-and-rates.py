@@ -765,9 +765,8 @@ served, longest = 10, 50  # the lag to serve, and the longest one shown
 own = torch.tensor([0.02, 1 / (served + 1), 0.4], dtype=torch.float64)
 with torch.no_grad():
     silence = torch.zeros(longest + 1, 1, dtype=torch.float64)
-    steady = cells.GatedRNN(1, 3, "constant", alpha=own, dtype=torch.float64).run(
-        silence
-    )
+    neurons = cells.GatedRNN(1, 3, "constant", alpha=own, dtype=torch.float64)
+    steady = neurons.run(silence)
 back = range(longest + 1)
 memory = torch.stack([rates.retention(steady, lag)[-1] for lag in back])
 rate = torch.stack([rates.effective(steady, 1.0, lag)[-1] for lag in back])
@@ -834,8 +833,8 @@ figures.save(
 
 # %% [markdown]
 # Online, {numref}`fig-one-gate` has sliders. Find the gate that serves lag 10 best, and compare it with
-# {prf:ref}`thm-matched`. Set the time constant to ten steps: how much does that miss by? Then match the gate to other
-# lags, and watch what it leaves for longer ones: it tends to $1/e$ of the budget, whatever the lag.
+# {prf:ref}`thm-matched`. Set the time constant to ten steps: how much does that miss by? Then match the gate to longer
+# lags, one after the other, and watch what it leaves for those beyond: it tends to $1/e$ of the budget.
 
 # %% [markdown]
 # ## Neurons drift apart

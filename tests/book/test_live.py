@@ -221,11 +221,13 @@ def test_on_paper_the_picture_stands_there(page: Page) -> None:
     expect(live).to_be_visible()
     expect(picture).to_be_hidden()
     page.emulate_media(media="print")
-    expect(picture).to_be_visible()
-    expect(live).to_be_hidden()
-    picture.scroll_into_view_if_needed()
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
-    page.emulate_media(media="screen")
+    try:
+        expect(picture).to_be_visible()
+        expect(live).to_be_hidden()
+        picture.scroll_into_view_if_needed()
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    finally:
+        page.emulate_media(media="screen")
     expect(live).to_be_visible()
     expect(picture).to_be_hidden()
     expect(page.locator(f"{FIGURE} + .citable")).to_be_visible()
