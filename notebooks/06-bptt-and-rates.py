@@ -754,6 +754,89 @@ record.check(
 )
 
 # %% [markdown]
+# ### One gate, one lag
+#
+# A constant gate has no such freedom: one number sets all shares. Of a state it keeps $(1-\alpha)^\ell$ over a lag;
+# it gives the lag the rate $\mu\,\alpha(1-\alpha)^\ell$; and up to the lag it spends the share
+# $1-(1-\alpha)^{\ell+1}$ of the budget. From a network, not from the formulas:
+
+# %%
+served, longest = 10, 50  # the lag to serve, and the longest one shown
+own = torch.tensor([0.02, 1 / (served + 1), 0.4], dtype=torch.float64)
+with torch.no_grad():
+    silence = torch.zeros(longest + 1, 1, dtype=torch.float64)
+    neurons = cells.GatedRNN(1, 3, "constant", alpha=own, dtype=torch.float64)
+    steady = neurons.run(silence)
+back = range(longest + 1)
+memory = torch.stack([rates.retention(steady, lag)[-1] for lag in back])
+rate = torch.stack([rates.effective(steady, 1.0, lag)[-1] for lag in back])
+kept = (1 - own) ** torch.arange(longest + 2, dtype=torch.float64).unsqueeze(1)
+record.check(
+    "one-gate",
+    "C9",
+    r"constant gates: memory $(1-\alpha)^\ell$, rate $\mu\,\alpha(1-\alpha)^\ell$, and "
+    rf"$1 - (1-\alpha)^{{\ell+1}}$ of the budget spent, lags up to {longest}",
+    max(
+        discrepancy(memory, kept[:-1]),
+        discrepancy(rate, own * kept[:-1]),
+        discrepancy(rate.cumsum(0), 1 - kept[1:]),
+    ),
+    1e-12,
+)
+
+# %% tags=["hide-input"]
+lags = np.arange(longest + 1)
+envelope = (lags / (lags + 1.0)) ** lags / (lags + 1)
+looks = [("blue", "-.", "too slow"), ("vermilion", "-", "matched"), ("green", "--", "too fast")]  # fmt: skip
+panels = {
+    "Memory": (memory, r"$(1-\alpha)^\ell$"),
+    "Effective rate": (rate, r"$\alpha(1-\alpha)^\ell$"),
+    "Budget spent": (rate.cumsum(0), r"$1-(1-\alpha)^{\ell+1}$"),
+}
+with figures.style():
+    fig, axes = plt.subplots(1, 3, figsize=(8.2, 3.0))
+    for ax, (title, (values, formula)) in zip(axes, panels.items(), strict=True):
+        ax.axvline(served, color=figures.INK, linewidth=0.9, linestyle=":")
+        for value, (colour, line, name), constant in zip(
+            values.T, looks, own, strict=True
+        ):
+            hue = figures.PALETTE[colour][0]
+            label = rf"$\alpha = {float(constant):.2g}$, {name}"
+            ax.plot(lags, value, line, color=hue, label=label)
+            ax.plot(served, value[served], "o", color=hue)
+        ax.set(
+            title=f"{title}  {formula}", xlabel=r"lag $\ell$", xticks=range(0, 51, 10)
+        )
+    axes[1].plot(lags, envelope, color=figures.GRID, lw=6, zorder=1, label="envelope")
+    axes[1].plot(lags, envelope, color=figures.MUTED, lw=0.8, zorder=1)
+    axes[1].set(yscale="log", ylim=(1e-4, 1.3))
+    axes[1].minorticks_off()
+    handles, labels = axes[1].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=4)
+figures.save(
+    fig, "one-gate",
+    pd.concat(
+        pd.DataFrame({
+            "gate": float(constant), "lag": lags, "memory": memory[:, place], "rate": rate[:, place],
+            "envelope": envelope, "spent": rate.cumsum(0)[:, place],
+        })
+        for place, constant in enumerate(own)
+    ),
+    caption=r"What one constant gate gives to every lag. *Memory*: what is kept of a state. *Effective rate*, in units of $\mu$: it touches the "
+    r"envelope, which no constant gate crosses, at the lag that it is matched to. *Budget spent*: the share given to all lags up to this one. "
+    rf"The picture for print has three gates: too slow, matched and too fast for lag {served} (dotted).",
+    alt="Three panels over lags up to fifty, with one curve for each of three gates and a dotted line at lag ten. Memory falls from one, slowly for the small gate and "
+    "at once for the large one. The rates are straight lines on a logarithmic axis below a curved envelope; the middle gate's touches it at lag ten. The budget "
+    "of the large gate is spent within a few steps; the small gate has spent a fifth of its own at lag ten.",
+    chapter="06-bptt-and-rates", out=out,
+)  # fmt: skip
+
+# %% [markdown]
+# Online, {numref}`fig-one-gate` has sliders. Find the gate that serves lag 10 best, and compare it with
+# {prf:ref}`thm-matched`. Set the time constant to ten steps: how much does that miss by? Then match the gate to longer
+# lags, one after the other, and watch what it leaves for those beyond: it tends to $1/e$ of the budget.
+
+# %% [markdown]
 # ## Neurons drift apart
 #
 # A preconditioner is judged by its condition number, here $\kappa(\ell) = \max_q P^q / \min_q P^q$: how much
