@@ -21,7 +21,7 @@ import torch
 
 from gatelr import protocols, tasks
 
-#: The modules that decide a cell's numbers: this one, and all that it can reach.
+#: The modules that decide a cell's numbers, which are this one and all that it can reach.
 NUMERICS = (
     "adjoint",
     "anisotropy",

@@ -5,11 +5,10 @@ Seeds are the units: what a seed gives is one number, and where two settings are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -29,7 +28,7 @@ class Estimate(NamedTuple):
         return self.low, self.high
 
 
-def estimate(values: ArrayLike, *, threshold: float = 0.0, level: float = 0.95) -> Estimate:
+def estimate(values: Iterable[float], *, threshold: float = 0.0, level: float = 0.95) -> Estimate:
     """The mean of one number a seed, with a BCa bootstrap interval and an exact or sampled sign-flip test.
 
     Args:
@@ -43,7 +42,7 @@ def estimate(values: ArrayLike, *, threshold: float = 0.0, level: float = 0.95) 
     Raises:
         ValueError: for fewer than two seeds, or values that are not finite: what diverged is counted, not averaged.
     """
-    x = np.asarray(values, dtype=float)
+    x = np.asarray(list(values), dtype=float)
     if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
         raise ValueError(
             f"got {x.size} values, {int(np.isfinite(x).sum())} of them finite, expected one finite number for each of "

@@ -18,12 +18,12 @@ from torch import Tensor
 from gatelr import recurrence
 from gatelr.cells import GatedRNN, Trajectory
 
-#: What may predict the sensitivity of t to k: the lag alone; the norm of transport at order 0, max_q ∏(1 - g), and the
+#: What may predict the sensitivity of t to k. The lag alone; the norm of transport at order 0, max_q ∏(1 - g), and the
 #: mean over q in its place; the norm with the first-order correction of each neuron's own rate (C8); and what the paper
 #: plots, the mean over q of ∏ g.
 PREDICTORS = ("lag", "order 0", "order 0, mean", "order 1", "published")
 
-#: Gates that are wrong on purpose: those of the same sequence in random order of time, and those of another sequence.
+#: Gates that are wrong on purpose, those of the same sequence in random order of time and those of another sequence.
 NULLS = ("shuffled", "foreign")
 
 
