@@ -6,7 +6,7 @@ Seeds are the units: what a seed gives is one number, and where two settings are
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
         return self.low, self.high
 
 
-def estimate(values: Iterable[float], *, threshold: float = 0.0, level: float = 0.95) -> Estimate:
+def estimate(values: Iterable[Any], *, threshold: float = 0.0, level: float = 0.95) -> Estimate:
     """The mean of one number a seed, with a BCa bootstrap interval and an exact or sampled sign-flip test.
 
     Args:

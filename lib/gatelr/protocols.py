@@ -18,8 +18,8 @@ from torch import Tensor
 from gatelr import adjoint, anisotropy, jacobian, profiles, tasks, training, transport
 from gatelr.cells import GatedRNN, Trajectory
 
-#: What is added to a seed for each of its uses but the weights, which are the training data and the sequences of a probe,
-#: both as in the released code, fresh data for the loss, and the order of time in the null.
+#: What is added to a seed for each of its uses but the weights, which are the training data and the sequences of a
+#: probe, both as in the released code, fresh data for the loss, and the order of time in the null.
 TRAINING, PROBE, FRESH, NULL = 123, 999, 555, 777
 
 Optimiser = Literal["SGD", "Adam"]
