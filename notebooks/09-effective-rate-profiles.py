@@ -450,12 +450,12 @@ figures.save(
     fig, "effective-rate-slopes", pd.concat(frames),
     caption=f"The slope of $\\log S$ on the logarithm of order 0 (filled) and of the published predictor (open) over training: medians and quartiles of {SEEDS} seeds. A slope of 1 (dotted) would mean that the predictor is right up to a factor. "
     "Above each panel, how many times smaller the losses are than the best constant's (constant · scalar · multi, at the end).",
-    alt="Six panels of slopes over training steps for three gates and two predictors. For the constant gate the published predictor has slopes of two to three and order 0 far below one; for scalar and multi-gate all slopes lie between zero and one.",
+    alt="Six panels of slopes over training steps for three gates and two predictors. For the constant gate the published predictor starts with slopes above two, which fall where something is learned, and order 0 stays far below one; for scalar and multi-gate all slopes lie between zero and one.",
     chapter="09-effective-rate-profiles", out=out,
 )  # fmt: skip
 
 # %% [markdown]
-# The $R^2$ of all of them is close to 1, and {numref}`fig-effective-rate-unexplained` shows what that is worth, by plotting what is *left*: the share of the variance of $\log S$ that a straight line in the predictor does not explain.
+# In the paper's protocol the $R^2$ of all of them is close to 1, and {numref}`fig-effective-rate-unexplained` shows what that is worth, by plotting what is *left*: the share of the variance of $\log S$ that a straight line in the predictor does not explain.
 
 # %% tags=["hide-input"]
 PREDICTORS = ["lag", "published", "order 0", "order 0, mean", "order 1"]
