@@ -456,7 +456,7 @@ Markdown("\n".join(lines))
 #
 # The published contrast moves two things at once, and {numref}`fig-anisotropy-contrasts` pulls them apart.
 #
-# *Propagation.* Gates make it **less** anisotropic, under either optimiser, and training widens the difference, which hardly exists at initialisation. A leak carries every direction a little, and a trained gate carries more ({ref}`ch-profiles`); the first exercise shows how the identity in a Jacobian keeps directions together. Adam itself does little to the AI of a vanilla network.
+# *Propagation.* Gates make it **less** anisotropic, under either optimiser, and training widens the difference, which for AI hardly exists at initialisation. A leak carries every direction a little, and a trained gate carries more ({ref}`ch-profiles`); the first exercise shows how the identity in a Jacobian keeps directions together. Adam itself does little to the AI of a vanilla network.
 #
 # *Updates.* Here gates do make networks whose gradients are **more** anisotropic, and Adam makes networks whose gradients are less so, whatever the model. The published contrast is large because the two point the same way: it is what gates do under SGD, less what Adam does to a vanilla network, and the larger part of it is the optimiser's. A comparison of "gates" with "Adam" had measured, for the most part, the absence of Adam.
 #
