@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 
 class Estimate(NamedTuple):
@@ -64,3 +65,44 @@ def estimate(values: ArrayLike, *, threshold: float = 0.0, level: float = 0.95) 
 def holm(p: Sequence[float]) -> list[float]:
     """The p values of a family of tests, adjusted after Holm."""
     return [float(value) for value in multipletests(p, method="holm")[1]]
+
+
+class Power(NamedTuple):
+    """What a number of seeds can show: how many the effect found would take, and the least effect that S reveal."""
+
+    seeds_needed: float
+    detectable: float
+
+
+def power(values: ArrayLike, *, probability: float = 0.8, level: float = 0.05) -> Power:
+    """How strong a comparison of paired seeds is, by the power of the t test of its differences.
+
+    Args:
+        values: (S,), one difference a seed, as for :func:`estimate`; their standard deviation is taken as known.
+        probability: with which an effect is to be seen.
+        level: of the test, two-sided.
+
+    Returns:
+        The number of seeds with which an effect as large as the mean found would be seen with that probability, at
+        least 2, infinite where the mean is zero; and the mean that S seeds see with it, in the values' own unit.
+
+    Raises:
+        ValueError: for fewer than two seeds, or values that are not finite.
+    """
+    x = np.asarray(values, dtype=float)
+    if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
+        raise ValueError(f"got {x.size} values, expected one finite number for each of at least 2 seeds")
+    spread, mean = float(x.std(ddof=1)), float(abs(x.mean()))
+    if spread <= 1e-12 * max(1.0, mean):
+        return Power(2.0 if mean > 0 else np.inf, 0.0)
+    solve = TTestPower().solve_power
+    size = float(np.atleast_1d(solve(nobs=len(x), alpha=level, power=probability))[0])
+    # beyond both ends the solver finds nothing: two seeds show what is this large, and no number what is this small
+    effect = mean / spread
+    if effect >= 30:
+        needed = 2.0
+    elif effect < 1e-3:
+        needed = np.inf
+    else:
+        needed = max(2.0, float(np.atleast_1d(solve(effect_size=effect, alpha=level, power=probability))[0]))
+    return Power(needed, size * spread)

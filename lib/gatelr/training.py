@@ -254,7 +254,8 @@ def _identity(
 
     plain = {} if schedule is None else {k: v for k, v in schedule.state_dict().items() if isinstance(v, int | float)}
     return {
-        "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs)",
+        "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs"
+        + (")" if task.delays is None else f", delays {task.delays})"),
         "model": f"{model} in {model.W_r.dtype}" + ("" if backward == "full" else f", backward pass: {backward}"),
         "optimiser": repr(optimiser),
         "schedule": "none" if schedule is None else f"{type(schedule).__name__} {plain}",
