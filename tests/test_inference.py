@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gatelr import inference
+from statsmodels.stats.power import TTestPower
 
 
 def test_the_interval_covers_about_as_often_as_it_says() -> None:
@@ -52,6 +53,7 @@ def test_power_of_a_known_effect() -> None:
     found = inference.power(values)
     assert found.seeds_needed == pytest.approx(33.37, abs=0.01)
     assert found.detectable == pytest.approx(0.66, abs=0.005)
+    assert TTestPower().solve_power(nobs=20, alpha=0.05, power=0.8) == pytest.approx(found.detectable, rel=1e-6)
     assert inference.power(10 * values) == pytest.approx((found.seeds_needed, 10 * found.detectable))
 
 

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 
 class Estimate(NamedTuple):
@@ -95,14 +94,17 @@ def power(values: ArrayLike, *, probability: float = 0.8, level: float = 0.05) -
     spread, mean = float(x.std(ddof=1)), float(abs(x.mean()))
     if spread <= 1e-12 * max(1.0, mean):
         return Power(2.0 if mean > 0 else np.inf, 0.0)
-    solve = TTestPower().solve_power
-    size = float(np.atleast_1d(solve(nobs=len(x), alpha=level, power=probability))[0])
-    # beyond both ends the solver finds nothing: two seeds show what is this large, and no number what is this small
     effect = mean / spread
-    if effect >= 30:
+
+    def lacking(size: float, seeds: float) -> float:
+        # the square of t has a noncentral F distribution, which scipy has for few seeds too, where that of t is NaN
+        critical = stats.f.isf(level, 1, seeds - 1)
+        return float(stats.ncf.sf(critical, 1, seeds - 1, seeds * size**2)) - probability
+
+    if lacking(min(effect, 30.0), 2.0) >= 0:
         needed = 2.0
-    elif effect < 1e-3:
+    elif effect < 1e-3:  # a million seeds and more
         needed = np.inf
     else:
-        needed = max(2.0, float(np.atleast_1d(solve(effect_size=effect, alpha=level, power=probability))[0]))
-    return Power(needed, size * spread)
+        needed = float(optimize.brentq(lambda seeds: lacking(effect, seeds), 2.0, 10 + (4 / effect) ** 2))
+    return Power(needed, spread * float(optimize.brentq(lambda size: lacking(size, len(x)), 1e-6, 30.0)))
