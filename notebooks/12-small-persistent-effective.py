@@ -33,7 +33,7 @@ seeds = 3  # run here; the other seeds are read from the reference
 device = "auto"
 out = "../artifacts/draft/12-small-persistent-effective"
 location = "../_build/cells"  # of what was computed; may be deleted at any time
-settings_here = ["moving average", "adding"]  # run here
+settings_here = ["moving average", "adding, 20"]  # run here
 until = 750  # last training step here
 
 # %% tags=["hide-input"]
@@ -121,28 +121,31 @@ record.check(
 # %% [markdown]
 # ## The experiment
 #
-# All of this needs networks that learn something: under the published settings most do not ({ref}`ch-profiles`). So tasks are short, networks have $32$ neurons, batches $32$ fresh sequences, and every setting is one under which the full gradient beats the best constant prediction at least fivefold on data it has never seen. The optimiser is plain SGD, as in the paper, wherever
-# that is enough.
+# All of this needs networks that learn something: under the published settings most do not ({ref}`ch-profiles`). So networks have $32$ neurons, batches $32$ fresh sequences, and every setting is one under which, on trial seeds, the full gradient beat the best constant prediction fivefold or nearly so, on data never seen. Where that can be had with plain SGD, as in the paper, it is plain SGD: on a moving
+# average, on delay-sum, and on adding over $20$ steps. Adding over $50$ steps and digits, read pixel by pixel, have Adam.
 
 # %%
 SETTINGS = {
     "moving average": {
         "task": "moving_average", "task_options": {"steps": 12, "n_inputs": 2},
-        "optimiser": "SGD", "rate": 0.3, "steps": 1000, "gates": ("scalar", "multi"),
+        "optimiser": "SGD", "rate": 0.3, "steps": 1000,
     },
     "delay-sum": {
         "task": "delay_sum", "task_options": {"steps": 8, "n_inputs": 2, "delays": (1, 3, 5)},
-        "optimiser": "SGD", "rate": 0.4, "steps": 2400, "gates": ("multi",),
+        "optimiser": "SGD", "rate": 0.4, "steps": 2400,
     },
-    "adding": {
+    "adding, 20": {
         "task": "adding", "task_options": {"steps": 20},
-        "optimiser": "SGD", "rate": 0.2, "steps": 2400, "gates": ("scalar", "multi"),
+        "optimiser": "SGD", "rate": 0.2, "steps": 2400,
     },
-    "digits": {
-        "task": "digits", "optimiser": "Adam", "rate": 0.01, "steps": 1600, "gates": ("multi",),
+    "adding, 50": {
+        "task": "adding", "task_options": {"steps": 50},
+        "optimiser": "Adam", "rate": 0.01, "steps": 1000,
     },
+    "digits": {"task": "digits", "optimiser": "Adam", "rate": 0.005, "steps": 2400},
 }  # fmt: skip
 GATES = ["scalar", "multi"]
+MODELS = list(product(SETTINGS, GATES))
 #: The four backward passes, and the null: the full one on other training data.
 RUNS = {name: {"backward": name} for name in BACKWARD} | {"other data": {"data": 321}}
 MEASURES = {"window": 64, "every": 8}
@@ -154,12 +157,13 @@ cell = experiments.cells(location)
 def measured(setting: str, gate: str, run: str) -> experiments.Tables:
     """One cell: all seeds of this run, up to the step that this run goes to."""
     options = dict(SETTINGS[setting])
-    steps, task, optimiser, _ = (options.pop(k) for k in ("steps", "task", "optimiser", "gates"))  # fmt: skip
+    steps, task, optimiser = (options.pop(k) for k in ("steps", "task", "optimiser"))
     reached = [steps * i // PARTS for i in range(PARTS + 1) if steps * i // PARTS <= until]  # fmt: skip
     options |= {"steps": reached[-1], "checkpoints": reached, "device": str(where)}
     if run == "full":  # what is small, and what lasts, is measured along this one
         starts = [steps * i // 4 - (64 if i == 4 else 0) for i in range(5)]
         options |= MEASURES | {
+            "every": MEASURES["every"] if optimiser == "SGD" else 0,
             "sizes": reached[::4] if len(reached) > 4 else [0, reached[-1]],
             "windows": [s for s in starts if s + 64 <= reached[-1]],
         }
@@ -170,9 +174,6 @@ def measured(setting: str, gate: str, run: str) -> experiments.Tables:
     }
 
 
-MODELS = [
-    (setting, gate) for setting in SETTINGS for gate in SETTINGS[setting]["gates"]
-]
 cells = [
     measured(setting, gate, run)
     for (setting, gate), run in product(MODELS, RUNS)
@@ -679,19 +680,19 @@ Markdown(
 # (effective-rates)=
 # ## How the settings were chosen
 #
-# On seeds from $101$ on, with the full backward pass only, so that no pass but the reference was tuned. Plain SGD was tried first, at a few rates from $0.1$ to $3$. Rates of $1$ and more diverged on every task within some twenty steps, and half of that did on adding; the rate taken is the largest one of the grid at which none of the trial networks diverged and which comes
-# under a fifth of the constant's loss in the steps given. Digits learn too slowly under SGD, and are trained with Adam. A scalar gate did not learn delay-sum, and is left out there and, for its cost, on digits.
+# On seeds from $101$ on, with the full backward pass only, so that no pass but the reference was tuned. Plain SGD was tried first, at rates from $0.1$ to $3$. A rate of $1$ diverged on every task within some twenty steps, and on adding so did smaller ones in some trial networks; the rate taken is the largest of those tried that left all trial networks alive, and the updates are as many as bring them
+# under a fifth of the constant's loss. Delay-sum has fewer and shorter delays than the published task: with four of them, up to eight steps, plain SGD took too long. On digits SGD did not get far, and Adam at $0.01$ was unsteady; at half of that it comes close to a fifth of the constant's loss, and not always below it.
 
 # %% tags=["hide-input"]
 record.table(
     pd.DataFrame(
         [
-            (name, chosen["task"], str(each.steps), chosen["optimiser"], f"{chosen['rate']:g}", str(chosen["steps"]), ", ".join(chosen["gates"]),
+            (name, chosen["task"], str(each.steps), chosen["optimiser"], f"{chosen['rate']:g}", str(chosen["steps"]),
              f"{each.constant_loss:.4g}")
             for name, chosen in SETTINGS.items()
             for each in [tasks.get(chosen["task"], **chosen.get("task_options", {}))]
         ],
-        columns=["setting", "task", "T", "optimiser", "rate", "updates", "gates", "constant's loss"],
+        columns=["setting", "task", "T", "optimiser", "rate", "updates", "constant's loss"],
     ),
     "correction-settings",
     caption="The settings: networks of 32 neurons without biases, batches of 32.",

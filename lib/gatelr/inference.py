@@ -107,4 +107,4 @@ def power(values: ArrayLike, *, probability: float = 0.8, level: float = 0.05) -
         needed = np.inf
     else:
         needed = float(optimize.brentq(lambda seeds: lacking(effect, seeds), 2.0, 10 + (4 / effect) ** 2))
-    return Power(needed, spread * float(optimize.brentq(lambda size: lacking(size, len(x)), 1e-6, 30.0)))
+    return Power(needed, spread * float(optimize.brentq(lambda size: lacking(size, float(len(x))), 1e-6, 30.0)))
