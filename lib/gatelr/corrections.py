@@ -278,7 +278,7 @@ def small_persistent_effective(
     lags: Sequence[int] = (1, 2, 4, 8, 16),
     probed: int = 64,
     traced: int = 4,
-    fresh: int = 512,
+    fresh: int = 500,
     n: int = 32,
     batch: int = 32,
     device: torch.device | str = "cpu",
