@@ -58,6 +58,7 @@ from gatelr import (
 from gatelr.cells import GatedRNN
 from gatelr.recurrence import BACKWARD
 from IPython.display import Markdown
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 READS = ["reference/e3-*.csv"]
 TITLE = "Small, persistent, effective"
@@ -324,7 +325,8 @@ with figures.style():
         top.set(title=f"{setting}\n{learned[setting]}", xlabel="training step", yscale="log")  # fmt: skip
         bottom.set(xscale="log", yscale="log", xlabel=r"lag $\ell$")
         bottom.set_xticks(lags, [str(lag) for lag in lags])
-        bottom.minorticks_off()
+        bottom.xaxis.set_minor_locator(NullLocator())
+        top.xaxis.set_major_locator(MaxNLocator(3))
     axes[0, 0].set_ylabel("share of the gradient")
     axes[1, 0].set_ylabel("share of the transport")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)  # fmt: skip
@@ -384,43 +386,51 @@ judge(
 # %% tags=["hide-input"]
 persistence, displacement = evidence["persistence"], at_end("displacement")
 DISTANCES = sorted(int(name[3:]) for name in persistence if name.startswith("c @"))
-WAYS = {"steps": "step by step", "length": "summed", "along": "along the way", "random": "random signs"}  # fmt: skip
+WAYS = {"steps": ("step by step", "o"), "length": ("summed", "s"), "along": ("summed, along the way", "^"), "random": ("with random signs", "x")}  # fmt: skip
+moving = [m for m in models if ((displacement.setting == m[0]) & (displacement.gate == m[1])).any()]  # fmt: skip
+BEYOND = DISTANCES[-1] * 2  # where the bar of random order stands
 with figures.style():
-    fig, axes = plt.subplots(2, len(shown), figsize=(8.4, 5.2), sharey="row", squeeze=False)  # fmt: skip
-    for column, setting in enumerate(shown):
-        top, bottom = axes[:, column]
-        for place, gate in enumerate(GATES):
+    fig, axes = plt.subplot_mosaic([shown, ["way"] * len(shown)], figsize=(8.6, 5.4))
+    for setting in shown:
+        ax = axes[setting]
+        for gate in GATES:
             look = figures.GATES[gate]
             rows = persistence[(persistence.setting == setting) & (persistence.gate == gate)]  # fmt: skip
             seeds_of = rows.groupby("seed").mean(numeric_only=True)
             for kind, style in (("c", {}), ("g", {"linestyle": ":", "markerfacecolor": "white", "linewidth": 1.1})):  # fmt: skip
                 values = seeds_of[[f"{kind} @{d}" for d in DISTANCES]]
                 if kind == "c":
-                    top.plot(DISTANCES, values.T, color=look["color"], linewidth=0.4, alpha=0.35)  # fmt: skip
-                top.plot(DISTANCES, values.mean(), **look | style, label=f"{gate}: " + {"c": "correction", "g": "gradient"}[kind])  # fmt: skip
-            top.plot(DISTANCES[-1] * 1.6, seeds_of["c shuffled"].mean(), "_", color=look["color"], markersize=11)  # fmt: skip
-            moved = displacement[(displacement.setting == setting) & (displacement.gate == gate)]  # fmt: skip
-            if moved.empty:
-                bottom.set_visible(False)
-            for where_, name in enumerate(WAYS):
-                x = where_ + (place - 0.5) * 0.34
-                bottom.plot(np.full(len(moved), x), moved[name], "_", color=look["color"], alpha=0.5, markersize=7)  # fmt: skip
-                bottom.plot(x, moved[name].mean(), **look | {"linestyle": ""})
-        top.axhline(0, color=figures.INK, linewidth=0.8, linestyle=":")
-        bottom.axhline(0, color=figures.INK, linewidth=0.8, linestyle=":")
-        top.set(title=f"{setting}\n{learned[setting]}", xscale="log", xlabel=r"distance $\Delta$, iterations")  # fmt: skip
-        top.set_xticks([*DISTANCES, DISTANCES[-1] * 1.6], [*map(str, DISTANCES), "shuffled"], fontsize=8)  # fmt: skip
-        top.minorticks_off()
-        bottom.set_xticks(range(len(WAYS)), [name.replace(" ", "\n") for name in WAYS.values()], fontsize=8)  # fmt: skip
-    axes[0, 0].set_ylabel(r"mean cosine $a(\Delta)$")
-    axes[1, 0].set_ylabel("share of the way")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)  # fmt: skip
+                    ax.plot(DISTANCES, values.T, color=look["color"], linewidth=0.4, alpha=0.35)  # fmt: skip
+                ax.plot(DISTANCES, values.mean(), **look | style, label=f"{gate}: " + {"c": "correction", "g": "gradient"}[kind])  # fmt: skip
+            ax.plot(BEYOND, seeds_of["c shuffled"].mean(), "_", color=look["color"], markersize=10)  # fmt: skip
+        ax.axhline(0, color=figures.INK, linewidth=0.8, linestyle=":")
+        ax.set(title=f"{setting}\n{learned[setting]}", xscale="log", xlabel=r"distance $\Delta$", ylim=(-0.8, 1.02))  # fmt: skip
+        ax.set_xticks([1, 4, 16, BEYOND], ["1", "4", "16", "any"])
+        ax.xaxis.set_minor_locator(NullLocator())
+        if setting != shown[0]:
+            ax.tick_params(labelleft=False)
+    axes[shown[0]].set_ylabel(r"mean cosine $a(\Delta)$")
+    ax = axes["way"]
+    for (place, model), (shift, (name, (label, mark))) in product(
+        enumerate(moving), zip(np.linspace(-0.27, 0.27, len(WAYS)), WAYS.items(), strict=True)
+    ):  # fmt: skip
+        part = displacement[(displacement.setting == model[0]) & (displacement.gate == model[1])]  # fmt: skip
+        hue = figures.MUTED if name == "random" else figures.GATES[model[1]]["color"]
+        ax.plot(np.full(len(part), place + shift), part[name], "_", color=hue, alpha=0.45, markersize=7)  # fmt: skip
+        ax.plot(place + shift, part[name].mean(), mark, color=hue, markersize=6, label=label if place == 0 else None)  # fmt: skip
+    ax.axhline(0, color=figures.INK, linewidth=0.8, linestyle=":")
+    ax.set_xticks(
+        range(len(moving)), [f"{setting}\n{gate}" for setting, gate in moving]
+    )
+    ax.set_ylabel("share of the way")
+    ax.legend(loc="best", ncols=2, fontsize=8)
+    fig.legend(*axes[shown[0]].get_legend_handles_labels(), loc="outside lower center", ncols=4)  # fmt: skip
 figures.save(
     fig, "correction-persistent",
     pd.concat([persistence.drop(columns="here"), displacement.drop(columns="here")]),
-    caption=f"How persistent. Above: mean cosine of corrections $\\Delta$ iterations apart, over all windows, each of {SEEDS} seeds (thin) and their mean; dotted with open markers, the gradient itself; the bars on the right, corrections in random order. Zero is what independent directions have. Below: the corrections' share of the "
-    "whole way that training went, beside their share step by step, and what random signs would give; bars are seeds, markers means.",
-    alt="Two rows of panels, one column for each task. Above, mean cosines over the distance in iterations, for corrections and gradients of both gates, with marks for shuffled order at the right. Below, four groups of marks for the share step by step, summed, along the way and with random signs.",
+    caption=f"How persistent. Above: mean cosine of corrections $\\Delta$ iterations apart, over all windows, each of {SEEDS} seeds (thin) and their mean; dotted with open markers, the gradient itself; *any*: all pairs, which is random order. Zero is what independent directions have. Under each name, how many times smaller the loss is than the best constant's (scalar · multi). Below, where training is plain SGD: the "
+    "corrections' share of the way that training went, summed and along it, beside their share step by step and what random signs would give; bars are seeds, markers means.",
+    alt="One panel for each task with mean cosines over the distance in iterations, for corrections and gradients of both gates, with bars for random order at the right. Below them one wide panel with four kinds of markers for each task and gate under plain SGD.",
     chapter="12-small-persistent-effective", out=out,
 )  # fmt: skip
 
@@ -512,26 +522,24 @@ with figures.style():
         ax = axes[row, column]
         rows = curves[(curves.setting == setting) & (curves.gate == gate)]
         for run, look in reversed(LOOKS.items()):
-            series = rows.pivot(index="step", columns="seed", values=run)
-            ax.plot(
-                series.index, series, color=look["color"], linewidth=0.3, alpha=0.25
-            )
-            ax.plot(
-                series.index, series.median(axis=1), **look, label=run, linewidth=1.6
-            )
-        ax.axhline(constants[setting], color=figures.INK, linewidth=0.8, linestyle=":")
-        ax.axhline(constants[setting] / 5, color=figures.INK, linewidth=0.8, linestyle="--")  # fmt: skip
-        ax.set(yscale="log", title=f"{setting}, {gate}")
+            series = constants[setting] / rows.pivot(index="step", columns="seed", values=run)  # fmt: skip
+            ax.plot(series.index, series, color=look["color"], linewidth=0.3, alpha=0.2)
+            ax.plot(series.index, series.median(axis=1), **look, label=run, linewidth=1.6)  # fmt: skip
+        for level, line in ((1, ":"), (5, "--")):
+            ax.axhline(level, color=figures.INK, linewidth=0.8, linestyle=line)
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.set(yscale="log", title=f"{setting}\n{gate}")
+        ax.set_ylim(bottom=0.5)
         if row:
             ax.set_xlabel("training step")
     for ax in axes[:, 0]:
-        ax.set_ylabel("loss on fresh data")
+        ax.set_ylabel("constant's loss / loss")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=5)
 figures.save(
     fig, "correction-curves", curves[[*MODEL, "step", *RUNS]],
-    caption=f"Learning with four backward passes and, in grey, with the full one on other data: {SEEDS} seeds (thin) and medians. Dotted: the best constant prediction; dashed: a fifth of it, the threshold of {{numref}}`tab-correction-times`.",
-    alt="Six panels of loss over training steps on logarithmic axes, two gates by three tasks, with five curves each. All start near the dotted line of the constant prediction and fall.",
+    caption=f"Learning with four backward passes and, in grey, with the full one on other data: how many times better than the best constant prediction, on fresh data; {SEEDS} seeds (thin) and medians. On the dotted line nothing is learned; the dashed one, five times better, is the threshold of {{numref}}`tab-correction-times`. The diagonal and order 0 often coincide.",
+    alt="Two rows of panels, one a gate, and one column for each task: the ratio of losses over training steps on logarithmic axes, five curves in each. All start below one and rise.",
     chapter="12-small-persistent-effective", out=out,
 )  # fmt: skip
 
@@ -550,6 +558,11 @@ apart = float(per_seed(effect.assign(apart=effect["other data"].abs()), "apart")
 record.number("null-effect", null.mean, f"{null.mean:.2g}")
 record.number("null-high", null.high, f"{null.high:.2g}")
 record.number("null-apart", apart, f"{apart:.2g}")
+judge(
+    "effective-at-all", "effective",
+    "training without the gate term ends with a larger loss on fresh data at all: $\\log_{10}$ of the ratio to the full gradient's",
+    per_seed(effect, "gate dropped"), threshold=0.0, null=null.mean,
+)  # fmt: skip
 for run, name, statement in (
     ("gate dropped", "effective", "training without the gate term ends with a larger loss on fresh data"),
     ("diagonal", "effective-diagonal", "training with the diagonal alone ends with a larger loss"),
@@ -565,7 +578,7 @@ for run, name, statement in (
 # %% tags=["hide-input"]
 frames, rows_of = [], []
 with figures.style():
-    fig, ax = plt.subplots(figsize=(7.6, 0.78 * len(models) + 1.3))
+    fig, ax = plt.subplots(figsize=(7.6, 0.62 * len(models) + 1.3))
     for place, (setting, gate) in enumerate(models):
         part = effect[(effect.setting == setting) & (effect.gate == gate)]
         for shift, run in zip(np.linspace(-0.3, 0.3, len(OTHERS)), OTHERS, strict=True):
@@ -579,16 +592,17 @@ with figures.style():
             frames.append(part[[*MODEL, run]].rename(columns={run: "log10 ratio"}).assign(run=run))  # fmt: skip
     ax.axvline(0, color=figures.INK, linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(models)), [f"{s}, {g}" for s, g in models])
-    ax.invert_yaxis()
     ax.set_xscale("symlog", linthresh=0.1)
-    ticks = [-1, -0.3, -0.1, -0.05, 0, 0.05, 0.1, 0.3, 1]
+    reached = effect[OTHERS].to_numpy()
+    ticks = [t for t in (-1, -0.3, -0.1, -0.05, 0, 0.05, 0.1, 0.3, 1, 3) if reached.min() * 1.1 <= t <= reached.max() * 1.1]  # fmt: skip
+    ax.set(xlim=(reached.min() * 1.15, reached.max() * 1.15), ylim=(len(models) - 0.5, -0.5))  # fmt: skip
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(r"$\log_{10}$ of final loss over the full gradient's")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 figures.save(
     fig, "correction-effective", pd.concat(frames),
-    caption=f"How effective: final loss on fresh data with each backward pass, relative to the full one of the same seed. Ticks are {SEEDS} paired seeds, dots their means with 95 % bootstrap intervals; right of the dotted line the loss is larger. The axis is linear up to 0.1 and logarithmic beyond. Grey is the null: the full gradient on other data. The full gradient's losses are {worst:.1f} times and more below the best constant's.",
+    caption=f"How effective: final loss on fresh data with each backward pass, relative to the full one of the same seed. Ticks are {SEEDS} paired seeds, dots their means with 95 % bootstrap intervals; right of the dotted line the loss is larger. The axis is linear up to 0.1 and logarithmic beyond. Grey is the null: the full gradient on other data. The full gradient's own losses are at least {worst:.1f} times smaller than the best constant's.",
     alt="A row for each task and gate with four groups of ticks, dots and intervals. The grey ones of the null lie around zero; how far the others lie to the right of it differs from pass to pass.",
     chapter="12-small-persistent-effective", out=out,
 )  # fmt: skip
