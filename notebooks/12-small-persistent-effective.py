@@ -149,7 +149,7 @@ GATES = ["scalar", "multi"]
 MODELS = list(product(SETTINGS, GATES))
 #: The four backward passes, and the null: the full one on other training data.
 RUNS = {name: {"backward": name} for name in BACKWARD} | {"other data": {"data": 321}}
-MEASURES = {"window": 64, "every": 8}
+MEASURES = {"window": 64, "every": 7}  # odd, since SGD may swing with a period of two
 PARTS = 16  # checkpoints of the loss
 
 cell = experiments.cells(location)
@@ -191,7 +191,7 @@ own = {
 # What is measured, and when:
 #
 # * **before the step, in float64, on a fresh batch**, at five times along training: $\lVert c \rVert / \lVert \nabla L \rVert$, and the norms of $G_t$ beside $\Lambda_t + R_t$, and of $M_{T,T-\ell}$ with and without $G$;
-# * **on the training batches themselves**, in five windows of $64$ successive iterations: the cosine of $c_s$ and $c_{s+\Delta}$; and at every eighth iteration of the whole training, for the sums $\sum_s c_s$ and $\sum_s \nabla_s$;
+# * **on the training batches themselves**, in five windows of $64$ successive iterations: the cosine of $c_s$ and $c_{s+\Delta}$; and at every seventh iteration of the whole training, for the sums $\sum_s c_s$ and $\sum_s \nabla_s$;
 # * **the loss on $500$ fresh sequences**, sixteen times along every run.
 
 # %%
