@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 from gatelr import adjoint, jacobian, transport
-from gatelr.cells import GatedRNN
+from gatelr.cells import GATES, GatedRNN, Trajectory
+from gatelr.recurrence import BACKWARD, Backward
 from hypothesis import given
 from networks import Case, and_the_smallest, cases, relative
 from torch import Tensor
@@ -91,6 +92,14 @@ class BlindGate(GatedRNN):
         return super()._affine(x.detach() if weight is self.W_rg else x, weight, bias, time)
 
 
+class OnlyLeak(GatedRNN):
+    """The same network, in which autograd sees the state through the leak alone."""
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, time: bool = False) -> Tensor:
+        recurrent = weight is self.W_rg or weight is self.W_r
+        return super()._affine(x.detach() if recurrent else x, weight, bias, time)
+
+
 @and_the_smallest
 @given(cases)
 def test_dropping_the_gate_term_is_a_detached_gate_input(case: Case) -> None:
@@ -103,6 +112,104 @@ def test_dropping_the_gate_term_is_a_detached_gate_input(case: Case) -> None:
     reference = torch.autograd.grad((delta * run.x).sum(), [getattr(model, name) for name in ours])
     for (name, gradient), expected in zip(ours.items(), reference, strict=True):
         assert close(gradient, expected), name
+
+
+def carried(terms: jacobian.Terms, backward: Backward) -> Tensor:
+    """The matrix that a backward pass carries, from the dense terms of J."""
+    leak, recurrent, gate = terms
+    own = torch.diag_embed((recurrent + gate).diagonal(dim1=-2, dim2=-1))
+    return leak + {"full": recurrent + gate, "gate dropped": recurrent, "diagonal": own, "order 0": 0 * own}[backward]
+
+
+@pytest.mark.parametrize("backward", BACKWARD)
+@and_the_smallest
+@given(cases)
+def test_what_is_carried_is_the_masked_jacobian(backward: Backward, case: Case) -> None:
+    """Both sweeps, and a loop with dense blocks: the adjoint of every state, and from it the gradients step by step."""
+    model, (u, x0) = case.model(), case.inputs()
+    run = Trajectory(*(member.detach() for member in model.run(u, x0)))
+    delta = deltas(case, run.x)
+    J = carried(jacobian.terms(model, run), backward).detach()
+    lam = [torch.zeros_like(delta[0])] * case.T + [delta[-1]]
+    for k in reversed(range(case.T)):
+        lam[k] = (J[k].mT @ lam[k + 1].unsqueeze(-1)).squeeze(-1) + (delta[k - 1] if k else 0)
+    assert close(adjoint.costates(model, run, delta, backward=backward), torch.stack(lam), 1e-12)
+
+    # each step alone, from the recorded state before it: what is carried has no part in a step's own gradient
+    ours = adjoint.gradients(model, run, delta, backward=backward)
+    total = 0.0
+    for k in range(case.T):
+        total = total + (lam[k + 1] * model.run(u[k : k + 1], run.x_prev[k]).x[0]).sum()
+    reference = torch.autograd.grad(total, [getattr(model, name) for name in ours])
+    for (name, gradient), expected in zip(ours.items(), reference, strict=True):
+        assert close(gradient, expected), name
+
+
+@pytest.mark.parametrize("backward", BACKWARD)
+@and_the_smallest
+@given(cases)
+def test_training_and_measuring_carry_the_same(backward: Backward, case: Case) -> None:
+    """The sweep in place behind ``model(u)`` and the one of this module, for a loss of the last state."""
+    model, (u, x0) = case.model(), case.inputs()
+    model(u, x0, backward=backward).sum().backward()
+    with torch.no_grad():
+        run = model.run(u, x0)
+        delta = torch.zeros_like(run.x)
+        delta[-1] = model.per_step(model.W_o, delta[-1].ndim - 1).sum(-2)
+        ours = adjoint.gradients(model, run, delta, backward=backward)
+    for name, gradient in ours.items():
+        assert close(getattr(model, name).grad, gradient, 1e-12), name
+
+
+@pytest.mark.parametrize("backward", ["gate dropped", "order 0"])
+@and_the_smallest
+@given(cases)
+def test_what_is_dropped_is_a_detached_state(backward: Backward, case: Case) -> None:
+    """Autograd through the same network, in which a gate, or all but the leak, reads a state that it cannot see."""
+    model, (u, x0) = case.model(), case.inputs()
+    x0.requires_grad_()
+    wanted = [x0, *model.parameters()]
+    ours = torch.autograd.grad(model(u, x0, backward=backward).sum(), wanted)
+    model.__class__ = BlindGate if backward == "gate dropped" else OnlyLeak
+    last = model.run(u, x0).x[-1]
+    reference = torch.autograd.grad(model._affine(last, model.W_o, model.b_o).sum(), wanted)
+    for gradient, expected in zip(ours, reference, strict=True):
+        assert close(gradient, expected)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_the_backward_passes_differ(gate: str) -> None:
+    case = Case(gate, n=4, m=2, T=6, batch=(3,), replicas=None, bias=True, seed=5)
+    model, (u, x0) = case.model(), case.inputs()
+    found = {b: torch.autograd.grad(model(u, x0, backward=b).sum(), model.W_r)[0] for b in BACKWARD}
+    for one, other in itertools.combinations(BACKWARD, 2):
+        alike = {one, other} == {"full", "gate dropped"} and gate in ("none", "constant")
+        assert (relative(found[one], found[other]) < 1e-12) is alike, (one, other)
+
+
+@pytest.mark.parametrize("backward", BACKWARD)
+def test_float32_is_float64_rounded(backward: Backward) -> None:
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        case = Case("multi", n=8, m=3, T=40, batch=(5,), replicas=2, bias=True, seed=4)
+        model, (u, x0) = case.model().to(dtype), (tensor.to(dtype) for tensor in case.inputs())
+        found.append(torch.autograd.grad(model(u, x0, backward=backward).sum(), [model.W_r, model.W_rg]))
+    for single, double in zip(*found, strict=True):
+        assert relative(single.double(), double) <= 2e-5
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_an_unknown_backward_pass_is_refused() -> None:
+    case = Case("multi", n=4, m=2, T=6, batch=(3,), replicas=None, bias=True, seed=5)
+    model, (u, x0) = case.model(), case.inputs()
+    run = model.run(u, x0)
+    calls = [
+        lambda: model(u, x0, backward="order 1"),  # type: ignore[arg-type]
+        lambda: adjoint.gradients(model, run, run.x, backward="order 1"),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="got backward='order 1', expected one of 'full', 'gate dropped', "):
+            call()
 
 
 def test_dropping_it_makes_a_difference() -> None:

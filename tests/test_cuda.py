@@ -36,16 +36,16 @@ def test_a_batch_is_made_where_it_is_wanted() -> None:
 
 @pytest.mark.parametrize("gate", GATES)
 def test_a_recorded_graph_replays_the_sweeps(gate: str) -> None:
-    """Three steps with one workspace, so that both loops are captured once and replayed twice, with new numbers."""
+    """Each backward pass twice with one workspace: every loop is captured once, and replayed with new numbers."""
     case = Case(gate, n=9, m=3, T=12, batch=(4,), replicas=3, bias=True, seed=1)
     results = []
     for device in ("cpu", "cuda"):
         model, workspace = case.model().to(device), recurrence.Workspace()
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
         outputs = []
-        for scale in (1.0, 2.0, 3.0):
-            u, x0 = ((scale * tensor).to(device) for tensor in case.inputs())
-            out = model(u, x0, workspace=workspace)
+        for step, backward in enumerate(recurrence.BACKWARD * 2, 1):
+            u, x0 = ((0.5 * step * tensor).to(device) for tensor in case.inputs())
+            out = model(u, x0, workspace=workspace, backward=backward)
             optimiser.zero_grad()
             out.square().sum().backward()
             optimiser.step()

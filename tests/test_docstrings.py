@@ -19,6 +19,7 @@ SHOWN = {
     "anisotropy": ["anisotropy_index", "energy_concentration"],
     "tasks": ["adding", "get"],
     "training": ["train"],
+    "corrections": ["split", "persistence"],
 }
 
 DOCUMENTED = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gatelr import inference
+from statsmodels.stats.power import TTestPower
 
 
 def test_the_interval_covers_about_as_often_as_it_says() -> None:
@@ -43,3 +44,26 @@ def test_what_cannot_be_averaged_is_refused(values: list) -> None:
 
 def test_holm_multiplies_the_smallest_by_the_number_of_tests() -> None:
     assert inference.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_power_of_a_known_effect() -> None:
+    """The textbook: an effect of half a standard deviation takes 33.4 pairs for 80 % at 5 %."""
+    values = np.array([-1.0, 1.0] * 10)
+    values = 0.5 + values / values.std(ddof=1)
+    found = inference.power(values)
+    assert found.seeds_needed == pytest.approx(33.37, abs=0.01)
+    assert found.detectable == pytest.approx(0.66, abs=0.005)
+    assert TTestPower().solve_power(nobs=20, alpha=0.05, power=0.8) == pytest.approx(found.detectable, rel=1e-6)
+    assert inference.power(10 * values) == pytest.approx((found.seeds_needed, 10 * found.detectable))
+
+
+@pytest.mark.parametrize(
+    ("values", "needed"), [([1.0, 1.0, 1.0], 2.0), ([0.0, 0.0], np.inf), ([1.0, -1.0], np.inf), ([100.0, 100.1], 2.0)]
+)
+def test_power_at_both_ends(values: list[float], needed: float) -> None:
+    assert inference.power(values).seeds_needed == needed
+
+
+def test_power_of_values_that_are_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 2 values, expected one finite number"):
+        inference.power([1.0, np.nan])

@@ -182,6 +182,14 @@ def test_delay_sum_reads_channel_0_at_its_delays(generator: torch.Generator) -> 
     torch.testing.assert_close((u[4] + u[0])[:, 0] / 2, target[:, 0])
 
 
+def test_delays_of_its_own_reach_the_task() -> None:
+    task = tasks.get("delay_sum", steps=9, n_inputs=2, delays=[0, 3])
+    assert task.constant_loss == 1 / 24
+    assert tasks.get("delay_sum").constant_loss == 1 / 48
+    u, target = task.draw(5, torch.Generator().manual_seed(1))
+    assert torch.allclose(target[:, 0], (u[-1, :, 0] + u[-4, :, 0]) / 2)
+
+
 def test_ar2_ends_the_autoregression_of_its_own_noise() -> None:
     steps = 30
     u, target = tasks.ar2(steps, 8, seeded(5)[0], dtype=torch.float64)
@@ -380,6 +388,8 @@ def test_bad_input_is_refused_with_a_sentence(generator: torch.Generator) -> Non
         (lambda: tasks.short(8, 4, [generator] * 3), "got 3 generators, 1 of them different"),
         (lambda: tasks.get("copy"), "got task 'copy', expected one of adding, recall"),
         (lambda: tasks.get("recall", steps=14), "got steps=14, expected at least 15 for recall"),
+        (lambda: tasks.get("adding", delays=(1, 2)), "got delays=(1, 2) for 'adding', expected none"),
+        (lambda: tasks.get("delay_sum", steps=8, delays=(1, 8)), "got steps=8, expected at least 9 for delay_sum"),
         (lambda: tasks.get("narma20", steps=400), "sequences of NARMA-20 over 400 steps that stay below 2.0"),
         (lambda: tasks.get("digits", steps=63), "got steps=63 and n_inputs=None for digits, expected steps=64"),
         (lambda: short.loss(torch.ones(4, 1), torch.ones(4)), "got output (4, 1) and target (4,) for short"),

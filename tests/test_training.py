@@ -15,6 +15,7 @@ import pytest
 import torch
 from gatelr import tasks, training
 from gatelr.cells import GATES, GatedRNN
+from gatelr.recurrence import BACKWARD, Backward
 from networks import relative
 from torch.optim import lr_scheduler
 
@@ -91,6 +92,20 @@ def test_the_loop_is_the_one_a_reader_would_write() -> None:
         optimiser.step()
     for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
         assert relative(ours, theirs) <= 1e-12
+
+
+@pytest.mark.parametrize("backward", BACKWARD)
+def test_the_backward_pass_is_the_one_asked_for(backward: Backward) -> None:
+    model, reference = network(), network()
+    fit(model, 3, backward=backward)
+    optimiser, sources = sgd(reference), data()
+    for _ in range(3):
+        batch = TASK.draw(8, sources, dtype=torch.float64)
+        optimiser.zero_grad()
+        TASK.loss(reference(batch.u, backward=backward), batch.target).sum().backward()
+        optimiser.step()
+    for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_generators_have_their_seeds() -> None:
@@ -231,6 +246,9 @@ def test_a_file_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
         "its digest of the data generators is": lambda: fit(network(), 5, (7, 8, 9), save=path),
         "its digest of the initial weights is": lambda: fit(network(seeds=(7, 8, 9)), 5, save=path),
         "its model is": lambda: fit(network("scalar"), 5, save=path),
+        "replicas=3) in torch.float64, backward pass: order 0": lambda: fit(
+            network(), 5, save=path, backward="order 0"
+        ),
         "its optimiser is": lambda: fit(m := network(), 5, optimiser=torch.optim.Adam(m.parameters()), save=path),
     }.items():
         with pytest.raises(ValueError, match=re.escape(sentence)):

@@ -3,7 +3,8 @@ r"""What a reader asks of the backward sweep: the adjoint, and gradients in clos
 .. math:: λ_{k-1} = J_k^\top λ_k + δ_{k-1}, \qquad λ_T = δ_T
 
 The Jacobian is never formed. The weight of its gate term is a parameter: 1 is the gradient, 0 is what backpropagation
-gives through a network whose gate does not see that the state moves. What is too small to count is set to zero
+gives through a network whose gate does not see that the state moves. Less can be carried from step to step as well:
+a neuron's own part of J, or the leak alone. What is too small to count is set to zero
 (:func:`gatelr.recurrence.adjoint` says how small), and nothing here can itself be differentiated.
 """
 
@@ -14,11 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gatelr import recurrence
-from gatelr.cells import GatedRNN, Trajectory
+from gatelr.cells import GatedRNN, Trajectory, check_backward
 
 
 def costates(
-    model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], *, gate_sensitivity: float = 1.0
+    model: GatedRNN,
+    trajectory: Trajectory,
+    delta: Float[Tensor, "T *batch n"],
+    *,
+    gate_sensitivity: float = 1.0,
+    backward: recurrence.Backward = "full",
 ) -> Float[Tensor, "T+1 *batch n"]:
     r"""The adjoint of every state, :math:`λ_k = \sum_{t \ge k} M_{t,k}^\top δ_t` for k = 0 … T.
 
@@ -27,12 +33,14 @@ def costates(
         trajectory: what ``model.run`` returned.
         delta: direct gradient of the loss, δ_1 … δ_T; zero where the loss does not read the state.
         gate_sensitivity: s, weight of the gate term: :math:`J = \Lambda + R + s G`.
+        backward: which part of that J is carried from step to step, as :meth:`gatelr.cells.GatedRNN.forward` takes it.
 
     Returns:
         ``(T+1, *batch, n)``; index k holds λ_k, and index 0 the gradient with respect to the initial state.
 
     Raises:
-        ValueError: if ``delta`` does not have the shape, dtype and device of the trajectory's states.
+        ValueError: if ``delta`` does not have the shape, dtype and device of the trajectory's states, or for an
+            unknown ``backward``.
 
     Example:
         >>> import torch
@@ -49,7 +57,7 @@ def costates(
         >>> torch.allclose(lam[1:-1], one_back[1:] + delta[:-1])
         True
     """
-    return _sweep(model, trajectory, delta, gate_sensitivity)[0].reshape(-1, *trajectory.x.shape[1:])
+    return _sweep(model, trajectory, delta, gate_sensitivity, backward)[0].reshape(-1, *trajectory.x.shape[1:])
 
 
 def gradients(
@@ -59,6 +67,7 @@ def gradients(
     *,
     per_sample: bool = False,
     gate_sensitivity: float = 1.0,
+    backward: recurrence.Backward = "full",
 ) -> dict[str, Tensor]:
     r"""The gradient of a loss with respect to every weight that makes states, in closed form (claim C7).
 
@@ -75,6 +84,7 @@ def gradients(
         per_sample: keep the gradient of every sequence: each result then has its ``*batch`` axes in front.
         gate_sensitivity: weight of the gate term in the adjoint. The gate's own weights keep their gradient at 0, as
             through ``a_g = W_rg @ x.detach() + …``.
+        backward: which part of J is carried from step to step; with ``"gate dropped"`` its weight is 0.
 
     Returns:
         By parameter name, summed over the batch, in the parameter's shape; or ``(*batch, ...)`` per sample. The
@@ -100,7 +110,7 @@ def gradients(
         >>> adjoint.gradients(model, trajectory, delta, per_sample=True)["W_rg"].shape
         torch.Size([3, 4, 4])
     """
-    signal = _sweep(model, trajectory, delta, gate_sensitivity)[1]
+    signal = _sweep(model, trajectory, delta, gate_sensitivity, backward)[1]
     n, batch = model.n_hidden, trajectory.x.shape[1:-1]
     ones = [] if model.b is None else [torch.ones_like(trajectory.x[..., :1])]
     source = torch.cat([trajectory.x_prev, trajectory.u, *ones], -1).reshape(*signal.shape[:-1], -1).detach()
@@ -123,7 +133,9 @@ def gradients(
 
 
 @torch.no_grad()
-def _sweep(model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitivity: float) -> tuple[Tensor, Tensor]:
+def _sweep(
+    model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitivity: float, backward: recurrence.Backward
+) -> tuple[Tensor, Tensor]:
     """The adjoint (T+1, S, B, n), and the gradient at the pre-activations, candidate beside gate (T, S, B, k)."""
     x = trajectory.x
     if delta.shape != x.shape or delta.dtype != x.dtype or delta.device != x.device:
@@ -131,12 +143,22 @@ def _sweep(model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitiv
             f"got delta {tuple(delta.shape)} in {delta.dtype} on {delta.device}, expected {tuple(x.shape)} "
             f"in {x.dtype} on {x.device}, one for each state: fill in zeros where the loss does not read the state"
         )
+    check_backward(backward)
+    if backward == "gate dropped":
+        gate_sensitivity = 0.0
     T, n, S = len(x), model.n_hidden, model.replicas or 1
     h = 0 if model.W_rg is None else model.W_rg.shape[-2]
     W = model.W_r if model.W_rg is None else torch.cat([model.W_r, gate_sensitivity * model.W_rg], -2)
     W = W.reshape(S, n + h, n)
     scalings = recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
-    leak, recurrent, gate = (v.expand(x.shape).reshape(T, S, -1, n).unbind() for v in scalings)
+    wide = recurrence.Coefficients(*(v.expand(x.shape).reshape(T, S, -1, n) for v in scalings))
+    alone = wide.leak  # the part of J that a neuron has for itself
+    if backward == "diagonal":
+        alone = alone + wide.recurrent * recurrence.diagonal(W[:, :n]).unsqueeze(-2)
+        if h:
+            alone = alone + wide.gate * recurrence.diagonal(W[:, n:]).unsqueeze(-2)
+    coupled = backward in ("full", "gate dropped")
+    leak, recurrent, gate = alone.unbind(), wide.recurrent.unbind(), wide.gate.unbind()
     direct = delta.reshape(T, S, -1, n).unbind()
     read = (delta != 0).reshape(T, -1).any(1).tolist()  # most losses read one state: no need to add zeros
     adjoint = x.new_empty(T + 1, *direct[0].shape)
@@ -150,7 +172,9 @@ def _sweep(model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitiv
             torch.mul(gate[k], lam[k + 1], out=to_gate[k])
         elif h:  # one scalar gate collects from all neurons
             torch.sum(gate[k] * lam[k + 1], -1, keepdim=True, out=to_gate[k])
-        torch.mul(leak[k], lam[k + 1], out=lam[k]).baddbmm_(signals[k], W)
+        torch.mul(leak[k], lam[k + 1], out=lam[k])
+        if coupled:
+            lam[k].baddbmm_(signals[k], W)
         if k and read[k - 1]:
             lam[k].add_(direct[k - 1])
         if k % recurrence.FLUSH_EVERY == 0:

@@ -182,6 +182,7 @@ class GatedRNN(nn.Module):
         x0: Float[Tensor, "*batch n"] | None = None,
         *,
         workspace: recurrence.Workspace | None = None,
+        backward: recurrence.Backward = "full",
     ) -> Float[Tensor, "*batch o"]:
         r"""Readout of the last state, :math:`W_o x_T + b_o`; its gradient is the closed form of claim C7.
 
@@ -190,13 +191,17 @@ class GatedRNN(nn.Module):
             x0: initial state; zero by default.
             workspace: memory to work in, kept from call to call by a training loop, so that it need not be taken
                 anew. The backward pass of a call must come before the next call; otherwise autograd refuses it.
+            backward: what the backward pass carries from step to step: ``"full"``, the Jacobian
+                :math:`J = \Lambda + R + G`; ``"gate dropped"``, :math:`\Lambda + R`; ``"diagonal"``,
+                :math:`\Lambda + \mathrm{diag}(R + G)`, as e-prop does; ``"order 0"``, :math:`\Lambda` alone, as RFLO
+                does. Only the first gives the gradient; the readout's weights have theirs in any case.
 
         Returns:
             The readout, ``(*batch, o)``. It can be differentiated once; for higher derivatives differentiate
             :meth:`run`, whose gradient is autograd's own.
 
         Raises:
-            ValueError: as :meth:`run`.
+            ValueError: as :meth:`run`, or for an unknown ``backward``.
 
         Example:
             >>> import torch
@@ -208,6 +213,7 @@ class GatedRNN(nn.Module):
             True
         """
         u, x0 = self._checked(u, x0)
+        check_backward(backward)
         batch = u.shape[1:-1]
         lead = batch[:1] if self.replicas else (1,)
         weights = [self._stacked(self.W_r, self.W_rg), self._stacked(self.W_i, self.W_ig)]
@@ -219,6 +225,7 @@ class GatedRNN(nn.Module):
             torch.cat(weights, -1),
             None if self.gate == "none" else self._fixed_gate(),
             workspace,
+            backward,
         )
         return self._affine(last.reshape(*batch, self.n_hidden), self.W_o, self.b_o)
 
@@ -382,12 +389,13 @@ class _LastState(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        u, x0, W, alpha, workspace = inputs
+        u, x0, W, alpha, workspace, backward = inputs
         sweep = recurrence.forward(u, x0, W, alpha, workspace)
         # Saved even where they are read from the workspace: autograd then refuses a backward pass through a workspace
         # that has been filled anew, and frees the trajectory as soon as it is not needed where there is none.
         ctx.save_for_backward(sweep.x, sweep.z, sweep.W)
         ctx.workspace, ctx.alpha, ctx.sizes = workspace, alpha, (x0.shape[-1], u.shape[-1])
+        ctx.carried = backward
         return sweep.states[-1].mT.clone()
 
     @staticmethod
@@ -396,8 +404,10 @@ class _LastState(torch.autograd.Function):
         x, z, W = ctx.saved_tensors
         n, m = ctx.sizes
         sweep = ctx.workspace or recurrence.Workspace(record=False).hold(x, z, W, ctx.alpha, n, m)
-        gradients = recurrence.adjoint(sweep, cotangents[0], input_gradient=ctx.needs_input_grad[0])
-        return *gradients, None, None
+        gradients = recurrence.adjoint(
+            sweep, cotangents[0], input_gradient=ctx.needs_input_grad[0], backward=ctx.carried
+        )
+        return *gradients, None, None, None
 
 
 def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n: int) -> tuple[float, ...] | None:
@@ -422,6 +432,15 @@ def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n:
             f"got alpha = {wrong[0]}, expected numbers in (0, 1]: alpha is the fraction of the state rewritten per step"
         )
     return tuple(flat)
+
+
+def check_backward(backward: str) -> None:
+    """Refuse what is not among the backward passes of :data:`gatelr.recurrence.BACKWARD`."""
+    if backward not in recurrence.BACKWARD:
+        raise ValueError(
+            f"got backward={backward!r}, expected one of {', '.join(map(repr, recurrence.BACKWARD))}: "
+            "say what the backward pass carries from step to step"
+        )
 
 
 def _fits(what: str, tensor: Tensor, like: Tensor) -> None:

@@ -19,30 +19,24 @@ import joblib
 import pandas as pd
 import torch
 
-from gatelr import protocols, tasks
-
-#: The modules that decide a cell's numbers, which are this one and all that it can reach.
-NUMERICS = (
-    "adjoint",
-    "anisotropy",
-    "artifacts",
-    "cells",
-    "experiments",
-    "jacobian",
-    "lanczos",
-    "profiles",
-    "protocols",
-    "recurrence",
-    "tasks",
-    "training",
-    "transport",
-)
-
-#: Those of them that an experiment does not call, so that its cells outlive a change there.
-UNUSED = {"E1": ("adjoint", "anisotropy"), "E2": ("lanczos", "profiles", "transport")}
+from gatelr import corrections, protocols, tasks
 
 #: What each experiment does.
-PROTOCOLS: dict[str, Callable[..., Any]] = {"E1": protocols.effective_rates, "E2": protocols.joint_anisotropy}
+PROTOCOLS: dict[str, Callable[..., Any]] = {
+    "E1": protocols.effective_rates,
+    "E2": protocols.joint_anisotropy,
+    "E3": corrections.small_persistent_effective,
+}
+
+#: What decides the numbers of every experiment.
+SHARED = ("artifacts", "cells", "experiments", "jacobian", "protocols", "recurrence", "tasks", "training")
+
+#: The modules that decide an experiment's numbers: its cells outlive a change in any other.
+MODULES: dict[str, tuple[str, ...]] = {
+    "E1": (*SHARED, "lanczos", "profiles", "transport"),
+    "E2": (*SHARED, "adjoint", "anisotropy"),
+    "E3": (*SHARED, "corrections"),
+}
 
 #: Results of one cell by name, each a table with a row for each record, seed and step among its columns.
 Tables = dict[str, pd.DataFrame]
@@ -72,7 +66,7 @@ def cells(location: str | Path) -> Callable[..., Tables]:
 def digest(experiment: str) -> str:
     """A fingerprint of the code that makes an experiment's numbers, and of the torch that runs it."""
     total = hashlib.sha256(torch.__version__.encode())
-    for name in sorted(set(NUMERICS) - set(UNUSED[experiment])):
+    for name in sorted(MODULES[experiment]):
         total.update(_code((Path(__file__).parent / f"{name}.py").read_text()).encode())
     return total.hexdigest()[:16]
 

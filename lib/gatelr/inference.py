@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
 
@@ -63,3 +63,47 @@ def estimate(values: Iterable[Any], *, threshold: float = 0.0, level: float = 0.
 def holm(p: Sequence[float]) -> list[float]:
     """The p values of a family of tests, adjusted after Holm."""
     return [float(value) for value in multipletests(p, method="holm")[1]]
+
+
+class Power(NamedTuple):
+    """What a number of seeds can show: how many the effect found would take, and the least effect that S reveal."""
+
+    seeds_needed: float
+    detectable: float
+
+
+def power(values: Iterable[Any], *, probability: float = 0.8, level: float = 0.05) -> Power:
+    """How strong a comparison of paired seeds is, by the power of the t test of its differences.
+
+    Args:
+        values: (S,), one difference a seed, as for :func:`estimate`; their standard deviation is taken as known.
+        probability: with which an effect is to be seen.
+        level: of the test, two-sided.
+
+    Returns:
+        The number of seeds with which an effect as large as the mean found would be seen with that probability, at
+        least 2, infinite where the mean is zero; and the mean that S seeds see with it, in the values' own unit.
+
+    Raises:
+        ValueError: for fewer than two seeds, or values that are not finite.
+    """
+    x = np.asarray(list(values), dtype=float)
+    if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
+        raise ValueError(f"got {x.size} values, expected one finite number for each of at least 2 seeds")
+    spread, mean = float(x.std(ddof=1)), float(abs(x.mean()))
+    if spread <= 1e-12 * max(1.0, mean):
+        return Power(2.0 if mean > 0 else np.inf, 0.0)
+    effect = mean / spread
+
+    def lacking(size: float, seeds: float) -> float:
+        # the square of t has a noncentral F distribution, which scipy has for few seeds too, where that of t is NaN
+        critical = stats.f.isf(level, 1, seeds - 1)
+        return float(stats.ncf.sf(critical, 1, seeds - 1, seeds * size**2)) - probability
+
+    if lacking(min(effect, 30.0), 2.0) >= 0:
+        needed = 2.0
+    elif effect < 1e-3:  # a million seeds and more
+        needed = np.inf
+    else:
+        needed = float(optimize.brentq(lambda seeds: lacking(effect, seeds), 2.0, 10 + (4 / effect) ** 2))
+    return Power(needed, spread * float(optimize.brentq(lambda size: lacking(size, float(len(x))), 1e-6, 30.0)))

@@ -15,7 +15,8 @@ Every function here trusts its caller; :mod:`gatelr.cells` is where input is che
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,11 @@ _aten = torch.ops.aten
 
 #: Steps between two looks at the adjoint for numbers too small to count.
 FLUSH_EVERY = 8
+
+#: What the backward pass carries from a step to the one before: the whole Jacobian J = Λ + R + G; J without its gate
+#: term G; Λ + diag(R + G), as e-prop does online; or Λ alone, as RFLO does.
+Backward = Literal["full", "gate dropped", "diagonal", "order 0"]
+BACKWARD: tuple[Backward, ...] = get_args(Backward)
 
 
 class Coefficients(NamedTuple):
@@ -77,6 +83,11 @@ def flush(adjoint: Tensor) -> None:
     if not adjoint.is_cuda:
         info = torch.finfo(adjoint.dtype)
         _aten.hardshrink.out(adjoint, info.tiny / info.eps, out=adjoint)
+
+
+def diagonal(W: Float[Tensor, "S h n"]) -> Float[Tensor, "S n"]:
+    """The weight with which a neuron reads itself: the diagonal, or all of the row of a gate that serves everyone."""
+    return W[:, 0] if W.shape[-2] == 1 else W.diagonal(dim1=-2, dim2=-1)
 
 
 class Workspace:
@@ -223,6 +234,7 @@ def adjoint(
     delta: Float[Tensor, "S B n"] | Float[Tensor, "T S B n"],
     *,
     input_gradient: bool = False,
+    backward: Backward = "full",
 ) -> Gradients:
     r"""Backpropagation through time in closed form, with the weight gradients summed on the way (claim C7).
 
@@ -239,10 +251,14 @@ def adjoint(
     Instead of changing how the process treats them, the sweep sets to zero what is smaller than tiny/eps
     (1e-31 in float32, 1e-292 in float64), so that a product with any number above eps is still a normal one.
 
+    A smaller ``backward`` leaves terms out of :math:`J` between steps. Within a step nothing changes: every weight, the
+    gate's too, has its local gradient.
+
     Args:
         workspace: what :func:`forward` returned.
         delta: direct loss gradient of the last state, or of every state, δ_1 … δ_T.
         input_gradient: whether to compute the gradient with respect to ``u``.
+        backward: what the pass carries from step to step.
 
     Returns:
         The gradients, summed over the batch, in memory of their own.
@@ -250,31 +266,52 @@ def adjoint(
     ws = workspace
     if delta.ndim == 3 and not input_gradient:
         ws.delta.copy_(delta.mT)
-        ws.run("adjoint", _adjoint)
+        ws.run(f"adjoint, {backward}", partial(_adjoint, backward=backward))
         return Gradients(None, ws.adj.mT.clone(), ws.grad_W.mT.clone())
     grad_u = torch.empty_like(ws.x[:-1, :, ws.n : ws.n + ws.m]) if input_gradient else None
     ws.delta.copy_(delta[-1].mT if delta.ndim == 4 else delta.mT)
-    _adjoint(ws, delta.mT.unbind()[:-1] if delta.ndim == 4 else None, grad_u)
+    _adjoint(ws, delta.mT.unbind()[:-1] if delta.ndim == 4 else None, grad_u, backward)
     return Gradients(None if grad_u is None else grad_u.mT, ws.adj.mT.clone(), ws.grad_W.mT.clone())
 
 
-def _adjoint(ws: Workspace, earlier: tuple[Tensor, ...] | None = None, grad_u: Tensor | None = None) -> None:
+def _adjoint(
+    ws: Workspace,
+    earlier: tuple[Tensor, ...] | None = None,
+    grad_u: Tensor | None = None,
+    backward: Backward = "full",
+) -> None:
     """δ_T is in ``ws.delta``, the deltas before it in ``earlier``; leaves ∂L/∂x_0 in ``ws.adj``."""
     n, h, adj, product, d = ws.n, ws.h, ws.adj, ws.product, ws.d
     d_T, d_phi, d_g = d.mT, d[:, :n], d[:, n:]
-    to_state, to_input = ws.W[:, :, :n].mT, ws.W[:, :, n : n + ws.m].mT
+    to_state, to_input, source = ws.W[:, :, :n].mT, ws.W[:, :, n : n + ws.m].mT, d
+    # a neuron's own weights beside the signals that they carry; those of a scalar gate neuron by neuron
+    own: list[tuple[Tensor, Tensor]] = []
+    each: Tensor | None = None
+    if backward == "gate dropped":
+        to_state, source = ws.W[:, :n, :n].mT, d_phi
+    elif backward == "diagonal":
+        each = torch.empty_like(adj) if 0 < h < n else None
+        rows = [(ws.W[:, :n, :n], d_phi)] + ([(ws.W[:, n:, :n], d_g if each is None else each)] if h else [])
+        own = [(diagonal(W).unsqueeze(-1), signal) for W, signal in rows]
+    leaking = ws.gated or backward != "full"  # without a gate Λ = 0, and g = 1 stands in ``ws.gates``
     adj.copy_(ws.delta)
     ws.grad_W.zero_()
     for j in range(len(ws.steps) - 1, -1, -1):
         phi, g = ws.candidates[j], ws.gates[j]
         if h:
             torch.sub(phi, ws.states[j], out=product).mul_(adj)
+            if each is not None:
+                _aten.sigmoid_backward.grad_input(product, ws.wide_gates[j], grad_input=each)
             signal = product.sum(-2, keepdim=True) if h < n else product
             _aten.sigmoid_backward.grad_input(signal, g, grad_input=d_g)
-        if ws.gated:
+        if leaking:
             torch.mul(adj, g, out=product)
             _aten.tanh_backward.grad_input(product, phi, grad_input=d_phi)
-            adj.sub_(product).baddbmm_(to_state, d)
+            adj.sub_(product)
+            if backward in ("full", "gate dropped"):
+                adj.baddbmm_(to_state, source)
+            for weight, carried in own:
+                adj.addcmul_(weight, carried)
         else:
             _aten.tanh_backward.grad_input(adj, phi, grad_input=d_phi)
             torch.bmm(to_state, d, out=adj)

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -62,6 +62,7 @@ class Task:
         constant_loss: what :meth:`loss` returns for the best predictor that ignores the inputs, on the training part of
             a data set.
         best_loss: the least that any predictor can have; None where it is not known.
+        delays: those of ``delay_sum``, where they are not the published ones.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Task:
     kind: Literal["mse", "cross-entropy"]
     constant_loss: float
     best_loss: float | None
+    delays: tuple[int, ...] | None = None
 
     def draw(
         self, batch: int, generator: Source, dtype: torch.dtype = torch.float32, *, held_out: bool = False
@@ -93,7 +95,8 @@ class Task:
         """
         if self.name in _SETS:
             return _SETS[self.name](batch, generator, split="test" if held_out else "train", dtype=dtype)
-        return _DRAWN[self.name].make(self.steps, batch, generator, n_inputs=self.n_inputs, dtype=dtype)
+        options = {} if self.delays is None else {"delays": self.delays}
+        return _DRAWN[self.name].make(self.steps, batch, generator, n_inputs=self.n_inputs, dtype=dtype, **options)
 
     def loss(self, output: Float[Tensor, "*batch o"], target: Tensor) -> Float[Tensor, "*S"]:
         r"""Mean squared error, or mean cross entropy in nats, one number for each replica.
@@ -464,7 +467,9 @@ def mnist1d(
     return _labelled("mnist1d", split, batch, generator, dtype, device)
 
 
-def get(name: str, *, steps: int | None = None, n_inputs: int | None = None) -> Task:
+def get(
+    name: str, *, steps: int | None = None, n_inputs: int | None = None, delays: Sequence[int] | None = None
+) -> Task:
     """The task of a name, with the losses that belong to its sizes.
 
     Args:
@@ -472,6 +477,7 @@ def get(name: str, *, steps: int | None = None, n_inputs: int | None = None) -> 
         steps: T; as published by default: 80 for adding, recall, sinmix and short, 120 for the other drawn tasks.
             A data set has its own length.
         n_inputs: m; 4 and 6 by default, likewise.
+        delays: of ``delay_sum`` alone; as published by default.
 
     Returns:
         The task; train on ``task.draw(batch, generator)``.
@@ -490,6 +496,8 @@ def get(name: str, *, steps: int | None = None, n_inputs: int | None = None) -> 
     """
     if name not in NAMES:
         raise ValueError(f"got task {name!r}, expected one of {', '.join(NAMES)}: check the spelling")
+    if delays is not None and name != "delay_sum":
+        raise ValueError(f"got delays={tuple(delays)} for {name!r}, expected none: only 'delay_sum' has delays")
     if name in _SETS:
         known = _SETS[name](split="train")
         length, frequency = len(known.u), known.target.bincount().double() / len(known.target)
@@ -504,10 +512,11 @@ def get(name: str, *, steps: int | None = None, n_inputs: int | None = None) -> 
     steps = drawn.steps if steps is None else steps
     n_inputs = drawn.n_inputs if n_inputs is None else n_inputs
     # a size that cannot be is refused here, before a run begins
-    drawn.make(steps, 1, torch.Generator(), n_inputs=n_inputs, dtype=torch.float32)
-    constant = drawn.constant(steps)
+    own: dict[str, Any] = {} if delays is None else {"delays": tuple(delays)}
+    drawn.make(steps, 1, torch.Generator(), n_inputs=n_inputs, dtype=torch.float32, **own)
+    constant = drawn.constant(steps) if delays is None else 1 / (12 * len(delays))
     # the inputs determine every target but that of the autoregression, which does not depend on them
-    return Task(name, steps, n_inputs, 1, "mse", constant, constant if name == "ar2" else 0.0)
+    return Task(name, steps, n_inputs, 1, "mse", constant, constant if name == "ar2" else 0.0, **own)
 
 
 class _Drawn(NamedTuple):

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from gatelr import artifacts
 from gatelr.cells import GatedRNN
-from gatelr.recurrence import Workspace
+from gatelr.recurrence import Backward, Workspace
 from gatelr.tasks import Task
 
 #: Optimisers that treat each number by itself, so that replicas in one tensor cannot feel each other.
@@ -69,6 +69,7 @@ def train(
     *,
     batch: int = 64,
     schedule: lr_scheduler.LRScheduler | None = None,
+    backward: Backward = "full",
     probe: Callable[[int, GatedRNN], Any] | None = None,
     checkpoints: Collection[int] = (),
     save: str | Path | None = None,
@@ -89,6 +90,7 @@ def train(
         generators: source of the data, one for each replica; draws are made where it lives and then moved to the model.
         batch: B, sequences a step.
         schedule: one of torch's, made with ``optimiser``; moved on after each update.
+        backward: what each backward pass carries from step to step, as :meth:`gatelr.cells.GatedRNN.forward` takes it.
         probe: called as ``probe(step, model)`` at each checkpoint, before the update of that step; what it returns
             (tensors, numbers, text, and lists and dicts of them) is kept in ``Run.probes``.
         checkpoints: the steps to probe at, 0 … ``steps``; ``steps`` itself is after the last update.
@@ -102,8 +104,8 @@ def train(
 
     Raises:
         ValueError: for a number of generators other than S, a checkpoint outside 0 … ``steps``, sizes of the task that
-            do not fit the model, an optimiser or a schedule under which replicas would feel each other, or a file that
-            belongs to another run.
+            do not fit the model, an unknown backward pass, an optimiser or a schedule under which replicas would feel
+            each other, or a file that belongs to another run.
         OSError: if the file cannot be written; what was there stays.
 
     Example:
@@ -131,7 +133,7 @@ def train(
         redrawn=torch.zeros(S, dtype=torch.long),
     )
     state = _State(run, model, optimiser, schedule, sources, Path(save) if save else None)
-    identity = _identity(model, task, optimiser, schedule, steps, batch, sources, checkpoints)
+    identity = _identity(model, task, optimiser, schedule, steps, batch, sources, checkpoints, backward)
     start = state.read(identity)
 
     parameters: list[Tensor] = list(model.parameters())
@@ -150,7 +152,7 @@ def train(
             data = task.draw(batch, source, dtype=dtype)
             run.redrawn += torch.as_tensor(data.redrawn).reshape(-1).cpu()
             optimiser.zero_grad()
-            losses = task.loss(model(data.u.to(device), workspace=workspace), data.target.to(device))
+            losses = task.loss(model(data.u.to(device), workspace=workspace, backward=backward), data.target.to(device))
             losses.sum().backward()
 
             found = losses.detach().reshape(S).cpu()
@@ -240,6 +242,7 @@ def _identity(
     batch: int,
     sources: Sequence[torch.Generator],
     checkpoints: Collection[int],
+    backward: Backward,
 ) -> dict[str, str]:
     """What makes two runs the same, from before their first step; text, so that a difference can be shown."""
 
@@ -251,8 +254,9 @@ def _identity(
 
     plain = {} if schedule is None else {k: v for k, v in schedule.state_dict().items() if isinstance(v, int | float)}
     return {
-        "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs)",
-        "model": f"{model} in {model.W_r.dtype}",
+        "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs"
+        + (")" if task.delays is None else f", delays {task.delays})"),
+        "model": f"{model} in {model.W_r.dtype}" + ("" if backward == "full" else f", backward pass: {backward}"),
         "optimiser": repr(optimiser),
         "schedule": "none" if schedule is None else f"{type(schedule).__name__} {plain}",
         "number of steps": str(steps),
