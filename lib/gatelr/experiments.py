@@ -19,7 +19,7 @@ import joblib
 import pandas as pd
 import torch
 
-from gatelr import protocols, tasks
+from gatelr import optimisers, protocols, tasks
 
 #: The modules that decide a cell's numbers: this one, and all that it can reach.
 NUMERICS = (
@@ -30,8 +30,11 @@ NUMERICS = (
     "experiments",
     "jacobian",
     "lanczos",
+    "optimisers",
+    "preconditioners",
     "profiles",
     "protocols",
+    "rates",
     "recurrence",
     "tasks",
     "training",
@@ -39,10 +42,18 @@ NUMERICS = (
 )
 
 #: Those of them that an experiment does not call, so that its cells outlive a change there.
-UNUSED = {"E1": ("adjoint", "anisotropy"), "E2": ("lanczos", "profiles", "transport")}
+UNUSED = {
+    "E1": ("adjoint", "anisotropy", "optimisers", "preconditioners", "rates"),
+    "E2": ("lanczos", "optimisers", "preconditioners", "profiles", "rates", "transport"),
+    "E4": ("anisotropy", "jacobian", "lanczos", "profiles", "transport"),
+}
 
 #: What each experiment does.
-PROTOCOLS: dict[str, Callable[..., Any]] = {"E1": protocols.effective_rates, "E2": protocols.joint_anisotropy}
+PROTOCOLS: dict[str, Callable[..., Any]] = {
+    "E1": protocols.effective_rates,
+    "E2": protocols.joint_anisotropy,
+    "E4": optimisers.against_optimisers,
+}
 
 #: Results of one cell by name, each a table with a row for each record, seed and step among its columns.
 Tables = dict[str, pd.DataFrame]
