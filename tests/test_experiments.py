@@ -72,7 +72,11 @@ def test_what_an_experiment_leaves_out_of_its_digest_it_does_not_call(
         for member, value in vars(module).items():
             if inspect.isfunction(value) and value.__module__ == module.__name__:
                 monkeypatch.setattr(module, member, fail)
-    options = {"E1": {"probed": 2}, "E2": {"lags": (1,), "pairs": 2, "rows": 5, "r": 2}}[experiment]
+    options = {
+        "E1": {"probed": 2},
+        "E2": {"lags": (1,), "pairs": 2, "rows": 5, "r": 2},
+        "E4": {"probed": 4, "rate": 0.1},
+    }[experiment]
     experiments.cells(tmp_path)(experiment, "adding", "multi", "SGD", SEEDS, **SMALL, **options)
 
 

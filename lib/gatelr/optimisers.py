@@ -118,7 +118,8 @@ def against_optimisers(
         memory = preconditioners.remembered(model, engine, batch_loss) if step else None
         for s, seed in enumerate(seeds):
             found["training"].append({"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss})
-            found["lags"] += [{"seed": seed} | record for record in networks[s].by_lag(None if adam is None else adam[s])]
+            by_lag = networks[s].by_lag(None if adam is None else adam[s])
+            found["lags"] += [{"seed": seed} | record for record in by_lag]
             if adam is not None and memory is not None:
                 null = torch.Generator().manual_seed(seed + protocols.NULL)
                 found["steps"].append(
@@ -203,6 +204,7 @@ class Measured:
             "rows normalised": preconditioners.agreement(
                 step.log().mean(1).exp(), self.steps.size.square().mean(1).sqrt()
             ).rank,
+            "step like Adam": preconditioners.agreement(step.log().mean(1).exp(), rows).rank,
             "rows like Adam": in_rows.rank,
             "rows like Adam, foreign": preconditioners.agreement(foreign.rows, rows).rank,
             "rows cosine": in_rows.cosine,

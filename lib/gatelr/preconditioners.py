@@ -9,8 +9,9 @@ A step of training enters it on the coordinate (q, p) with the multiplier
 .. math:: μ \, f^{qp}_{\ell}\, s^{qp}, \qquad f = g^q_k P^q_{T,k} \text{ of a gate, } s = 1/(\sqrt{\hat v_{qp}} + ε)
     \text{ of Adam},
 
-where f = 1 without a gate and s = 1 without Adam. A network without a gate carries gradients back through W_r alone: its
-contributions hold the whole adjoint λ_k where those of a gated one hold δ_T, the order 0. The loss reads the last state.
+where f = 1 without a gate and s = 1 without Adam. A network without a gate carries gradients back through W_r alone:
+its contributions hold the whole adjoint λ_k where those of a gated one hold δ_T, the order 0. The loss reads the last
+state.
 """
 
 from __future__ import annotations
@@ -90,9 +91,7 @@ class Steps(NamedTuple):
     size: Float[Tensor, "n n"]
 
 
-def gate_steps(
-    factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x_prev: Float[Tensor, "T B n"]
-) -> Steps:
+def gate_steps(factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x_prev: Float[Tensor, "T B n"]) -> Steps:
     r"""The gate's multiplier of each coordinate, :math:`\sum_{k,b} f |c| / \sum_{k,b} |c|`, and of each row.
 
     Args:
