@@ -644,11 +644,10 @@ def gap(one: Tensor, two: Tensor, begin: Tensor) -> Tensor:
 
 start = pupil("constant", alpha=ALPHA).W_r.clone()
 still_error = streams(0.0)[1][0]  # δ that never changes
-by_gate, by_torch = (
-    read(pupil("constant", alpha=ALPHA), streams(0.0)[0], lambda t, x: still_error, b)[
-        0
-    ]  # fmt: skip
-    for b in (None, [1 - ALPHA] * seeds)
+u = streams(0.0)[0]
+by_gate, _ = read(pupil("constant", alpha=ALPHA), u, lambda t, x: still_error)
+by_torch, _ = read(
+    pupil("constant", alpha=ALPHA), u, lambda t, x: still_error, [1 - ALPHA] * seeds
 )
 record.check(
     "momentum-identity", "C12",
