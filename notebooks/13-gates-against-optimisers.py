@@ -494,6 +494,8 @@ with figures.style():
         ax.plot(series.index, series, color=colour, linewidth=0.4, alpha=0.4)
         ax.plot(series.index, series.median(axis=1), color=colour, marker=mark, label=name)  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="training step", ylabel="distance of weights / way gone")  # fmt: skip
+    ax.set_xticks(sorted(ladder.step.unique()), [f"{step}" for step in sorted(ladder.step.unique())])  # fmt: skip
+    ax.set_xticks([], minor=True)
     fig.legend(loc="outside upper right", ncols=2)
 figures.save(
     fig, "against-ladder", ladder[["rung", "seed", "step", "apart", "here"]],
@@ -575,6 +577,7 @@ with figures.style():
             ax.errorbar(WATCHED, centre, [[e.mean - e.low for e in estimates], [e.high - e.mean for e in estimates]], color=colour, marker="D", capsize=2, label=label)  # fmt: skip
             frames.append(change.rename(columns=lambda name: int(name.split("@")[1])).stack().rename("change").rename_axis(["seed", "lag"]).reset_index().assign(task=task, gates=label))  # fmt: skip
         ax.axhline(0, color=figures.INK, linewidth=0.8, linestyle=":")
+        ax.set_xticks(WATCHED, [f"{lag}" for lag in WATCHED])
         ax.set(xlabel=r"lag $\ell$", title=f"{NAMES[task]}: constant / loss {middle[(task, 'multi', 'SGD')]:.3g}")  # fmt: skip
     axes[0, 0].set_ylabel("change of the rate, decades")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)  # fmt: skip
@@ -707,8 +710,11 @@ with figures.style():
         ax.set(title=cause.capitalize(), yscale="log")
     axes[0].set(xscale=mpl.scale.SymmetricalLogScale(None, linthresh=2), xlabel="correlation time of the target, steps")  # fmt: skip
     axes[0].set_xticks(TIMES, [f"{time:g}" for time in TIMES])
+    axes[0].set_xlim(-0.3, 800)
     axes[0].axvline(1 / ALPHA, color=figures.INK, linewidth=0.8, linestyle=":")
     axes[1].set(xscale="log", xlabel="standard deviation of the gate over time")
+    axes[1].set_xticks([0.02, 0.05, 0.1, 0.2, 0.4], ["0.02", "0.05", "0.1", "0.2", "0.4"])  # fmt: skip
+    axes[1].set_xticks([], minor=True)
     axes[0].set_ylabel("distance of weights / way gone")
 figures.save(
     fig, "against-momentum", parting[["cause", "knob", "seed", "apart", "here"]],
@@ -811,8 +817,9 @@ with figures.style():
         frames.append(pd.DataFrame({"panel": "rank correlation", "series": task, "lag": WATCHED, "lower end": low, "middle": centre, "upper end": high}))  # fmt: skip
     right.axhline(0, color=figures.INK, linewidth=0.8, linestyle=":")
     right.set(ylim=(-1, 1), xlabel=r"lag $\ell$", ylabel="rank correlation with Adam")
-    left.legend()
-    right.legend()
+    for ax in (left, right):
+        ax.set_xticks(WATCHED, [f"{lag}" for lag in WATCHED])
+        ax.legend()
 ratios = ", ".join(f"{NAMES[task]} {middle[(task, 'multi', 'SGD')]:.3g}" for task in present)  # fmt: skip
 figures.save(
     fig, "against-lags", pd.concat(frames),
@@ -943,20 +950,20 @@ def drift(method: tuple[str, str]) -> pd.Series:
 
 
 PROPERTIES = {
-    "differs over coordinates\nsd of log₁₀": of_steps("spread"),
-    "… of that, between rows\nshare": of_steps("rows"),
-    "follows gradient size\nrank r; −1: normalises": of_steps("normalised"),
-    "rows agree with Adam\nrank r; 0: chance": of_steps("step like Adam"),
-    "falls with the lag\ndecades, lag 0 to 8": falls,
-    "depends on the sequence\nsd of log₁₀": of_steps("over sequences"),
-    "drifts over training\ndecades, ¼ to ¾": drift,
-    "memory along sequence\nmean of 1 − g": of_steps("along the sequence"),
-    "memory along iterations\nshare of the step": of_steps("along iterations"),
+    "differs over coordinates: sd of log₁₀": of_steps("spread"),
+    "… of which between rows: share": of_steps("rows"),
+    "follows gradient size: rank r, −1 normalises": of_steps("normalised"),
+    "rows agree with Adam: rank r, 0 is chance": of_steps("step like Adam"),
+    "falls with the lag: decades, lag 0 to 8": falls,
+    "depends on the sequence: sd of log₁₀": of_steps("over sequences"),
+    "drifts over training: decades, ¼ to ¾": drift,
+    "memory along sequence: mean of 1 − g": of_steps("along the sequence"),
+    "memory along iterations: share of the step": of_steps("along iterations"),
 }
 page = []
 for (name, measure), (column, method) in product(PROPERTIES.items(), COLUMNS.items()):
     values = measure(method)
-    entry = {"property": name.replace("\n", ", "), "method": column, "seeds": len(values)}  # fmt: skip
+    entry = {"property": name, "method": column, "seeds": len(values)}
     if len(values) > 1:
         e = inference.estimate(values)
         entry |= {"mean": e.mean, "low": e.low, "high": e.high}
@@ -966,7 +973,6 @@ page = pd.DataFrame(page)
 # %% tags=["hide-input"]
 shown = page.pivot(index="property", columns="method", values=["mean", "low", "high"])
 shown = shown.reindex(index=page.property.unique())
-ramp = mpl.colors.LinearSegmentedColormap.from_list("cell", ["#ffffff", figures.PALETTE["ochre"][0]])  # fmt: skip
 with figures.style():
     fig, ax = plt.subplots(figsize=(7.4, 7.6))
     for i, name in enumerate(shown.index):
@@ -983,7 +989,7 @@ with figures.style():
                 ax.text(j, i + 0.24, f"{low:.2f} … {high:.2f}".replace("-", "−"), ha="center", va="center", fontsize=6.5)  # fmt: skip
     ax.set(xlim=(-0.5, len(COLUMNS) - 0.5), ylim=(len(shown) - 0.5, -0.5))
     ax.set_xticks(range(len(COLUMNS)), [f"{c}\n{'no gate' if COLUMNS[c][0] == 'none' else 'gate'}" for c in COLUMNS], fontsize=10)  # fmt: skip
-    ax.set_yticks(range(len(shown)), [name.replace(", ", "\n", 1) for name in shown.index], fontsize=8.5)  # fmt: skip
+    ax.set_yticks(range(len(shown)), [name.replace(": ", "\n") for name in shown.index], fontsize=8.5)  # fmt: skip
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.grid(False)
