@@ -56,7 +56,7 @@ def test_frozen_gates_stay_and_the_rest_learns() -> None:
 def test_the_probe_measures_what_the_library_gives() -> None:
     found = run("multi", "SGD", rate=0.1).probes
     assert set(found) == {0, 2, 4}
-    assert "steps" not in found[0]
+    assert not found[0]["steps"]
     assert {name: len(records) for name, records in found[2].items()} == {"training": 2, "lags": 12, "steps": 2}
     task = tasks.get("adding", steps=6)
     model = protocols.network(task, "multi", SEEDS, 4)
@@ -92,3 +92,12 @@ def test_adams_own_rates_are_part_of_its_step_and_the_shadow_sees_what_adam_sees
 def test_the_schedule_is_in_the_rate() -> None:
     rates = [run("none", "cosine", rate=0.1).probes[step]["steps"][0]["rate"] for step in (2, 4)]
     assert rates == [pytest.approx(0.05), pytest.approx(0.0, abs=1e-9)]
+
+
+def test_a_network_that_diverges_is_counted_and_the_others_measured() -> None:
+    found = run("none", "SGD", rate=1e30)
+    assert (found.diverged >= 0).all()
+    last = found.probes[4]
+    assert len(last["training"]) == 2
+    assert not last["steps"]
+    assert not last["lags"]

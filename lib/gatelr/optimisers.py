@@ -112,19 +112,22 @@ def against_optimisers(
 
     def probe(step: int, model: GatedRNN) -> protocols.Records:
         loss = protocols.losses(model, task, unseen)
-        found: protocols.Records = {"training": [], "lags": []} | ({"steps": []} if step else {})
-        networks = [Measured(model, task, data, s) for s in range(len(seeds))]
+        found: protocols.Records = {"training": [], "lags": [], "steps": []}
+        for seed, value in zip(seeds, loss.tolist(), strict=True):
+            found["training"].append({"seed": seed, "loss": value, "constant": task.constant_loss})
         adam = shadow.rates() if step else None
         memory = preconditioners.remembered(model, engine, batch_loss) if step else None
-        for s, seed in enumerate(seeds):
-            found["training"].append({"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss})
-            by_lag = networks[s].by_lag(None if adam is None else adam[s])
-            found["lags"] += [{"seed": seed} | record for record in by_lag]
+        # a network that has diverged has a loss, and nothing else to measure
+        alive = [s for s in range(len(seeds)) if adam is None or bool(adam[s].isfinite().all())]
+        networks = [Measured(model, task, data, s) for s in alive]
+        for place, (s, of) in enumerate(zip(alive, networks, strict=True)):
+            by_lag = of.by_lag(None if adam is None else adam[s])
+            found["lags"] += [{"seed": seeds[s]} | record for record in by_lag]
             if adam is not None and memory is not None:
-                null = torch.Generator().manual_seed(seed + protocols.NULL)
+                null = torch.Generator().manual_seed(seeds[s] + protocols.NULL)
                 found["steps"].append(
-                    {"seed": seed, "rate": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
-                    | networks[s].compared(adam[s], optimiser == "Adam", networks[s - 1].steps, null)
+                    {"seed": seeds[s], "rate": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
+                    | of.compared(adam[s], optimiser == "Adam", networks[place - 1].steps, null)
                 )
         return found
 
