@@ -157,7 +157,8 @@ if searched:
     grid = pd.concat(searched)
     grid = grid.assign(score=scored(grid))[columns]
 else:
-    grid = pd.DataFrame(columns=columns)
+    kinds = dict(zip(columns, (str, str, str, float, int, float), strict=True))
+    grid = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
 settled = references.settle(
     grid, "e4-grid", GRID_KEYS, {"score": (0.1, 0.0)}, folder="../reference", out=out
 )

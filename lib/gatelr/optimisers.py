@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -117,17 +118,18 @@ def against_optimisers(
             found["training"].append({"seed": seed, "loss": value, "constant": task.constant_loss})
         adam = shadow.rates() if step else None
         memory = preconditioners.remembered(model, engine, batch_loss) if step else None
+        networks = {s: Measured(model, task, data, s) for s in range(len(seeds))}
         # a network that has diverged has a loss, and nothing else to measure
-        alive = [s for s in range(len(seeds)) if adam is None or bool(adam[s].isfinite().all())]
-        networks = [Measured(model, task, data, s) for s in alive]
-        for place, (s, of) in enumerate(zip(alive, networks, strict=True)):
-            by_lag = of.by_lag(None if adam is None else adam[s])
-            found["lags"] += [{"seed": seeds[s]} | record for record in by_lag]
+        alive = [s for s, one in networks.items() if one.alive and (adam is None or bool(adam[s].isfinite().all()))]
+        for s, other in zip(alive, [*alive[-1:], *alive[:-1]], strict=True):
+            seed = seeds[s]
+            by_lag = networks[s].by_lag(None if adam is None else adam[s])
+            found["lags"] += [{"seed": seed} | record for record in by_lag]
             if adam is not None and memory is not None:
-                null = torch.Generator().manual_seed(seeds[s] + protocols.NULL)
+                null = torch.Generator().manual_seed(seed + protocols.NULL)
                 found["steps"].append(
-                    {"seed": seeds[s], "rate": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
-                    | of.compared(adam[s], optimiser == "Adam", networks[place - 1].steps, null)
+                    {"seed": seed, "rate": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
+                    | networks[s].compared(adam[s], optimiser == "Adam", networks[other].steps, null)
                 )
         return found
 
@@ -164,8 +166,17 @@ class Measured:
         self.run: Trajectory = run
         self.gated = alone.gate != "none"
         self.factor = preconditioners.factors(alone, run)
-        signal = preconditioners.signals(alone, run, error[:, 0] @ alone.W_o)
-        self.steps = preconditioners.gate_steps(self.factor, signal, run.x_prev)
+        self.signal = preconditioners.signals(alone, run, error[:, 0] @ alone.W_o)
+
+    @property
+    def alive(self) -> bool:
+        """Whether some gradient reaches every neuron: one that is saturated everywhere has no steps to compare."""
+        return bool(self.signal.isfinite().all() and self.signal.any(0).any(0).all())
+
+    @cached_property
+    def steps(self) -> preconditioners.Steps:
+        """What the gate multiplies by."""
+        return preconditioners.gate_steps(self.factor, self.signal, self.run.x_prev)
 
     def by_lag(self, adam: Tensor | None) -> list[dict[str, Any]]:
         """For each lag the gate's factor: its mean over neurons and sequences, its spreads, whether Adam has it too."""
