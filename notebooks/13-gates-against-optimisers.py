@@ -106,7 +106,7 @@ METHODS = [("none", "SGD"), ("none", "cosine"), ("none", "momentum"), ("none", "
 FROZEN = ("multi, frozen", "SGD")  # the null of a gate that training moves
 GRID = {
     "SGD": (0.03, 0.1, 0.3, 1.0), "cosine": (0.03, 0.1, 0.3, 1.0),
-    "momentum": (0.003, 0.01, 0.03, 0.1), "Adam": (0.0003, 0.001, 0.003, 0.01),
+    "momentum": (0.003, 0.01, 0.03, 0.1), "Adam": (0.001, 0.003, 0.01, 0.03),
 }  # fmt: skip
 #: Where no grid has been run yet: a first guess.
 GUESS = {"SGD": 0.1, "cosine": 0.1, "momentum": 0.01, "Adam": 0.003}
