@@ -218,7 +218,8 @@ own = {
 KEPT = ["rate", "log step", "spread", "even", "rows", "Adam spread", "Adam rows", "Adam columns", "normalised",
         "rows normalised", "step like Adam", "rows like Adam", "rows like Adam, foreign", "rows cosine",
         "rows cosine, null", "all like Adam", "all cosine", "all cosine, null", "along the sequence",
-        "along iterations", "over sequences", "fixed beta", "shuffled gates"]  # fmt: skip
+        "along iterations", "over sequences", "fixed beta", "shuffled gates",
+        "last credit"]  # fmt: skip
 tables = {
     "training": own["training"][[*KEYS, "loss", "constant"]],
     "steps": own["steps"][[*KEYS, *KEPT]],
@@ -289,7 +290,7 @@ with figures.style():
 figures.save(
     fig, "against-loss", evidence["training"][[*KEYS, "loss", "constant", "ratio", "here"]],
     caption=f"How many times better than the best constant prediction, on fresh data: {SEEDS} seeds (thin) and their medians, each method at its own best rate. On the dotted line nothing is learned; above the dashed one a network is at least five times better.",
-    alt="Panels of the ratio of losses over training steps on a logarithmic axis, eight methods each. All curves rise from one; those of Adam end highest.",
+    alt="Panels of the ratio of losses over training steps on a logarithmic axis, eight methods each. Thin lines are seeds, thick ones medians.",
     chapter="13-gates-against-optimisers", out=out,
 )  # fmt: skip
 
@@ -591,7 +592,7 @@ with figures.style():
 figures.save(
     fig, "against-schedule", pd.concat(frames),
     caption=f"By how much training changes the effective rate of each lag, multi-gates under SGD: $\\log_{{10}}$ of the rate after training less that before; {SEEDS} seeds (thin), means with 95 % intervals. Grey: the same networks with gate weights that stay as drawn. Panel titles give how many times better than the best constant these networks are.",
-    alt="Panels of the change of the rate over the lag. The curve of gates that learn departs from zero, the more the longer the lag; the grey curve of frozen gates stays near zero.",
+    alt="Panels of the change of the rate over the lag. One curve with intervals is of gates that learn, a grey one of frozen gates.",
     chapter="13-gates-against-optimisers", out=out,
 )  # fmt: skip
 
@@ -733,7 +734,7 @@ figures.save(
 # %% [markdown]
 # ### In trained networks
 #
-# The first obstacle, errors that move, is absent where the loss reads the last state only: within a sequence there is one $\delta_T$. The second remains. How much of the variance of a trained network's trace $E_T$ does textbook momentum explain, with one $\beta$ for each neuron? $\beta$ is fitted on half of the probe's sequences and judged on the other half, with the mean of each coordinate taken out. *Threshold:* nine tenths. The null has the network's own gates in a random order of time.
+# The first obstacle, errors that move, is absent where the loss reads the last state only: within a sequence there is one $\delta_T$. The second remains. How much of the variance of a trained network's trace $E_T$ does textbook momentum explain, with one $\beta$ for each neuron? $\beta$ is fitted on half of the probe's sequences and judged on the other half, with the mean of each coordinate taken out. *Threshold:* nine tenths. The null has the network's own gates in a random order of time; and since a trace that hardly remembers is easy to imitate, fixed momentum must also beat the last credit alone, times the best number for each neuron.
 
 
 # %%
@@ -755,6 +756,11 @@ judge(
     "momentum-order", "momentum",
     "the gates' own order in time matters: in a random order they explain less than one fixed $\\beta$ (difference of $R^2$)",
     fixed - random, null=0.0,
+)  # fmt: skip
+judge(
+    "momentum-remembers", "momentum",
+    "there is a memory to explain: one fixed $\\beta$ explains more of the trace than the last credit alone (difference of $R^2$)",
+    fixed - mean_of("last credit"), null=mean_of("last credit").mean(), note="The null: R² of the last credit.",
 )  # fmt: skip
 judge(
     "momentum-scalar", "momentum",
@@ -920,7 +926,7 @@ with figures.style():
 figures.save(
     fig, "against-complementary", pd.concat(frames),
     caption=f"Which method ends where, on fresh data after {END} steps, each at its own best rate: decades below the best constant's loss; ticks are {SEEDS} seeds, markers means with 95 % intervals. Open markers: Adam.",
-    alt="Panels with eight methods as rows, dots with intervals and ticks along an axis of decades. The two Adam rows are farthest to the right.",
+    alt="Panels with eight methods as rows, dots with intervals and ticks along an axis of decades. Open markers, Adam, stand in the fourth and the last row.",
     chapter="13-gates-against-optimisers", out=out,
 )  # fmt: skip
 
@@ -1006,7 +1012,7 @@ figures.save(
     fig, "against-one-page", page,
     caption=f"Which part of an optimiser is a gate? Columns: three optimisers on a network without a gate, three gates under plain SGD. Rows: properties of what a step multiplies contributions by, measured after {END} steps; means over {len(present)} task{'s' if len(present) > 1 else ''} and {SEEDS} seeds, with 95 % intervals below. The stronger the colour, the larger the number within its row. "
     f"Losses beside the best constant's: {ratios} times smaller (multi + SGD).",
-    alt="A table of numbers with nine properties as rows and six methods as columns. Adam's strong cells are those of coordinates, gradient size and iterations; the gates' are those of lags, sequences and memory along the sequence. They hardly overlap.",
+    alt="A table of numbers with nine properties as rows and six methods as columns. Left of a line three optimisers, right of it three gates. The rows of coordinates and gradient size are coloured under Adam, those of lags and sequences under the gates.",
     chapter="13-gates-against-optimisers", out=out,
 )  # fmt: skip
 
@@ -1057,7 +1063,7 @@ def told(name: str) -> str:
 Markdown(
     f"""**Schedule.** Beyond what frozen gates do, training moves the rates of the lags by {told("schedule")} decades. It is a schedule for each lag, as C11 says, and no single schedule can stand for it.
 
-**Momentum.** One fixed $\\beta$ a neuron explains this part of the variance of a trained trace: {told("momentum")}. With the gates in a random order it would be {random.mean():.2f}.
+**Momentum.** One fixed $\\beta$ a neuron explains this part of the variance of a trained trace: {told("momentum")}. With the gates in a random order it would be {random.mean():.2f}, without any memory {mean_of("last credit").mean():.2f}. For one gate that all neurons share it is {told("momentum-scalar")}.
 
 **Adam.** Row steps of gate and shadow have the rank correlation {told("adam")}; against the size of what they multiply, the gate's row steps have {told("adam-normalises")}, where Adam's are near $-1$. Of the variance of Adam's rates {told("adam-rows")} lies between rows.
 

@@ -196,5 +196,6 @@ def test_a_fixed_gate_is_fixed_momentum_and_a_moving_one_is_not() -> None:
         else:
             assert found.fixed < 0.98
             assert found.shuffled < found.fixed
+            assert found.last < found.fixed
     with pytest.raises(ValueError, match="at least 4 sequences"):
         preconditioners.fixed_momentum(Trajectory(*(v[:, :3] for v in run)), torch.Generator())

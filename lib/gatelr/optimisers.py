@@ -230,6 +230,6 @@ class Measured:
             "over sequences": float(self.factor.log10().std(1, correction=0).mean()),
         }
         if not self.gated:
-            return found | {"fixed beta": math.nan, "shuffled gates": math.nan}
+            return found | dict.fromkeys(("fixed beta", "shuffled gates", "last credit"), math.nan)
         trace = preconditioners.fixed_momentum(self.run, null)
-        return found | {"fixed beta": trace.fixed, "shuffled gates": trace.shuffled}
+        return found | {"fixed beta": trace.fixed, "shuffled gates": trace.shuffled, "last credit": trace.last}

@@ -291,11 +291,13 @@ class Trace(NamedTuple):
     """How much of the variance of a network's eligibility trace a simpler one explains, on sequences left out.
 
     ``fixed``: R² of momentum with one fixed β a neuron, the best; ``shuffled``: R² of the network's own gates in a
-    random order of time; ``beta``: those β.
+    random order of time; ``last``: R² of the last credit alone, times the best number for each neuron: no memory at
+    all; ``beta``: those β.
     """
 
     fixed: float
     shuffled: float
+    last: float
     beta: Float[Tensor, " n"]
 
 
@@ -340,6 +342,9 @@ def fixed_momentum(trajectory: Trajectory, generator: torch.Generator, grid: Seq
     half = B // 2
     best = (fixed[:, :half] - true[:half]).square().sum((1, 3)).argmin(0)  # for each neuron
     chosen = fixed[best, :, torch.arange(n, device=x.device)].movedim(0, 1)  # (B, n, n)
+    newest = credit[-1]
+    scale = (newest * true)[:half].sum((0, 2)) / newest[:half].square().sum((0, 2))
     scatter = (true[half:] - true[half:].mean(0)).square().sum()
-    kept = [float(1 - (other[half:] - true[half:]).square().sum() / scatter) for other in (chosen, random)]
-    return Trace(kept[0], kept[1], 1 - alpha[best])
+    simpler = (chosen, random, scale.unsqueeze(-1) * newest)
+    kept = [float(1 - (other[half:] - true[half:]).square().sum() / scatter) for other in simpler]
+    return Trace(*kept, 1 - alpha[best])
