@@ -105,8 +105,8 @@ METHODS = [("none", "SGD"), ("none", "cosine"), ("none", "momentum"), ("none", "
            ("constant", "SGD"), ("scalar", "SGD"), ("multi", "SGD"), ("multi", "Adam")]  # fmt: skip
 FROZEN = ("multi, frozen", "SGD")  # the null of a gate that training moves
 GRID = {
-    "SGD": (0.03, 0.1, 0.3, 1.0), "cosine": (0.03, 0.1, 0.3, 1.0),
-    "momentum": (0.003, 0.01, 0.03, 0.1), "Adam": (0.001, 0.003, 0.01, 0.03),
+    "SGD": (0.03, 0.1, 0.3, 1.0, 3.0), "cosine": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "momentum": (0.003, 0.01, 0.03, 0.1, 0.3), "Adam": (0.001, 0.003, 0.01, 0.03),
 }  # fmt: skip
 #: Where no grid has been run yet: a first guess.
 GUESS = {"SGD": 0.1, "cosine": 0.1, "momentum": 0.01, "Adam": 0.003}
@@ -149,7 +149,7 @@ def scored(rows: pd.DataFrame) -> pd.Series:
 GRID_KEYS = ["task", "gate", "optimiser", "rate", "seed"]
 searched = [
     measured(task, method, rate, (101, 102, 103), (training_steps,))["training"]
-    for task, method in product(TASKS if grid_here else [], METHODS)
+    for task, method in product(tasks_here if grid_here else [], METHODS)
     for rate in GRID[method[1]]
 ]
 columns = [*GRID_KEYS, "score"]
@@ -215,7 +215,7 @@ own = {
     name: pd.concat([tables[name] for tables in cells], ignore_index=True)
     for name in cells[0]
 }
-KEPT = ["rate", "log step", "spread", "even", "rows", "Adam spread", "Adam rows", "Adam columns", "normalised",
+KEPT = ["rate now", "log step", "spread", "even", "rows", "Adam spread", "Adam rows", "Adam columns", "normalised",
         "rows normalised", "step like Adam", "rows like Adam", "rows like Adam, foreign", "rows cosine",
         "rows cosine, null", "all like Adam", "all cosine", "all cosine, null", "along the sequence",
         "along iterations", "over sequences", "fixed beta", "shuffled gates",
@@ -956,7 +956,9 @@ def falls(method: tuple[str, str]) -> pd.Series:
 
 def drift(method: tuple[str, str]) -> pd.Series:
     steps = evidence["steps"].assign(
-        whole=lambda rows: rows["log step"] + np.log10(rows.rate.clip(lower=1e-300))
+        whole=lambda rows: (
+            rows["log step"] + np.log10(rows["rate now"].clip(lower=1e-300))
+        )
     )
     early, late = (mean_of("whole", *method, steps[steps.step == QUARTERS[q]]) for q in (1, 3))  # fmt: skip
     return late - early

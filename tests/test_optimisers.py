@@ -90,7 +90,7 @@ def test_adams_own_rates_are_part_of_its_step_and_the_shadow_sees_what_adam_sees
 
 
 def test_the_schedule_is_in_the_rate() -> None:
-    rates = [run("none", "cosine", rate=0.1).probes[step]["steps"][0]["rate"] for step in (2, 4)]
+    rates = [run("none", "cosine", rate=0.1).probes[step]["steps"][0]["rate now"] for step in (2, 4)]
     assert rates == [pytest.approx(0.05), pytest.approx(0.0, abs=1e-9)]
 
 

@@ -128,7 +128,7 @@ def against_optimisers(
             if adam is not None and memory is not None:
                 null = torch.Generator().manual_seed(seed + protocols.NULL)
                 found["steps"].append(
-                    {"seed": seed, "rate": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
+                    {"seed": seed, "rate now": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
                     | networks[s].compared(adam[s], optimiser == "Adam", networks[other].steps, null)
                 )
         return found

@@ -347,4 +347,4 @@ def fixed_momentum(trajectory: Trajectory, generator: torch.Generator, grid: Seq
     scatter = (true[half:] - true[half:].mean(0)).square().sum()
     simpler = (chosen, random, scale.unsqueeze(-1) * newest)
     kept = [float(1 - (other[half:] - true[half:]).square().sum() / scatter) for other in simpler]
-    return Trace(*kept, 1 - alpha[best])
+    return Trace(kept[0], kept[1], kept[2], 1 - alpha[best])
