@@ -80,6 +80,7 @@ def test_what_an_experiment_leaves_out_of_its_digest_it_does_not_call(
         "E1": {"probed": 2},
         "E2": {"lags": (1,), "pairs": 2, "rows": 5, "r": 2},
         "E3": {"sizes": [0], "windows": [0], "window": 2, "distances": [1], "every": 1, "probed": 2, "traced": 1},
+        "E4": {"probed": 4, "rate": 0.1},
     }[experiment]
     experiments.cells(tmp_path)(experiment, "adding", "multi", "SGD", SEEDS, **SMALL, **options)
 

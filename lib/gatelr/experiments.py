@@ -19,13 +19,14 @@ import joblib
 import pandas as pd
 import torch
 
-from gatelr import corrections, protocols, tasks
+from gatelr import corrections, optimisers, protocols, tasks
 
 #: What each experiment does.
 PROTOCOLS: dict[str, Callable[..., Any]] = {
     "E1": protocols.effective_rates,
     "E2": protocols.joint_anisotropy,
     "E3": corrections.small_persistent_effective,
+    "E4": optimisers.against_optimisers,
 }
 
 #: What decides the numbers of every experiment.
@@ -36,6 +37,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "E1": (*SHARED, "lanczos", "profiles", "transport"),
     "E2": (*SHARED, "adjoint", "anisotropy"),
     "E3": (*SHARED, "corrections"),
+    "E4": (*SHARED, "adjoint", "optimisers", "preconditioners", "rates"),
 }
 
 #: Results of one cell by name, each a table with a row for each record, seed and step among its columns.
