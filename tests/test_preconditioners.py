@@ -199,3 +199,19 @@ def test_a_fixed_gate_is_fixed_momentum_and_a_moving_one_is_not() -> None:
             assert found.last < found.fixed
     with pytest.raises(ValueError, match="at least 4 sequences"):
         preconditioners.fixed_momentum(Trajectory(*(v[:, :3] for v in run)), torch.Generator())
+
+
+def test_steps_that_underflow_when_squared_still_agree() -> None:
+    a = torch.tensor([1.0, 2.0, 9.0], dtype=torch.float64)
+    found = preconditioners.agreement(a * 1e-200, a)
+    assert found.rank == pytest.approx(1.0)
+    assert found.cosine == pytest.approx(1.0)
+    assert np.isnan(preconditioners.agreement(0 * a, a)).all()
+
+
+def test_a_neuron_that_only_ever_reads_zeros_is_seen_before_its_steps_are_taken() -> None:
+    signal, x = torch.zeros(3, 2, 4, dtype=torch.float64), torch.ones(3, 2, 4, dtype=torch.float64)
+    signal[0], x[0] = 1.0, 0.0  # the only signal meets the state before the first step
+    assert (preconditioners.weights(signal, x) == 0).all()
+    with pytest.raises(ValueError, match="16 coordinates without any contribution"):
+        preconditioners.gate_steps(signal, signal, x)

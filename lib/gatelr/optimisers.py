@@ -170,8 +170,9 @@ class Measured:
 
     @property
     def alive(self) -> bool:
-        """Whether some gradient reaches every neuron: one that is saturated everywhere has no steps to compare."""
-        return bool(self.signal.isfinite().all() and self.signal.any(0).any(0).all())
+        """Whether something is contributed to every weight: a neuron that is saturated throughout has no steps."""
+        weights = preconditioners.weights(self.signal, self.run.x_prev)
+        return bool(weights.isfinite().all() and (weights > 0).all())
 
     @cached_property
     def steps(self) -> preconditioners.Steps:

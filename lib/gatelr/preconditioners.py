@@ -91,6 +91,19 @@ class Steps(NamedTuple):
     size: Float[Tensor, "n n"]
 
 
+def weights(signal: Float[Tensor, "T B n"], x_prev: Float[Tensor, "T B n"]) -> Float[Tensor, "n n"]:
+    r"""How much is contributed to each coordinate, :math:`\sum_{k,b} |c|`.
+
+    Args:
+        signal: from :func:`signals`, for one network.
+        x_prev: the states that the weights read.
+
+    Returns:
+        ``(n, n)``, zero where nothing is contributed: the neuron is saturated throughout.
+    """
+    return torch.einsum("tbq,tbp->qp", signal.abs(), x_prev.abs())
+
+
 def gate_steps(factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x_prev: Float[Tensor, "T B n"]) -> Steps:
     r"""The gate's multiplier of each coordinate, :math:`\sum_{k,b} f |c| / \sum_{k,b} |c|`, and of each row.
 
@@ -106,7 +119,7 @@ def gate_steps(factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x
         ValueError: if all contributions to a coordinate are zero, which then has no mean.
     """
     left, right = signal.abs(), x_prev.abs()
-    weight = torch.einsum("tbq,tbp->qp", left, right)
+    weight = weights(signal, x_prev)
     if not (weight > 0).all():
         raise ValueError(
             f"got {int((weight == 0).sum())} coordinates without any contribution, expected none: take more sequences, "
@@ -233,7 +246,8 @@ def agreement(a: Float[Tensor, "*n"], b: Float[Tensor, "*n"]) -> Agreement:
         b: other steps, for the same places.
 
     Returns:
-        The correlation (NaN where one of the two is the same everywhere), the cosine and its null.
+        The correlation (NaN where one of the two is the same everywhere), the cosine and its null (NaN where one is
+        zero everywhere).
 
     Raises:
         ValueError: if the shapes differ.
@@ -248,9 +262,12 @@ def agreement(a: Float[Tensor, "*n"], b: Float[Tensor, "*n"]) -> Agreement:
     if a.shape != b.shape:
         raise ValueError(f"got steps of shapes {tuple(a.shape)} and {tuple(b.shape)}, expected the same places")
     x, y = (v.detach().double().cpu().numpy().ravel() for v in (a, b))
+    x, y = (v / (np.abs(v).max() or 1.0) for v in (x, y))  # squares of steps over long lags would underflow
+    if not (x.any() and y.any()):
+        return Agreement(np.nan, np.nan, np.nan)
     norms = np.linalg.norm(x) * np.linalg.norm(y)
     cosine, null = float(x @ y / norms), float(x.size * x.mean() * y.mean() / norms)
-    if min(np.ptp(x) / np.abs(x).max(), np.ptp(y) / np.abs(y).max()) <= 1e-12:
+    if min(np.ptp(x), np.ptp(y)) <= 1e-12:
         return Agreement(np.nan, cosine, null)
     return Agreement(float(stats.spearmanr(x, y).statistic), cosine, null)
 
