@@ -59,9 +59,9 @@ def _quote(env: BuildEnvironment, chapter: str, name: str) -> str:
 #: What can be quoted of a claim, and how it is written.
 PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "verdict": lambda claim: str(claim["verdict"]),
-    "effect": lambda claim: f"{claim['effect']:.2g}",
-    "interval": lambda claim: " to ".join(f"{end:.2g}" for end in claim["interval"]),
-    "null": lambda claim: f"{claim['null']:.2g}",
+    "effect": lambda claim: f"{claim['effect']:.3g}",
+    "interval": lambda claim: " to ".join(f"{end:.3g}" for end in claim["interval"]),
+    "null": lambda claim: f"{claim['null']:.3g}",
     "seeds": lambda claim: str(claim["seeds"]),
 }
 
