@@ -1061,13 +1061,13 @@ result = {name: (mean, low, high, verdict) for name, mean, low, high, *_, verdic
 
 def told(name: str) -> str:
     mean, low, high, verdict = result[name]
-    return f"{mean:.2f} ({low:.2f} to {high:.2f}; {verdict})"
+    return f"{mean:.3g} ({low:.3g} to {high:.3g}; {verdict})"
 
 
 Markdown(
     f"""**Schedule.** Beyond what frozen gates do, training moves the rates of the lags by {told("schedule")} decades. It is a schedule for each lag, as C11 says, and no single schedule can stand for it.
 
-**Momentum.** One fixed $\\beta$ a neuron explains this part of the variance of a trained trace: {told("momentum")}. With the gates in a random order it would be {random.mean():.2f}, without any memory {mean_of("last credit").mean():.2f}. For one gate that all neurons share it is {told("momentum-scalar")}.
+**Momentum.** One fixed $\\beta$ a neuron explains this part of the variance of a trained trace: {told("momentum")}. With the gates in a random order it would be {random.mean():.3g}, without any memory {mean_of("last credit").mean():.3g}. For one gate that all neurons share it is {told("momentum-scalar")}.
 
 **Adam.** Row steps of gate and shadow have the rank correlation {told("adam")}; against the size of what they multiply, the gate's row steps have {told("adam-normalises")}, where Adam's are near $-1$. Of the variance of Adam's rates {told("adam-rows")} lies between rows.
 
