@@ -435,7 +435,7 @@ def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n:
 
 
 def check_backward(backward: str) -> None:
-    """Refuse what is not among the backward passes of :data:`gatelr.recurrence.BACKWARD`."""
+    """Refuse what is not among the backward passes of ``gatelr.recurrence.BACKWARD``."""
     if backward not in recurrence.BACKWARD:
         raise ValueError(
             f"got backward={backward!r}, expected one of {', '.join(map(repr, recurrence.BACKWARD))}: "

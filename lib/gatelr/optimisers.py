@@ -98,7 +98,7 @@ def against_optimisers(
     Returns:
         The run; each of its probes holds records ``"training"`` (seed; fresh loss and that of the best constant),
         ``"lags"`` (seed, lag; the gate's factor and its agreement with the shadow) and, from the first update on,
-        ``"steps"`` (seed; all that :func:`compared` measures).
+        ``"steps"`` (seed; all that :meth:`Measured.compared` measures).
     """
     model = protocols.network(task, gate, seeds, n, alpha=alpha if gate == "constant" else None, device=device)
     engine, schedule = made(model, optimiser, rate, steps, frozen=frozen)
@@ -170,7 +170,7 @@ class Measured:
 
     @property
     def alive(self) -> bool:
-        """Whether something is contributed to every weight: a neuron that is saturated throughout has no steps."""
+        """Whether something is contributed to every weight; a neuron that is saturated throughout has no steps."""
         weights = preconditioners.weights(self.signal, self.run.x_prev)
         return bool(weights.isfinite().all() and (weights > 0).all())
 

@@ -27,7 +27,7 @@ _aten = torch.ops.aten
 #: Steps between two looks at the adjoint for numbers too small to count.
 FLUSH_EVERY = 8
 
-#: What the backward pass carries from a step to the one before: the whole Jacobian J = Λ + R + G; J without its gate
+#: What the backward pass carries from a step to the one before. The whole Jacobian J = Λ + R + G; J without its gate
 #: term G; Λ + diag(R + G), as e-prop does online; or Λ alone, as RFLO does.
 Backward = Literal["full", "gate dropped", "diagonal", "order 0"]
 BACKWARD: tuple[Backward, ...] = get_args(Backward)
