@@ -56,12 +56,17 @@ def _quote(env: BuildEnvironment, chapter: str, name: str) -> str:
     return str(numbers[name]["text"])
 
 
+def _short(value: float) -> str:
+    """Three digits, and no more than four places: the ledger has the rest."""
+    return f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.4f}"
+
+
 #: What can be quoted of a claim, and how it is written.
 PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "verdict": lambda claim: str(claim["verdict"]),
-    "effect": lambda claim: f"{claim['effect']:.3g}",
-    "interval": lambda claim: " to ".join(f"{end:.3g}" for end in claim["interval"]),
-    "null": lambda claim: f"{claim['null']:.3g}",
+    "effect": lambda claim: _short(claim["effect"]),
+    "interval": lambda claim: " to ".join(_short(end) for end in claim["interval"]),
+    "null": lambda claim: _short(claim["null"]),
     "seeds": lambda claim: str(claim["seeds"]),
 }
 
