@@ -313,18 +313,18 @@ for gate, seed in product(GATES, SEEDS):
 fits = pd.DataFrame(rows_within)
 of = fits.set_index(["predictor", "gate"])
 learned_gates = ["scalar", "multi"]
-signs = [of.loc[(name, "scalar"), "within r"] for name in ("order 0", "published")]
+signs = [of.loc[[(name, "scalar")], "within r"] for name in ("order 0", "published")]
 record.check(
     "written-has-the-wrong-sign", "C8",
     r"scalar gate, within lags: sensitivity rises with $\prod(1-g)$ and falls with $\prod g$, every seed",
     bool((signs[0] > 0).all() and (signs[1] < 0).all()),
 )  # fmt: skip
-slopes_of = {name: of.loc[(name, "scalar"), "slope"] for name in ("order 0", "published")}  # fmt: skip
+slopes_of = {name: of.loc[[(name, "scalar")], "slope"] for name in ("order 0", "published")}  # fmt: skip
 measured[4] = (
     rf"scalar, as defined otherwise: slope {spread(list(slopes_of['published']))} with $\prod g$, {spread(list(slopes_of['order 0']))} with $\prod(1-g)$; "
     f"within lags $r$ = {spread(list(signs[1]))} and {spread(list(signs[0]))}"
 )
-r2 = {name: [v for gate in learned_gates for v in of.loc[(name, gate), "r2"]] for name in ("lag", "published", "order 0")}  # fmt: skip
+r2 = {name: [v for gate in learned_gates for v in of.loc[[(name, gate)], "r2"]] for name in ("lag", "published", "order 0")}  # fmt: skip
 measured[5] = rf"$R^2$: lag alone {spread(r2['lag'], '{:.4f}')}, $\prod g$ {spread(r2['published'], '{:.4f}')}, $\prod(1-g)$ {spread(r2['order 0'], '{:.4f}')}"  # fmt: skip
 record.check(
     "lag-beats-published", "C8",
