@@ -16,7 +16,7 @@ def run(quick: bool, say: Callable[[str], object]) -> list[dict[str, Any]]:
     """Both protocols with twenty seeds, once, on the CPU and on CUDA where there is one."""
     seeds = range(2 if quick else 20)
     tiny: dict[str, Any] = {"n": 4, "batch": 3, "checkpoints": (0, 2), "steps": 2, "progress": False}
-    rates_tiny, anisotropy_tiny = tiny | {"probed": 2}, tiny | {"lags": (1, 3), "pairs": 4, "rows": 5}
+    rates_tiny, anisotropy_tiny = tiny | {"probed": 2}, tiny | {"lags": (1, 3), "pairs": 4, "rows": 5, "r": 2}
     first, second = (tasks.get("adding", steps=6 if quick else steps) for steps in (80, 120))
 
     def e1(gate: str, device: str) -> training.Run:

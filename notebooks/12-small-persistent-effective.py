@@ -230,6 +230,7 @@ if "persistence" in own:
     ).reset_index()
 if "displacement" in own:
     tables["displacement"] = own["displacement"].drop(columns="run")
+# %%
 KEYS = {name: [*MODEL, "window" if name == "persistence" else "step"] for name in tables}  # fmt: skip
 TOLERANCES = {
     "training": dict.fromkeys(RUNS, (0.0, 0.05)),

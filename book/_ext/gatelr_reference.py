@@ -122,6 +122,14 @@ def preview_code(app: Sphinx, exception: Exception | None) -> None:
             pages[transform.example.document]["refs_in_page"].add((entry.docname, entry.node_id))
 
 
+def forget_builtins(app: Sphinx) -> Iterator[Any]:
+    """An alias such as ``dict[str, Any]`` says that it comes from a module without a source, which has no page."""
+    modules = getattr(app.env, "_viewcode_modules", {})
+    for name in [name for name, entry in modules.items() if not entry]:
+        del modules[name]
+    return iter(())
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", trim, priority=400)  # before sphinx-codeautolink looks
     app.connect("autodoc-process-docstring", link_claims)
@@ -131,5 +139,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", keep_names, priority=600)  # when the names have been resolved
     app.connect("doctree-resolved", list_uses)
     app.connect("html-page-context", mend_signatures, priority=400)  # sphinx-tippy reads the page at 450
+    app.connect("html-collect-pages", forget_builtins, priority=400)  # before viewcode lists its pages
     app.connect("build-finished", preview_code, priority=300)  # before gatelr_reading puts the previews in order
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,7 +27,12 @@ WEIGHTS = ("W_r", "W_i", "W_rg", "W_ig", "b", "b_g")
 
 
 class Split(NamedTuple):
-    """A gradient and the correction in it, by name of the weight; with replicas each in its own row."""
+    """A gradient and the correction in it, by name of the weight; with replicas each in its own row.
+
+    Attributes:
+        gradient: the whole.
+        correction: what of it comes through the gate term.
+    """
 
     gradient: dict[str, Tensor]
     correction: dict[str, Tensor]
@@ -90,7 +95,13 @@ def flat(parts: dict[str, Tensor]) -> Float[Tensor, "S P"]:
 
 
 class Size(NamedTuple):
-    """How large, for each replica: all weights together, weight by weight, and the cosine of both vectors."""
+    """How large a correction is, for each replica.
+
+    Attributes:
+        share: its norm over that of the gradient, all weights together.
+        by_weight: the same, weight by weight.
+        cosine: between the two vectors.
+    """
 
     share: Float[Tensor, " S"]
     by_weight: dict[str, Tensor]
@@ -119,7 +130,12 @@ def size(found: Split) -> Size:
 
 
 class Terms(NamedTuple):
-    """The gate term beside the others, medians for each replica: in a step, and in the transport by lag."""
+    """The gate term beside the others, medians for each replica.
+
+    Attributes:
+        step: in a step Jacobian.
+        transport: in products of them, by lag.
+    """
 
     step: Float[Tensor, " S"]
     transport: dict[int, Tensor]

@@ -14,7 +14,15 @@ from statsmodels.stats.multitest import multipletests
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds, the ends of its interval, the p value of a mean of zero, and the number of seeds."""
+    """What seeds say of one number.
+
+    Attributes:
+        mean: over seeds.
+        low: the lower end of its interval.
+        high: the upper end.
+        p: of the test against the threshold.
+        seeds: how many.
+    """
 
     mean: float
     low: float
@@ -66,7 +74,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 class Power(NamedTuple):
-    """What a number of seeds can show: how many the effect found would take, and the least effect that S reveal."""
+    """What a number of seeds can show.
+
+    Attributes:
+        seeds_needed: how many the effect found would take.
+        detectable: the least effect that S of them reveal.
+    """
 
     seeds_needed: float
     detectable: float

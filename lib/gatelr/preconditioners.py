@@ -83,7 +83,12 @@ class Steps(NamedTuple):
     """What the gates of one network multiply its contributions by, means over sequences and lags.
 
     Means are weighted by the absolute size of the contributions, so that a factor counts where it has something to act
-    on; ``size`` is the root mean square over sequences of what is multiplied, the sum over lags of contributions.
+    on.
+
+    Attributes:
+        coordinates: of each weight.
+        rows: of each neuron that is written to.
+        size: the root mean square over sequences of what is multiplied, the sum over lags of contributions.
     """
 
     coordinates: Float[Tensor, "n n"]
@@ -177,11 +182,17 @@ class Shadow:
 
 
 class Structure(NamedTuple):
-    """How positive steps differ over the coordinates of a matrix.
+    r"""How positive steps differ over the coordinates of a matrix.
 
-    ``spread`` is the standard deviation of their log10; ``even`` the share of coordinates among which an even split
-    would be as concentrated, :math:`(\\sum s)^2 / (n^2 \\sum s^2)`; ``rows``, ``columns`` and ``rest`` the shares of
-    the variance of log10 between rows, between columns, and neither, which add to one (NaN for steps all alike).
+    The shares of rows, columns and rest add to one, and are NaN for steps all alike.
+
+    Attributes:
+        spread: the standard deviation of their log10.
+        even: the share of coordinates among which an even split would be as concentrated,
+            :math:`(\sum s)^2 / (n^2 \sum s^2)`.
+        rows: the share of the variance of log10 that lies between rows.
+        columns: the share that lies between columns.
+        rest: the share that neither explains.
     """
 
     spread: float
@@ -225,9 +236,12 @@ def structure(steps: Float[Tensor, "n p"]) -> Structure:
 
 
 class Agreement(NamedTuple):
-    """How two sets of steps agree: Spearman's rank correlation, their cosine, and its mean over permutations.
+    """How two sets of steps agree.
 
-    That of the rank correlation is 0.
+    Attributes:
+        rank: Spearman's correlation, whose mean over permutations is 0.
+        cosine: of the two vectors.
+        cosine_null: its mean over permutations.
     """
 
     rank: float
@@ -307,9 +321,11 @@ def remembered(
 class Trace(NamedTuple):
     """How much of the variance of a network's eligibility trace a simpler one explains, on sequences left out.
 
-    ``fixed``: R² of momentum with one fixed β a neuron, the best; ``shuffled``: R² of the network's own gates in a
-    random order of time; ``last``: R² of the last credit alone, times the best number for each neuron: no memory at
-    all; ``beta``: those β.
+    Attributes:
+        fixed: R² of momentum with one fixed β a neuron, the best.
+        shuffled: R² of the network's own gates in a random order of time.
+        last: R² of the last credit alone, times the best number for each neuron, which is no memory at all.
+        beta: the best β of each neuron.
     """
 
     fixed: float

@@ -28,7 +28,13 @@ NULLS = ("shuffled", "foreign")
 
 
 class Sums(NamedTuple):
-    """Running sums over time; every predictor of a pair is a difference. Index t = 0 … T holds steps 1 … t."""
+    """Running sums over time; every predictor of a pair is a difference. Index t = 0 … T holds steps 1 … t.
+
+    Attributes:
+        kept: of log(1 - g).
+        written: of log g.
+        crossed: of a neuron's own part of R + G over what it keeps.
+    """
 
     kept: Float[Tensor, "K B h"]
     written: Float[Tensor, "K B h"]

@@ -22,11 +22,13 @@ from gatelr.cells import GatedRNN, Trajectory
 #: probe, both as in the released code, fresh data for the loss, and the order of time in the null.
 TRAINING, PROBE, FRESH, NULL = 123, 999, 555, 777
 
+#: Which optimisers a protocol knows.
 Optimiser = Literal["SGD", "Adam"]
 
 #: The learning rates of the paper.
 RATES: dict[str, float] = {"SGD": 1e-2, "Adam": 1e-3}
 
+#: What a probe finds, lists of records by name.
 Records = dict[str, list[dict[str, Any]]]
 
 

@@ -17,10 +17,12 @@ from gatelr import artifacts
 
 
 class Settled(NamedTuple):
-    """All rows, those of this run first, with a column ``here`` that says whose they are; and how well both agree.
+    """A table completed from its reference, and how well both agree.
 
-    ``gap`` is the largest difference on shared rows, as a multiple of the tolerance: at most 1 if they agree;
-    ``shared`` counts those rows.
+    Attributes:
+        rows: all rows, those of this run first, with a column ``here`` that says whose they are.
+        gap: the largest difference on shared rows, as a multiple of the tolerance; at most 1 if they agree.
+        shared: how many rows both have.
     """
 
     rows: pd.DataFrame

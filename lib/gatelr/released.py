@@ -25,10 +25,13 @@ from gatelr.cells import GatedRNN, Trajectory
 class Departures:
     """Which departures are on; all of them by default.
 
-    ``state_after``: the gate term at x_j instead of x_{j-1}. ``reversed_order``: products J_{k+1} … J_t.
-    ``spectral_radius``: five power iterations on P instead of on PᵀP. ``gate_product``: the mean of ∏ g as predictor
-    instead of the largest ∏ (1 - g), with one factor more than the lag where gates are learned. ``trimmed``: a
-    hundredth of the pairs left out at either end of the predictor.
+    Attributes:
+        state_after: the gate term at x_j instead of x_{j-1}.
+        reversed_order: products J_{k+1} … J_t.
+        spectral_radius: five power iterations on P instead of on PᵀP.
+        gate_product: the mean of ∏ g as predictor instead of the largest ∏ (1 - g), with one factor more than the lag
+            where gates are learned.
+        trimmed: a hundredth of the pairs left out at either end of the predictor.
     """
 
     state_after: bool = True
@@ -42,11 +45,17 @@ class Departures:
         return replace(self, **dict.fromkeys(names, False))
 
 
+#: All departures on.
 AS_RELEASED = Departures()
 
 
 class Fit(NamedTuple):
-    """Slope and R² of log S on the logarithm of the predictor."""
+    """A straight line through log S over the logarithm of the predictor.
+
+    Attributes:
+        slope: of the line.
+        r2: the share of the variance that it explains.
+    """
 
     slope: float
     r2: float

@@ -169,7 +169,7 @@ def test_the_metadata_are_those_of_the_citation_file(pdf: PdfReader) -> None:
 
 
 def test_it_can_be_sent_by_mail(paper: Path) -> None:
-    assert paper.stat().st_size < 15e6
+    assert paper.stat().st_size < 25e6  # what mail servers commonly take
 
 
 @pytest.fixture(scope="session")

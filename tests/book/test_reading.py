@@ -100,9 +100,7 @@ def test_the_front_page_counts_the_checks_that_the_chapters_made(visit: Callable
     chapters = sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.py"))
     results = [json.loads((ROOT / "artifacts" / c.stem / "results.json").read_text()) for c in chapters]
     total = sum(len(result["checks"]) for result in results)
-    expect(visit("book/index").locator("p:has-text('These chapters rest on') span.result").first).to_have_text(
-        str(total)
-    )
+    expect(visit("book/index").locator("p:has-text('The chapters rest on') span.result").first).to_have_text(str(total))
 
 
 def test_the_book_opens_at_its_root(visit: Callable[..., Page]) -> None:
@@ -132,9 +130,14 @@ def test_the_first_page_says_what_was_found(visit: Callable[..., Page], width: i
 
 
 def test_the_first_page_quotes_the_chapters(visit: Callable[..., Page]) -> None:
-    numbers = json.loads((ROOT / "artifacts/05-validity/results.json").read_text())["numbers"]
-    quoted = visit("book/index").locator(".verdict").first.locator(".result").all_inner_texts()
-    assert quoted == [numbers[name]["text"] for name in ("error-gate-multi-lag-20", "error-leak-multi-lag-5")]
+    results = json.loads((ROOT / "artifacts/12-small-persistent-effective/results.json").read_text())
+    (small,) = [claim for claim in results["claims"] if claim["id"] == "small"]
+    card = visit("book/index").locator(".verdict").first
+    numbers = [results["numbers"][name]["text"] for name in ("models-small", "models")]
+    assert card.locator(".result").all_inner_texts() == [f"{small['effect']:.3g}", *numbers]
+    assert card.locator(".verdict-word").inner_text() == {"supported": "Holds", "refuted": "No"}.get(
+        small["verdict"], "Undecided"
+    )
 
 
 CHAPTERS = [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.py"))]
