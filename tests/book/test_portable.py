@@ -116,6 +116,7 @@ def read(book: str) -> Callable[[str], Any]:
 @chapters
 def test_a_download_is_a_notebook_of_modest_size(read: Callable[[str], Any], chapter: str) -> None:
     nbformat.validate(read(chapter))
+    # the largest draw every one of twenty seeds, in pictures that they carry with them
     assert 50_000 < (DOWNLOADS / f"{chapter}.ipynb").stat().st_size < 4_000_000
 
 
