@@ -136,5 +136,5 @@ def test_previews_are_light() -> None:
     assert files
     heavy = {
         file.name: file.stat().st_size for file in files if file.stat().st_size > 200_000
-    }  # as stored: a tenth travels
+    }  # as stored: about a tenth travels
     assert heavy == {}
