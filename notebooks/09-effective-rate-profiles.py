@@ -296,7 +296,7 @@ for setting in [s for s in ORDER if s[0] == "trained"]:
     found = inference.estimate(weakest, threshold=np.log10(5))
     record.claim(
         "learns-adding" if "adding" in setting[1] else "learns-short", "trained",
-        f"trained protocol, {setting[1]}: the weakest of the three models of each seed is at least five times better than the best constant on fresh data ($\\log_{{10}}$ of the ratio)",
+        f"trained protocol, {setting[1]}: the weakest of the three models of a seed is, in the mean over seeds, at least five times better than the best constant on fresh data ($\\log_{{10}}$ of the ratio)",
         found.mean, found.interval, threshold=float(np.log10(5)), null=0.0, seeds=found.seeds,
         note="mean over seeds; BCa bootstrap; a constant prediction has 0",
     )  # fmt: skip
