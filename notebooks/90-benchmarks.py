@@ -451,6 +451,7 @@ PEERS = {
     "ours": ("vermilion", "o", "library"),
     "ours, no workspace": ("muted", "v", "library, no workspace"),
     "autograd": ("blue", "s", "autograd"),
+    "autograd, library's products": ("blue", "p", "autograd, library's products"),
     "functorch": ("green", "^", "torch.func"),
     "jax": ("purple", "D", "JAX, vmap"),
     "jax, seeds in turn": ("purple", "d", "JAX, in turn"),

@@ -30,7 +30,7 @@ PROTOCOLS: dict[str, Callable[..., Any]] = {
 }
 
 #: What decides the numbers of every experiment.
-SHARED = ("artifacts", "cells", "experiments", "jacobian", "protocols", "recurrence", "tasks", "training")
+SHARED = ("artifacts", "cells", "experiments", "jacobian", "products", "protocols", "recurrence", "tasks", "training")
 
 #: The modules that decide an experiment's numbers; its cells outlive a change in any other.
 MODULES: dict[str, tuple[str, ...]] = {

@@ -3,11 +3,12 @@ r"""The forward and the adjoint sweep on plain tensors, in place: the only hot l
 Axis legend: ``T`` time, ``S`` replicas (1 if there are none), ``B`` batch (1 if there is none), ``n`` hidden units,
 ``m`` inputs, ``h`` gate units: 0 (no learned gate), 1 (scalar) or ``n`` (multi), and ``k = n + h``.
 
-Three decisions make it fast. All weights are one matrix, :math:`W = [W_r, W_i, b; W_{rg}, W_{ig}, b_g]`, that acts on
+Four decisions make it fast. All weights are one matrix, :math:`W = [W_r, W_i, b; W_{rg}, W_{ig}, b_g]`, that acts on
 the state, the input and a one below each other, ``q = n + m (+ 1)`` rows: a step is one matrix product, and so is its
 weight gradient, which is summed inside the backward loop. Features stand before the batch, ``(S, q, B)``, so that the
-candidate and the gate are contiguous blocks of one array. And every array is written in place, into a
-:class:`Workspace` that the next call may use again: beyond the trajectory, nothing grows with T.
+candidate and the gate are contiguous blocks of one array. Every array is written in place, into a
+:class:`Workspace` that the next call may use again: beyond the trajectory, nothing grows with T. And the products of a
+CPU use its vectors in full where that is exact (:mod:`gatelr.products`).
 
 Every function here trusts its caller; :mod:`gatelr.cells` is where input is checked.
 """
@@ -21,6 +22,8 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from gatelr import products
 
 _aten = torch.ops.aten
 
@@ -150,7 +153,7 @@ class Workspace:
         self.x, self.z, self.W, self.n, self.m, self.h = x, z, W, n, m, k - n
         self.gated = k > n or alpha is not None
         self.alpha = W.new_ones(n, 1) if alpha is None else alpha.expand(n).unsqueeze(-1).clone()
-        self.W_step, self.grad_W = torch.empty_like(W), W.new_empty(S, q, k)
+        self.W_step, self.W_back, self.grad_W = torch.empty_like(W), W.new_empty(S, n, k), W.new_empty(S, q, k)
         self.delta, self.adj, self.product = (x.new_empty(S, n, B) for _ in range(3))
         self.d = x.new_empty(S, k, B)
         # One view a step, made once: indexing a (T, ...) tensor costs a dispatch at every step.
@@ -204,7 +207,9 @@ def forward(
     """
     workspace = Workspace(record=False) if workspace is None else workspace
     workspace.prepare(u, x0, W, alpha)
-    workspace.run("forward", _forward)
+    (S, k, q), B = W.shape, u.shape[2]
+    with products.full_width(W, (S, k, q, B)):
+        workspace.run("forward", _forward)
     return workspace
 
 
@@ -265,13 +270,17 @@ def adjoint(
         The gradients, summed over the batch, in memory of their own.
     """
     ws = workspace
-    if delta.ndim == 3 and not input_gradient:
-        ws.delta.copy_(delta.mT)
-        ws.run(f"adjoint, {backward}", partial(_adjoint, backward=backward))
-        return Gradients(None, ws.adj.mT.clone(), ws.grad_W.mT.clone())
-    grad_u = torch.empty_like(ws.x[:-1, :, ws.n : ws.n + ws.m]) if input_gradient else None
-    ws.delta.copy_(delta[-1].mT if delta.ndim == 4 else delta.mT)
-    _adjoint(ws, delta.mT.unbind()[:-1] if delta.ndim == 4 else None, grad_u, backward)
+    (S, k, q), B = ws.W.shape, ws.x.shape[-1]
+    shapes = [(S, ws.n, ws.n if backward == "gate dropped" else k, B), (S, q, B, k)]
+    shapes += [(S, ws.m, k, B)] if input_gradient else []
+    with products.full_width(ws.W, *shapes):
+        if delta.ndim == 3 and not input_gradient:
+            ws.delta.copy_(delta.mT)
+            ws.run(f"adjoint, {backward}", partial(_adjoint, backward=backward))
+            return Gradients(None, ws.adj.mT.clone(), ws.grad_W.mT.clone())
+        grad_u = torch.empty_like(ws.x[:-1, :, ws.n : ws.n + ws.m]) if input_gradient else None
+        ws.delta.copy_(delta[-1].mT if delta.ndim == 4 else delta.mT)
+        _adjoint(ws, delta.mT.unbind()[:-1] if delta.ndim == 4 else None, grad_u, backward)
     return Gradients(None if grad_u is None else grad_u.mT, ws.adj.mT.clone(), ws.grad_W.mT.clone())
 
 
@@ -284,12 +293,13 @@ def _adjoint(
     """δ_T is in ``ws.delta``, the deltas before it in ``earlier``; leaves ∂L/∂x_0 in ``ws.adj``."""
     n, h, adj, product, d = ws.n, ws.h, ws.adj, ws.product, ws.d
     d_T, d_phi, d_g = d.mT, d[:, :n], d[:, n:]
-    to_state, to_input, source = ws.W[:, :, :n].mT, ws.W[:, :, n : n + ws.m].mT, d
+    to_state, to_input, source = ws.W_back, ws.W[:, :, n : n + ws.m].mT, d
+    to_state.copy_(ws.W[:, :, :n].mT)  # lying as it is multiplied: oneDNN would copy it at every step
     # a neuron's own weights beside the signals that they carry; those of a scalar gate neuron by neuron
     own: list[tuple[Tensor, Tensor]] = []
     each: Tensor | None = None
     if backward == "gate dropped":
-        to_state, source = ws.W[:, :n, :n].mT, d_phi
+        to_state, source = to_state[:, :, :n], d_phi
     elif backward == "diagonal":
         each = torch.empty_like(adj) if 0 < h < n else None
         rows = [(ws.W[:, :n, :n], d_phi)] + ([(ws.W[:, n:, :n], d_g if each is None else each)] if h else [])
