@@ -1,9 +1,9 @@
 r"""Batched matrix products in float32 on a CPU at the full width of its vectors, where they are exact.
 
-PyTorch gives such products to MKL, which on a processor that is not Intel's works with vectors of half their width.
-The other library that PyTorch carries, oneDNN, uses them whole, up to twice as fast, but is given these products only
-by a caller who allows it to round their factors to bfloat16. Whether it does so depends on the processor: without a
-matrix unit for bfloat16 it would gain nothing, and computes in float32.
+PyTorch gives such products to MKL, which reaches about half the rate of an AMD processor with vectors of 512 bits, as
+if they had 256. The other library that PyTorch carries, oneDNN, uses them whole, but is given these products only by a
+caller who allows it to round their factors to bfloat16. Whether it then does depends on the processor: without a matrix
+unit for bfloat16 it has nothing to gain, and computes in float32.
 
 So it is allowed here where a trial shows that nothing is rounded, and nowhere else. The setting belongs to the whole
 process; it is put back when the products are done.
