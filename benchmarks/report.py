@@ -32,10 +32,9 @@ def targets(rows: Rows, quick: bool) -> list[dict[str, Any]]:
             and parameters.items() <= row["parameters"].items()
         ]
 
-    def ratio(group: str, *peers: str, **parameters: Any) -> float | None:
-        """The least of the ratios, if there are several: a peer written in two ways counts by its faster one."""
-        found = [row["ratio"]["median"] for peer in peers for row in at(group, peer, **parameters)]
-        return min(found, default=None)
+    def ratio(group: str, peer: str, **parameters: Any) -> float | None:
+        """The least of the ratios, if there are several."""
+        return min((row["ratio"]["median"] for row in at(group, peer, **parameters)), default=None)
 
     def first(found: list[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float]) -> float | None:
         return value(found[0]) if found else None
