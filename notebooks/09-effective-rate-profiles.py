@@ -577,13 +577,14 @@ with figures.style():
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
 within_r = pd.concat(frames)
 centres = within_r.groupby(["kind", "setting", "gate"], sort=False).correlation.mean()
+plain = {kind: kind.replace(r" $\prod g$", "") for kind in KINDS}
 spans = "; ".join(
-    f"{kind.replace('$', '')}: {of.min():+.2f} to {of.max():+.2f}"
+    f"{plain[kind]}: {of.min():+.2f} to {of.max():+.2f}"
     for kind, of in centres.groupby(level="kind", sort=False)
 )
 figures.save(
     fig, "effective-rate-within", within_r,
-    caption=f"Correlation of $\\log S$ with the logarithm of a predictor, within lags, at the last step; each tick is one of {SEEDS} seeds, markers are means. Gates that predicted would be on the right, away from the two nulls (grey).",
+    caption=f"Correlation of $\\log S$ with the logarithm of a predictor, within lags, at the last step; each tick is one of {SEEDS} seeds, markers are means. Gates that predicted with the sign of order 0 would be on the right; with any sign, they must be away from both nulls (grey).",
     alt=f"Two panels, scalar and multi-gate, with a row for each setting and six kinds of markers along an axis from minus one to one. The means over seeds run, over settings and gates, from and to: {spans}.",
     chapter="09-effective-rate-profiles", out=out,
 )  # fmt: skip
@@ -736,18 +737,24 @@ for group, gate in product(GROUPS, LEARNED):
 
 # %% [markdown]
 # Does the profile *itself* depend on the gates and on training? Part 1 has it that sensitivity falls with the lag in every network, at a rate that depends on the gates. The seeds of one task and gate differ in how much they keep: where the product of gates falls more slowly
-# with the lag, does sensitivity fall more slowly too? What a seed gives is the product of two standard scores, and the mean of those is the correlation. And what does training change?
+# with the lag, does sensitivity fall more slowly too? That is a correlation over seeds, and a seed's number is what it adds to it. And what does training change?
 
 
 # %%
 def follows(group: str, gate: str) -> pd.Series:
-    """Products of standard scores at lag 16: their mean over seeds is the correlation, here averaged over tasks."""
+    """What each seed adds to the correlation of two falls up to lag 16: S's and order 0's.
+
+    With standard scores x and y, whose mean product is r, that is r + xy - r (x² + y²) / 2. Its mean over seeds is r,
+    and its spread, to first order, that of r. Mean over tasks.
+    """
     rows = of_group(group, final["profiles"])
-    rows = rows[rows.gate == gate]
-    scores = rows.groupby("setting")[["S @16", "order 0 @16"]].transform(
-        lambda column: (column - column.mean()) / column.std(ddof=0)
-    )
-    return scores.product(axis=1).groupby(rows.seed).mean()
+    rows = rows[rows.gate == gate].set_index(["setting", "seed"])
+    rows = rows[["S @16", "order 0 @16"]]
+    grouped = rows.groupby("setting")
+    x, y = ((rows - grouped.transform("mean")) / grouped.transform("std", ddof=0)).to_numpy().T  # fmt: skip
+    both = pd.DataFrame({"xy": x * y, "squares": (x**2 + y**2) / 2}, rows.index)
+    r = both.xy.groupby("setting").transform("mean")
+    return (r + both.xy - r * both.squares).groupby("seed").mean()
 
 
 def at_16(group: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -784,15 +791,17 @@ def out_of(true: pd.Series) -> str:
 
 
 rows_reach, rows_within = [], []
-both = evidence["profiles"].set_index(["protocol", "setting", "gate", "seed"])
+both = evidence["profiles"].set_index(["protocol", "setting", "gate", "seed"]).sort_index()  # fmt: skip
 for setting, gate in product(present, GATES):
     part = both.loc[(*setting, gate)]
     start = part[part.step == 0]["S @16"]
     end = part[part.step == part.step.max()]["S @16"]
+    kept = part[part.step == part.step.max()]["order 0 @16"]
+    follow = f"{end.corr(kept):+.2f}" if gate in LEARNED else "–"
     names = {"protocol": setting[0], "task": setting[1], "gate": gate, "constant / loss": ratio_of.get((*setting, gate), "–")}  # fmt: skip
     rows_reach.append(
         {**names, "untrained": f"{start.mean():+.2f}", "at the end": f"{end.mean():+.2f}",
-         "change": f"{(end - start).mean():+.2f}", "seeds that rise": out_of(end > start)}
+         "change": f"{(end - start).mean():+.2f}", "seeds that rise": out_of(end > start), "follows gates": follow}
     )  # fmt: skip
     if gate in LEARNED:
         of = judged[(judged.protocol == setting[0]) & (judged.setting == setting[1]) & (judged.gate == gate)]  # fmt: skip
@@ -810,7 +819,7 @@ record.table(
 # %% tags=["hide-input"]
 record.table(
     pd.DataFrame(rows_reach), "effective-rate-tasks-reach",
-    caption=f"How far the gradient reaches, by task: $\\log_{{10}}$ of the sensitivity at lag 16 over that at lag 1, means over {SEEDS} seeds, before training and at its end. Beside each gate stands how many times smaller the median loss is than the best constant's.",
+    caption=f"How far the gradient reaches, by task: $\\log_{{10}}$ of the sensitivity at lag 16 over that at lag 1, means over {SEEDS} seeds, before training and at its end, and over seeds its correlation with the same of $\\prod(1-g)$. Beside each gate stands how many times smaller the median loss is than the best constant's.",
 )  # fmt: skip
 
 # %% tags=["hide-input"]
@@ -887,7 +896,7 @@ Markdown(
     f"*A profile can change without a gate that learns.* In a network that has learned to add over thirty steps the sensitivity at lag 28 is {far} times that at lag 1 (constant · scalar · multi gate; {{numref}}`fig-effective-rate-profiles-trained`). "
     f"The constant gate cannot learn. What training changes there, {effect_of['reaches-adding-constant']:+.2f} decades at lag 16 where the scalar gate has {effect_of['reaches-adding-scalar']:+.2f} and the multi-gate {effect_of['reaches-adding-multi']:+.2f}, is the work of the other weights: "
     "with the leak fixed, the recurrent weights must carry the gradient. So a profile that changes is no evidence for gates. What gates add shows only within lags, and against both nulls.\n\n"
-    f"*What gates predict depends on the task and on the gate.* The mean correlation within lags runs from {r_of.min():+.2f} ({r_lowest[1]}, {r_lowest[0]}, {r_lowest[2]} gate) to {r_of.max():+.2f} ({r_highest[1]}, {r_highest[0]}, {r_highest[2]} gate), and is positive in {out_of(r_of > 0)} models ({{numref}}`tab-effective-rate-tasks-within`). "
+    f"*What gates predict depends on the task and on the gate.* The mean correlation within lags runs from {r_of.min():+.2f} ({r_lowest[1]}, {r_lowest[0]} protocol, {r_lowest[2]} gate) to {r_of.max():+.2f} ({r_highest[1]}, {r_highest[0]} protocol, {r_highest[2]} gate), and is positive in {out_of(r_of > 0)} models ({{numref}}`tab-effective-rate-tasks-within`). "
     "Read with {ref}`ch-validity`, either sign is possible: the recurrent term is not the smaller part of these Jacobians, and a gate that opens keeps less of the state *and* lets more of the recurrent term in. Which of the two wins is for the weights to say. "
     f"And a correlation need not be timing. For the scalar gate on the trained adding task it is {scalar_30['order 0 within r'].mean():+.2f}, and the gates of another sequence give {scalar_30['order 0 foreign r'].mean():+.2f}: what those have is position in time alone."
 )
