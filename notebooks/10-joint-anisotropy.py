@@ -515,7 +515,7 @@ def ends(measure: str, name: str = "gates under SGD") -> str:
     """What a contrast was before training, with its interval, and is after."""
     start = inference.estimate(contrast(before, measure, name))
     low, high = (f"{10**end:.2g}" if measure.endswith("AI") else f"{end:+.3f}" for end in start.interval)  # fmt: skip
-    return f"{size(measure, start.mean)} before ({low} to {high}), {size(measure, found[measure, name][0].mean)} after"
+    return f"{size(measure, start.mean)} before, interval {low} to {high}; {size(measure, found[measure, name][0].mean)} after"
 
 
 def became(measure: str, name: str = "gates under SGD") -> str:
