@@ -337,7 +337,7 @@ measured[4] = (
 )
 e1_text = (
     rf"Over {len(e1['scalar'])} seeds, those of {{ref}}`ch-profiles`, the slope of the scalar gate is {spread(list(e1['scalar']['published slope']))} with $\prod g$ and {spread(list(e1['scalar']['order 0 slope']))} with $\prod(1-g)$. "
-    f"Within lags the two correlate with sensitivity by opposite signs in {len(e1['scalar']) - same_sign['scalar']} of {len(e1['scalar'])} seeds for the scalar gate, and in {len(e1['multi']) - same_sign['multi']} of {len(e1['multi'])} for multi-gates."
+    f"Within lags the two correlate with sensitivity by opposite signs in {len(e1['scalar']) - same_sign['scalar']} of {len(e1['scalar'])} seeds for the scalar gate, and in {len(e1['multi']) - same_sign['multi']} of {len(e1['multi'])} for multi-gates. For the scalar gate sensitivity rises with $\\prod(1-g)$ in {int((e1['scalar']['order 0 within r'] > 0).sum())} of {len(e1['scalar'])}."
 )  # fmt: skip
 r2 = {name: [v for gate in learned_gates for v in of.loc[[(name, gate)], "r2"]] for name in ("lag", "published", "order 0")}  # fmt: skip
 measured[5] = rf"$R^2$: lag alone {spread(r2['lag'], '{:.4f}')}, $\prod g$ {spread(r2['published'], '{:.4f}')}, $\prod(1-g)$ {spread(r2['order 0'], '{:.4f}')}"  # fmt: skip
@@ -707,7 +707,9 @@ with figures.style():
             mean = middle(part, logarithmic, axis=1)
             ax.plot(range(len(stages)), mean, label=gate, **drawn_as)
             most = int((np.log(mean) if logarithmic else mean).diff().abs().argmax())
-            steps.append(f"{label}, {gate}: at “{stages[most]}”, from {mean.iloc[most - 1]:.3g} to {mean.iloc[most]:.3g}")  # fmt: skip
+            # an alternative text is read aloud: no formula in it
+            told = "the predictor" if "prod" in stages[most] else stages[most]
+            steps.append(f"{label.replace('$r_j$', 'ratio')} of {gate}, {mean.iloc[most - 1]:.3g} to {mean.iloc[most]:.3g} at “{told}”")  # fmt: skip
             for seed in part if part.shape[1] > 1 else []:
                 ax.plot(range(len(stages)), part[seed], color=drawn_as["color"], linewidth=0.5, alpha=0.6)  # fmt: skip
             frames.append(part.stack().rename("value").reset_index().assign(gate=gate, quantity=label))  # fmt: skip
@@ -721,7 +723,7 @@ figures.save(
     fig, "replication-waterfall", pd.concat(frames),
     caption=f"From as released (left) to as defined (right), what a station mends is said above. Slope: adding at step {LAST}; AI, CE and update: adding at step {S2_LAST}, none under Adam, scalar and multi under SGD; {seeds} seeds (thin) and their means, on logarithmic axes the geometric ones. "
     f"Ratio: medians over {appendix_seeds} networks of the appendix, but as released over those that its filter keeps, {kept_text}. How large a step is depends on the order of mending; the $10^{{-12}}$ goes last. Losses on fresh data are those of {{numref}}`fig-replication-memorised`.",
-    alt=f"Five panels of a quantity over stations, a line for each gate. The largest step of each line, which depends on the order of mending, is: {'; '.join(steps)}.",
+    alt=f"Five panels of a quantity over stations, a line for each gate. The largest step of each: {'; '.join(steps)}.",
     chapter="11-replication", out=out,
 )  # fmt: skip
 
@@ -803,7 +805,7 @@ def moved(before: str, after: str) -> str:
 predictor_moved, norm_moved = moved("spectral_radius", "gate_product"), moved("reversed_order", "spectral_radius")  # fmt: skip
 short_text = "; ".join(f"{values.median():.0f} % at lag {lag}" for lag, values in short.items())  # fmt: skip
 Markdown(
-    f"Three of the twelve decide what a published figure shows. The **predictor** (4): a pooled $R^2$ of {spread(r2['published'], '{:.3f}')} hides it, the slope does not, {predictor_moved}; and within a lag, for the scalar gate, the predictor as released points the other way. "
+    f"Three of the twelve decide what a published figure shows. The **predictor** (4): a pooled $R^2$ of {spread(r2['published'], '{:.3f}')} hides it, the slope does not, {predictor_moved}; and within a lag, for the scalar gate, it has the sign opposite to that of $\\prod(1-g)$. "
     f"The **norm** (3): what was plotted as sensitivity is a spectral radius, too small by {short_text} in the median of networks, while the published slope moves {norm_moved}. "
     "And the **one batch** (6): the anisotropy of the vanilla network under Adam is that of a network that has learned sixty-four sequences by heart. {numref}`fig-replication-waterfall` has every step in this order of mending, {numref}`tab-replication-ends` both ends."
 )
