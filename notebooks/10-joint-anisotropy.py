@@ -22,7 +22,7 @@
 # :::{admonition} The claim, and what it takes to judge it
 # :class: important
 #
-# Multi-gates under SGD match or exceed the anisotropy of a vanilla network under Adam, and the anisotropy is the *gates'* doing as it is *Adam's* there. The first half is one contrast. The second needs three: what gates do under one optimiser, what Adam does to one model, and what was there before training.
+# Multi-gates under SGD match or exceed the anisotropy of a vanilla network under Adam, and gates are the cause of it in the one as Adam is in the other. The first half is one contrast. The second needs three: what gates do under one optimiser, what Adam does to one model, and what was there before training.
 # :::
 
 # %% tags=["parameters"]
@@ -70,7 +70,7 @@ where = devices.resolve(device)
 # Experiment E2, with fresh data at every step: adding, a second-order autoregression, a moving average, a sum of delayed inputs, and NARMA-10 {cite}`atiya2000narma`, over $120$ steps; $64$ neurons; batches of $64$; $1200$ steps of SGD at $0.01$ or of Adam at $0.001$; four checkpoints, before the step. A NARMA sequence that
 # diverges is drawn again and counted.
 #
-# **Propagation.** For each of nine lags, $64$ transports $M_{t,k}$ along fresh sequences, products in float64, all $64$ singular values. **Update.** The gradient of each of $256$ sequences, as rows of a matrix, scaled to unit length and centred. Of each spectrum two numbers are taken:
+# **Propagation.** For each of nine lags, $64$ transports $M_{t,k}$ along fresh sequences, products in float64, all $64$ singular values. **Update.** The gradient of each of $256$ sequences by all weights, the readout's included, as rows of a matrix, scaled to unit length and centred. Of each spectrum two numbers are taken:
 #
 # $$ \mathrm{AI} = \sigma_1 / \sigma_{10}, \qquad \mathrm{CE} = \frac{\sum_{i \le 10} \sigma_i^2}{\sum_{i} \sigma_i^2} , $$
 #
@@ -290,9 +290,9 @@ figures.save(
 #
 # * **published**: multi under SGD minus none under Adam;
 # * **gates under SGD**, **gates under Adam**: multi minus none, the optimiser held fixed;
-# * **Adam in none**, **Adam in multi**: Adam minus SGD, the model held fixed.
+# * **Adam in none**, **in scalar**, **in multi**: Adam minus SGD, the model held fixed.
 #
-# The first is the sum of the second and of minus the fourth. Beside every contrast stands what it was *before training*: gates differ from none by their architecture alone, and that part is no effect of learning.
+# The published contrast is *gates under SGD* minus *Adam in none*. Beside every contrast stands what it was *before training*: gates differ from none by their architecture alone, and that part is no effect of learning.
 
 # %%
 MEASURES = {
@@ -307,15 +307,21 @@ CONTRASTS = {
     "gates under SGD": (("multi", "SGD"), ("none", "SGD")),
     "gates under Adam": (("multi", "Adam"), ("none", "Adam")),
     "Adam in none": (("none", "Adam"), ("none", "SGD")),
+    "Adam in scalar": (("scalar", "Adam"), ("scalar", "SGD")),
     "Adam in multi": (("multi", "Adam"), ("multi", "SGD")),
 }
 
 
-def contrast(rows: pd.DataFrame, measure: str, name: str) -> pd.Series:
-    """One number a seed: the difference of two cells, mean over tasks."""
-    values = rows.assign(value=MEASURES[measure](rows)).groupby(["gate", "optimiser", "seed"]).value.mean()  # fmt: skip
+def by_task(rows: pd.DataFrame, measure: str, name: str) -> pd.Series:
+    """One number a task and seed: the difference of two cells."""
+    values = rows.assign(value=MEASURES[measure](rows)).set_index(["gate", "optimiser", "task", "seed"]).sort_index().value  # fmt: skip
     more, less = CONTRASTS[name]
-    return values[more] - values[less]
+    return values.loc[more] - values.loc[less]
+
+
+def contrast(rows: pd.DataFrame, measure: str, name: str) -> pd.Series:
+    """One number a seed: the same, mean over tasks."""
+    return by_task(rows, measure, name).groupby("seed").mean()
 
 
 found, frames = {}, []
@@ -333,7 +339,7 @@ contrasts = pd.concat(frames)
 UNITS = {"propagation AI": r"$\Delta \log_{10}$ AI, propagation", "propagation CE": r"$\Delta$ CE, propagation",
          "update AI": r"$\Delta \log_{10}$ AI, update", "update CE": r"$\Delta$ CE, update"}  # fmt: skip
 with figures.style():
-    fig, axes = plt.subplots(1, 4, figsize=(8.8, 3.1), sharey=True)
+    fig, axes = plt.subplots(1, 4, figsize=(8.8, 3.4), sharey=True)
     for ax, measure in zip(axes, MEASURES, strict=True):
         for place, name in enumerate(CONTRASTS):
             of, start = found[measure, name]
@@ -352,8 +358,25 @@ figures.save(
     fig, "anisotropy-contrasts", contrasts,
     caption=f"What model and optimiser do: differences of cells of the design at step {STEP}, means over {len(present)} task{'s' if len(present) > 1 else ''} with 95 % bootstrap intervals over {SEEDS} paired seeds (ticks). Crosses: the same before training. Right of the dotted line the first-named cell is more anisotropic. On this scale, "
     f"losses are {min(middle):.2f} to {max(middle):.2f} times better than the best constant's.",
-    alt="Four panels, one a measure, with six contrasts each, as dots with intervals and crosses. The contrasts that change the gate differ from zero before training already; those that change the optimiser are zero there.",
+    alt=f"Four panels, one a measure, with {len(CONTRASTS)} contrasts each, as dots with intervals and crosses. The crosses of the contrasts that change the optimiser alone lie on the dotted line, since nothing differs before training; those of the others need not.",
     chapter="10-joint-anisotropy", out=out,
+)  # fmt: skip
+
+# %% [markdown]
+# A mean over tasks can hide that they disagree. {numref}`tab-anisotropy-by-task` has the same contrasts task by task.
+
+# %% tags=["hide-input"]
+apart = {key: by_task(final, *key) for key in product(MEASURES, [name for name in CONTRASTS if name != "scalar, published"])}  # fmt: skip
+record.table(
+    pd.DataFrame(
+        [
+            {"measure": measure, "contrast": name}
+            | {NAMES[task]: f"{values[task].mean():+.3f} ({int((values[task] > 0).sum())})" for task in present}
+            for (measure, name), values in apart.items()
+        ]
+    ),
+    "anisotropy-by-task",
+    caption=f"The contrasts by task at step {STEP}: differences of $\\log_{{10}}$ AI or of CE, means over {SEEDS} seeds, and in brackets in how many seeds the difference is above zero.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -457,15 +480,80 @@ Markdown("\n".join(lines))
 # ## What it means
 #
 # The published contrast moves two things at once, and {numref}`fig-anisotropy-contrasts` pulls them apart.
-#
-# *Propagation.* Gates make it **less** anisotropic, under either optimiser, and training widens the difference, which for AI hardly exists at initialisation. A leak carries every direction a little, and a trained gate carries more ({ref}`ch-profiles`); the first exercise shows how the identity in a Jacobian keeps directions together. Adam itself does little to the AI of a vanilla network.
-#
-# *Updates.* Here gates do make networks whose gradients are **more** anisotropic, and Adam makes networks whose gradients are less so, whatever the model. The published contrast is large because the two point the same way: it is what gates do under SGD, less what Adam does to a vanilla network, and the larger part of it is the optimiser's. A comparison of "gates" with "Adam" had measured, for the most part, the absence of Adam.
-#
-# The gradients of single sequences are compared before any optimiser has touched them: what differs between columns of the design is where in weight space an optimiser has gone. And {numref}`fig-anisotropy-update` shows how far the size, though seldom the sign, depends on the task.
-#
-# "Complementary but not equivalent", as the paper says of gates and Adam, survives in this sense: the two act on different objects, and adding is learned by both together. "Matching or exceeding" holds where the table says so, for updates, and nowhere else.
-#
+
+# %% tags=["hide-input"]
+WAY = {"supported": "**more** anisotropic", "refuted": "**less** anisotropic", "undecided": "neither clearly more nor clearly less anisotropic"}  # fmt: skip
+
+
+def listed(names: list[str]) -> str:
+    """Some names in words; those of all tasks in two."""
+    if len(names) == len(present) > 1:
+        return "every task"
+    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
+
+
+def sides(measure: str, name: str) -> dict[str, list[str]]:
+    """Tasks whose own 95 % interval of a contrast lies above zero, below, or around it."""
+    found = {"larger": [], "smaller": [], "undecided": []}
+    for task in present:
+        low, high = inference.estimate(apart[measure, name][task]).interval
+        found["larger" if low > 0 else "smaller" if high < 0 else "undecided"].append(NAMES[task])  # fmt: skip
+    return found
+
+
+def told(measure: str, name: str) -> str:
+    """The same in words."""
+    return ", ".join(f"{word} on {listed(names)}" for word, names in sides(measure, name).items() if names)  # fmt: skip
+
+
+def size(measure: str, value: float) -> str:
+    """A difference in words: a factor for AI, as it is for CE."""
+    return f"a factor of {10**value:.2g}" if measure.endswith("AI") else f"{value:+.3f}"
+
+
+def ends(measure: str, name: str = "gates under SGD") -> str:
+    """What a contrast was before training, with its interval, and is after."""
+    start = inference.estimate(contrast(before, measure, name))
+    low, high = (f"{10**end:.2g}" if measure.endswith("AI") else f"{end:+.3f}" for end in start.interval)  # fmt: skip
+    return f"{size(measure, start.mean)} before, interval {low} to {high}; {size(measure, found[measure, name][0].mean)} after"
+
+
+def became(measure: str, name: str = "gates under SGD") -> str:
+    """What training made of a difference."""
+    start, after = inference.estimate(contrast(before, measure, name)), found[measure, name][0].mean  # fmt: skip
+    if start.low <= 0 <= start.high:
+        return "opens a difference where before none can be told from zero"
+    if start.mean * after < 0:
+        return "reverses the difference that was there"
+    return f"{'widens' if abs(after) > abs(start.mean) else 'narrows'} the difference that was there"
+
+
+mixed = [key for key in apart if all(sides(*key)[way] for way in ("larger", "smaller"))]  # fmt: skip
+gates_part, adam_part = (apart["update AI", name].groupby("task").mean() for name in ("gates under SGD", "Adam in none"))  # fmt: skip
+mostly = {
+    "the optimiser's": [NAMES[task] for task in present if -adam_part[task] > gates_part[task]],
+    "the gates'": [NAMES[task] for task in present if -adam_part[task] <= gates_part[task]],
+}  # fmt: skip
+larger = ", ".join(f"{whose} on {listed(names)}" for whose, names in mostly.items() if names)  # fmt: skip
+matched = [measure for measure in MEASURES if verdicts[f"matches-adam-{measure.lower().replace(' ', '-')}-multi"] == "supported"]  # fmt: skip
+adding = "".join(
+    f" On adding, losses are {middle['adding', 'multi', 'Adam']:.1f} times better than the constant's for multi-gates under Adam, {middle['adding', 'multi', 'SGD']:.1f} times for multi-gates under SGD, and {middle['adding', 'none', 'Adam']:.1f} times for none under Adam."
+    for task in present if task == "adding"
+)  # fmt: skip
+Markdown(
+    f"*Propagation.* In the mean over tasks and optimisers, gates make it {WAY[verdicts['gates-propagation-ai']]} by AI and {WAY[verdicts['gates-propagation-ce']]} by CE. In AI, training under SGD {became('propagation AI')} ({ends('propagation AI')}); in CE it {became('propagation CE')} ({ends('propagation CE')}). "
+    f"What Adam does to the AI of a vanilla network is *{verdicts['adam-propagation-ai']}* as a mean over tasks; task by task AI is {told('propagation AI', 'Adam in none')}. Effects of different sign cancel in such a mean.\n\n"
+    "Why gates do this to propagation is not measured here. One might say that the identity in a Jacobian keeps directions together. The first exercise warns against it: among powers of $(1-g) I + g W$ with random weights, anisotropy is largest for a gate in between, so that a gate can raise it as well as lower it.\n\n"
+    f"*Updates.* In the mean over tasks and optimisers, gates make networks whose gradients are {WAY[verdicts['gates-update-ai']]} by AI and {WAY[verdicts['gates-update-ce']]} by CE. Task by task, with gates AI is {told('update AI', 'gates under SGD')} under SGD; {told('update AI', 'gates under Adam')} under Adam. "
+    f"With Adam the AI of gradients is {told('update AI', 'Adam in none')} in a vanilla network; {told('update AI', 'Adam in scalar')} with a scalar gate; {told('update AI', 'Adam in multi')} with multi-gates.\n\n"
+    f"The published contrast is what gates do under SGD, less what Adam does to a vanilla network. For the AI of updates those two parts are {size('update AI', found['update AI', 'gates under SGD'][0].mean)} and {size('update AI', -found['update AI', 'Adam in none'][0].mean)} in the mean over tasks. "
+    f"The larger of the two is {larger}. A comparison of “gates” with “Adam” measures both at once.\n\n"
+    f"*Before training.* The third contrast asks what of the gates' part was there already. In the AI of updates, under SGD: {ends('update AI')}; that training makes it larger is *{verdicts['learned-update-ai']}*. In CE: {ends('update CE')}, and there the same is *{verdicts['learned-update-ce']}*. The first of each pair is architecture and initialisation, not learning.\n\n"
+    f"The gradients of single sequences are compared before any optimiser has touched them: what differs between columns of the design is where in weight space an optimiser has gone. And the task matters: {len(mixed)} of the {len(apart)} contrasts of {{numref}}`tab-anisotropy-by-task` lie above zero on one task and below it on another, each with its own interval.\n\n"
+    f"“Complementary but not equivalent”, as the paper says of gates and Adam, survives in this sense: the two act on different objects ({{ref}}`ch-optimisers`).{adding} “Matching or exceeding” is supported for {' and '.join(matched) or 'no measure'}, each a mean over tasks, and for nothing else."
+)
+
+# %% [markdown]
 # ## What it cost
 #
 # The cells note what they took. This run's stand beside those of the run of twenty seeds that filled `reference/`, on the machine that it names.
