@@ -248,8 +248,8 @@ class Displacement:
         \frac{\langle \sum_s c_s, \sum_s ∇_s \rangle}{\lVert \sum_s ∇_s \rVert^2}, \qquad
         \frac{\sum_s \lVert c_s \rVert}{\sum_s \lVert ∇_s \rVert}
 
-    The first says how long the summed corrections are beside the way, the second how much of the way they make; the third
-    how large they were step by step. If corrections add up as gradients do, the first is as large as the third.
+    The first says how long the summed corrections are beside the way, the second how much of the way they make; the
+    third how large they were step by step. If corrections add up as gradients do, the first is as large as the third.
     """
 
     def __init__(self) -> None:
