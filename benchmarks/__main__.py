@@ -44,7 +44,7 @@ def groups(quick: bool, threads: int, say: Say) -> dict[str, Callable[[], list[d
         "Jacobian blocks": of(contests.blocks),
         "sensitivities": of(contests.sensitivities),
         "memory": lambda: memory.run(quick, threads),
-        "protocol": lambda: protocols.run(quick, say),
+        "protocol": lambda: protocols.run(quick, threads, say),
     }
 
 

@@ -774,7 +774,7 @@ if "protocol" in rows:
         record.table(
             shown if len(machines) > 1 else shown.drop(columns="machine"),
             "benchmark-protocols",
-            caption="The paper's two protocols from the first draw to the last probe. E1: effective rates on one task, three gates. E2: joint anisotropy on one task, "
+            caption="The paper's two protocols from the first draw to the last probe; on a CPU as the workflow runs them, with cells of half of the seeds side by side and a thread for each. E1: effective rates on one task, three gates. E2: joint anisotropy on one task, "
             "three models.",
         )
     )
