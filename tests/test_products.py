@@ -52,6 +52,11 @@ def test_float64_is_left_alone() -> None:
         assert matmul.fp32_precision != "bf16"
 
 
+def test_without_a_shape_nothing_was_tried_and_nothing_is_allowed() -> None:
+    with products.full_width(torch.zeros(1)):
+        assert matmul.fp32_precision != "bf16"
+
+
 def test_one_product_that_would_be_rounded_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "exact", lambda shape: shape == LARGE)
     with products.full_width(torch.zeros(1), LARGE, (1, 1, 1, 1)):

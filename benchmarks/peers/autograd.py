@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from gatelr import products
@@ -47,7 +46,7 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, full
 
     def run() -> Tensor:
         optimiser.zero_grad()
-        with products.full_width(W, *shapes) if shapes else nullcontext():
+        with products.full_width(W, *shapes):
             losses = (forward((W, W_in, W_o), u, alpha) - target).square().mean((-2, -1))
             losses.sum().backward()
         optimiser.step()

@@ -37,7 +37,7 @@ def full_width(W: torch.Tensor, *shapes: tuple[int, int, int, int]) -> Iterator[
 
     Args:
         W: a factor of the products, for its dtype and device.
-        shapes: ``(S, k, q, B)`` for each product of ``(S, k, q)`` by ``(S, q, B)``.
+        shapes: ``(S, k, q, B)`` for each product of ``(S, k, q)`` by ``(S, q, B)``; without any, nothing is allowed.
 
     Example:
         >>> import torch
@@ -49,7 +49,7 @@ def full_width(W: torch.Tensor, *shapes: tuple[int, int, int, int]) -> Iterator[
         True
     """
     global _inside, _before
-    if W.is_cuda or W.dtype != torch.float32 or not all(map(exact, shapes)):
+    if not shapes or W.is_cuda or W.dtype != torch.float32 or not all(map(exact, shapes)):
         yield
         return
     with _lock:  # two threads may be in here at once: the first sets, the last puts back
