@@ -8,7 +8,8 @@ from jaxtyping import config, install_import_hook
 
 MODULES = {path.stem for path in (Path(__file__).parents[1] / "lib" / "gatelr").glob("[a-z]*.py")}
 # Not symbolic: beartype refuses SymPy's classes, whose repr is not that of a class; it has no tensors in it but one.
-install_import_hook([f"gatelr.{name}" for name in sorted(MODULES - {"symbolic"})], "beartype.beartype")
+# Not lanczos_cpu: numba compiles what is written there, not what checks it.
+install_import_hook([f"gatelr.{name}" for name in sorted(MODULES - {"symbolic", "lanczos_cpu"})], "beartype.beartype")
 
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402

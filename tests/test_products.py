@@ -114,3 +114,22 @@ def test_a_sweep_large_enough_for_them_is_as_exact(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(products, "exact", lambda shape: False)
     usual = gradient(torch.float32)
     assert (fast - true).abs().max() <= 4 * (usual - true).abs().max()
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("N", [0, 1, products.PIECE - 1, products.PIECE, products.PIECE + 1, 3 * products.PIECE + 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_batch_in_pieces_is_the_batch(N: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(N)
+    left, right = (torch.randn(N, 5, 5, generator=generator, dtype=dtype) for _ in range(2))
+    out = torch.full_like(left, torch.nan)
+    assert products.matmul(left, right, out) is out
+    assert torch.allclose(out, left @ right, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-14)
+
+
+def test_one_trial_serves_batches_of_every_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    monkeypatch.setattr(products, "exact", lambda shape: bool(tried.append(shape)))
+    for N in (128, 200, 1000):
+        products.matmul(torch.zeros(N, 3, 4), torch.zeros(N, 4, 5), torch.zeros(N, 3, 5))
+    assert set(tried) == {(products.PIECE, 3, 4, 5)}

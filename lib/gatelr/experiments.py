@@ -34,7 +34,7 @@ SHARED = ("artifacts", "cells", "experiments", "jacobian", "products", "protocol
 
 #: The modules that decide an experiment's numbers; its cells outlive a change in any other.
 MODULES: dict[str, tuple[str, ...]] = {
-    "E1": (*SHARED, "lanczos", "profiles", "transport"),
+    "E1": (*SHARED, "lanczos", "lanczos_cpu", "profiles", "transport"),
     "E2": (*SHARED, "adjoint", "anisotropy"),
     "E3": (*SHARED, "corrections"),
     "E4": (*SHARED, "adjoint", "optimisers", "preconditioners", "rates"),

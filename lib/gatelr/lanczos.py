@@ -1,128 +1,119 @@
-r"""The largest singular value of many small matrices at once, by Lanczos iteration.
+r"""The largest singular value of many small matrices, by Lanczos iteration.
 
-A singular value decomposition finds n values where one is asked for, matrix by matrix. The Lanczos process on
-:math:`M^T M` needs a handful of matrix-vector products, and a batch of matrices takes them together: after k steps
-:math:`V^T (M^T M) V = T` is tridiagonal, and its largest eigenvalue θ approaches :math:`σ_1^2` from below. There is an
-eigenvalue of :math:`M^T M` within the residual :math:`r = β_k |s_k|` of θ, where s is the eigenvector of T, so
+A singular value decomposition finds n values where one is asked for. The Lanczos process on
+:math:`G = M M^T / \|M\|_F^2` needs a handful of matrix-vector products: after k steps :math:`V^T G V = T` is
+tridiagonal, and its largest eigenvalue θ approaches :math:`λ_1 = σ_1^2 / \|M\|_F^2` from below. When to stop is read
+from the residual :math:`r = β_k |s_k|`, where s is the eigenvector of T.
 
-.. math:: r \le τ θ \quad\Longrightarrow\quad |\sqrt θ - σ| \le τ σ
+Where the next eigenvalue is known to be far, :math:`r^2` counts. The eigenvalues of G sum to 1, and from the third on
+none is below that of T in its place; so the second is at most :math:`ν = 1 - \mathrm{tr}\,T + θ_2`, and by Temple's
+inequality
 
-for some singular value σ: the largest one, since a random start has a part along every singular vector. The bound holds
-however close the next one lies. Where one singular value outweighs all others, half the digits are enough: the squares
-of all sum to :math:`\|M\|_F^2`, so no other is above :math:`\|M\|_F^2 - θ`, and by Temple's inequality
+.. math:: 0 \le λ_1 - θ \le \frac{r^2}{θ - ν} \qquad\text{if } θ > ν
 
-.. math:: 0 \le σ_1^2 - θ \le \frac{r^2}{2θ - \|M\|_F^2} \qquad\text{if } θ > \tfrac12 \|M\|_F^2
+whatever the start. With p the characteristic polynomial of T, :math:`θ - θ_2 \ge 2 |p'(θ) / p''(θ)|`, so that
+:math:`θ_2` need not be found.
 
-whatever the start. What is not settled after 2n steps goes to LAPACK. (Golub & Van Loan, *Matrix Computations*, 4th
-edition, 2013, chapter 10; Parlett, *The Symmetric Eigenvalue Problem*, 1998, chapter 10.)
+Where it is not known, r counts: an eigenvalue of G lies within r of θ. It is the largest one unless the start happens
+to be nearly orthogonal to the first singular vector. For a value that lies :math:`ε λ_1` below to be taken for it, the
+start's part along the first must be below some r/(ε θ) of that along the other; therefore r is asked for to be a
+hundredth of the error that is allowed. (Golub & Van Loan, *Matrix Computations*, 4th edition, 2013, chapter 10;
+Parlett, *The Symmetric Eigenvalue Problem*, 1998, chapters 10 and 13.)
+
+On a CPU the matrices are served one after the other by :mod:`gatelr.lanczos_cpu`, elsewhere all in a batch.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-#: Steps to begin with.
-STEPS = 8
+from gatelr import lanczos_cpu
 
-#: Residual, or Temple's bound, relative to θ, at which a value is taken.
-TOLERANCE = 1e-6
+#: Temple's bound, relative to θ, at which a value is taken.
+ERROR_AT_MOST = 1e-6
 
-#: Bytes of the matrices that go through the process together, few enough to stay in a processor's cache meanwhile.
-CACHE = 2**23
+#: Residual, relative to θ, at which a value is taken whatever the bound.
+RESIDUAL_AT_MOST = 1e-8
 
-#: Sizes below this go to LAPACK, which is as fast.
-SMALLEST = 12
+#: Steps between two looks at the residuals of a batch.
+STEPS = 4
+
+#: Sizes up to this are given all their steps: the value is then exact but for rounding.
+SMALL = 12
 
 
-def spectral_norms(M: Float[Tensor, "N m n"], steps: int = STEPS) -> tuple[Float[Tensor, " N"], int]:
+def spectral_norms(M: Float[Tensor, "N m n"], near: Float[Tensor, "N k"] | None = None) -> Float[Tensor, " N"]:
     r"""The largest singular value of every matrix, with a relative error below 1e-6.
 
-    The process runs in float64 whatever the matrices are: in float32 its vectors lose their orthogonality so soon that
-    it takes more steps, and more time.
+    The process runs in float64 whatever the matrices are. No gradient flows through it.
 
     Args:
-        M: any matrices.
-        steps: Lanczos steps to begin with; matrices that they do not settle are given more.
+        M: any matrices, float32 or float64.
+        near: float64, k the smaller of m and n: guesses at the first singular vectors of that side, or zeros. They save
+            steps, on a CPU; what is found is written over them.
 
     Returns:
-        ``(N,)``, infinite where a matrix has an entry that is not finite; and the number of steps to begin with for
-        matrices of the same kind.
+        ``(N,)``, infinite where a matrix has an entry that is not finite.
+
+    Raises:
+        ValueError: for another dtype.
     """
-    if M.shape[1] < M.shape[2]:
+    if M.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"got matrices of {M.dtype}, expected torch.float32 or torch.float64: convert them first")
+    if M.shape[1] > M.shape[2]:
         M = M.mT  # the process runs on the shorter side
-    N, _, n = M.shape
-    if n < SMALLEST:
-        return _by_lapack(M), steps
-    chunk = max(1, CACHE // (8 * n * M.shape[1])) if M.device.type == "cpu" else N
-    sigma, left, k, advice = M.new_zeros(N), torch.arange(N, device=M.device), steps, steps
-    while k <= 2 * n:
-        processes = [_process(part, k) for part in (M if k == steps else M[left]).split(chunk)]
-        diagonal, coupling, scale = (torch.cat(parts, -1) for parts in zip(*processes, strict=True))
-        theta, residual = _largest_ritz(diagonal, coupling)
-        temple = residual * residual / (2 * theta - 1).clamp_min(torch.finfo(theta.dtype).tiny)
-        sigma[left] = torch.where(scale.isfinite(), theta.sqrt() * scale, torch.inf).to(M.dtype)
-        unsettled = torch.minimum(residual, temple) > TOLERANCE * theta
-        count = int(unsettled.sum())
-        if k == steps:
-            advice = k - max(1, k // 8) if count <= N // 32 else k + (count > N // 8)
-        if not count:
-            return sigma, max(advice, 3)
-        left = left[unsettled]
-        k += max(2, k // 4)
-    sigma[left] = _by_lapack(M[left])
-    return sigma, max(advice, 3)
+    start = _start(M.shape[1])
+    if M.device.type == "cpu":
+        near = M.new_zeros(M.shape[:2], dtype=torch.float64) if near is None else near
+        return lanczos_cpu.largest(
+            M, start, near, residual_at_most=RESIDUAL_AT_MOST, error_at_most=ERROR_AT_MOST, small=SMALL
+        )
+    return _in_batch(M.detach(), start.to(M.device))
 
 
-def _scale(M: Tensor) -> tuple[Tensor, Tensor]:
-    """The Frobenius norm, and what to multiply the matrix by: squares of what long lags leave would underflow.
+@lru_cache
+def _start(m: int) -> Float[Tensor, " m"]:
+    start = torch.randn(m, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
+    return start / start.norm()
 
-    The second is 0, so that the matrix counts for nothing, where the first is zero or not finite.
-    """
-    scale = torch.linalg.vector_norm(M, dim=(-2, -1))
-    if not ((scale > 1e-140) & (scale < 1e140)).all():  # out there the norm itself is made of such squares
-        largest = M.abs().amax((-2, -1))
-        unit = M / largest.where(largest > 0, torch.ones_like(largest))[:, None, None]
-        scale = largest * torch.linalg.vector_norm(unit, dim=(-2, -1))
-    scale = scale.where(~scale.isnan(), torch.full_like(scale, torch.inf))
+
+def _in_batch(M: Float[Tensor, "N m n"], start: Float[Tensor, " m"]) -> Float[Tensor, " N"]:
+    """All matrices together, until the slowest is settled; what is not after twice its size goes to LAPACK."""
+    A = M.double()
+    m = A.shape[1]
+    scale = A.abs().amax((-2, -1))
     usable = scale.isfinite() & (scale > 0)
-    return scale, torch.where(usable, 1 / scale.where(usable, torch.ones_like(scale)), 0.0)
+    A = torch.where(usable[:, None, None], A / scale.where(usable, 1.0)[:, None, None], 0.0)
+    square = A.square().sum((-2, -1)).where(usable, 1.0)
+    theta, found = torch.zeros_like(square), ~usable
+    if m > SMALL:
+        v, before, beta = start.expand(len(A), 1, m), torch.zeros(1, device=A.device).double(), torch.zeros_like(square)
+        alphas: list[Tensor] = []
+        betas: list[Tensor] = []
+        while len(alphas) < 2 * m and not bool(found.all()):
+            for _ in range(STEPS):
+                w = torch.bmm(torch.bmm(v, A), A.mT) / square[:, None, None]
+                alphas.append(torch.linalg.vecdot(v, w)[:, 0])
+                w = w - alphas[-1][:, None, None] * v - beta[:, None, None] * before
+                beta = w.norm(dim=-1)[:, 0]
+                betas.append(beta)
+                before, v = v, w / beta.clamp_min(1e-150)[:, None, None]
+            largest, residual = _largest_ritz(torch.stack(alphas), torch.stack(betas))
+            # vectors that are not kept orthogonal count some of tr T twice: ν is then no more than 1 - θ
+            temple = residual.square() / (2 * largest - 1).clamp_min(torch.finfo(square.dtype).tiny)
+            settled = ~found & ((residual <= RESIDUAL_AT_MOST * largest) | (temple <= ERROR_AT_MOST * largest))
+            theta, found = torch.where(settled, largest, theta), found | settled
+    if not bool(found.all()):
+        rest = A[~found]
+        theta[~found] = torch.linalg.eigvalsh(rest @ rest.mT)[..., -1].clamp_min(0) / square[~found]
+    return torch.where(usable, (theta * square).sqrt() * scale, torch.where(scale == 0, 0.0, torch.inf)).to(M.dtype)
 
 
-def _by_lapack(M: Tensor) -> Tensor:
-    scale, shrink = _scale(M)
-    unit = torch.where(shrink[:, None, None] > 0, M * shrink[:, None, None], 0.0)
-    root = torch.linalg.eigvalsh(unit.mT @ unit)[..., -1].clamp_min(0).sqrt()
-    return torch.where(scale.isfinite(), root * scale, torch.inf)
-
-
-def _process(M: Float[Tensor, "N m n"], steps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Diagonal and squared couplings of T, (k, N), from the same start for every matrix; and their scales, (N,)."""
-    M = M.double()
-    N, _, n = M.shape
-    scale, shrink = _scale(M)
-    shrink = shrink[:, None, None]
-    if not ((scale > 1e-140) & (scale < 1e140)).all():  # the scaling below would come too late
-        M, shrink = torch.where(shrink > 0, M * shrink, 0.0), torch.ones_like(shrink)
-    shrink = shrink * shrink
-    start = torch.randn(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(M.device)
-    v = (start / start.norm()).expand(N, 1, n)
-    before, beta = torch.zeros_like(v), torch.zeros_like(shrink)
-    tiny = torch.finfo(torch.float64).tiny
-    diagonal, coupling = M.new_empty(2, steps, N, 1)
-    M_T = M.mT
-    for k in range(steps):
-        # a row times a matrix is twice as fast as a matrix times a column
-        w = torch.bmm(torch.bmm(v, M_T), M).mul_(shrink)
-        alpha = torch.linalg.vecdot(v, w, out=diagonal[k]).unsqueeze(-1)
-        w.addcmul_(alpha, v, value=-1).addcmul_(beta, before, value=-1)
-        beta = torch.linalg.vecdot(w, w, out=coupling[k]).sqrt().unsqueeze(-1)
-        before, v = v, w.div_(beta.clamp_min(tiny))
-    return diagonal[..., 0], coupling[..., 0], scale
-
-
-def _largest_ritz(a: Float[Tensor, "k N"], b2: Float[Tensor, "k N"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+def _largest_ritz(a: Float[Tensor, "k N"], b: Float[Tensor, "k N"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     r"""Largest eigenvalue θ of many tridiagonal matrices, and the residual :math:`β_k |s_k|` of its vector.
 
     Laguerre's method on the characteristic polynomial: from above all roots it comes down to the largest without
@@ -130,36 +121,36 @@ def _largest_ritz(a: Float[Tensor, "k N"], b2: Float[Tensor, "k N"]) -> tuple[Fl
 
     Args:
         a: diagonals.
-        b2: squares of the couplings to the next row; the last one leads out of the matrix.
+        b: couplings to the next row; the last one leads out of the matrix.
     """
     k = len(a)
-    b = b2.sqrt()
     reach = a.clone()
     reach[:-1] += b[:-1]
     reach[1:] += b[:-1]
     # Above all roots: Gershgorin, or the Frobenius norm, which is close where one eigenvalue outweighs the rest.
-    x = torch.minimum(reach.amax(0), ((a * a).sum(0) + 2 * b2[:-1].sum(0)).sqrt()) * (1 + 1e-12)
-    couplings = b2.unbind()
-    derivatives = a.new_tensor([[1.0], [2.0]])
+    x = torch.minimum(reach.amax(0), (a.square().sum(0) + 2 * b[:-1].square().sum(0)).sqrt()) * (1 + 1e-12)
+    couplings = b.square().unbind()
     one, zero = torch.ones_like(x), torch.zeros_like(x)
+    derivatives = torch.stack([one, 2 * one])
     for _ in range(50):
         shifted = (a - x).unbind()
         older = torch.stack([one, zero, zero])  # p, p' and p'', by the three-term recurrence
         p = torch.stack([shifted[0], -one, zero])
         for j in range(1, k):
-            newer = torch.mul(shifted[j], p).addcmul_(couplings[j - 1], older, value=-1)
-            newer[1:].addcmul_(derivatives, p[:2], value=-1)
+            newer = shifted[j] * p - couplings[j - 1] * older
+            newer[1:] -= derivatives * p[:2]
             older, p = p, newer
         G = p[1] / p[0]
         H = G * G - p[2] / p[0]
-        step = (k / (G + ((k - 1) * (k * H - G * G)).clamp_min(0).sqrt())).nan_to_num(0.0)
+        step = k / (G + ((k - 1) * (k * H - G * G)).clamp_min(0).sqrt())
+        step = step.where((G > 0) & G.isfinite(), 0.0)  # else on the root, or past it by a rounding error
         x = x - step
-        if bool((step <= 1e-6 * x).all()):
+        if bool((step <= 1e-7 * x).all()):
             break
     # The eigenvector from its last entry upwards: in this direction it grows, and rounding errors do not.
-    below, entry, square = torch.zeros_like(x), torch.ones_like(x), torch.ones_like(x)
+    below, entry, square = zero, one, one
     for j in range(k - 1, 0, -1):
         above = ((x - a[j]) * entry - b[j] * below * (j < k - 1)) / b[j - 1].clamp_min(1e-150)
         below, entry = entry, above
-        square = torch.addcmul(square, entry, entry)
+        square = square + entry * entry
     return x, b[-1] * square.rsqrt()

@@ -22,6 +22,9 @@ import torch
 #: Multiplications below which a product is over before oneDNN has found its kernel.
 WORTHWHILE = 2**21
 
+#: Matrices in a piece of a longer batch.
+PIECE = 128
+
 _matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)  # the setting came with PyTorch 2.9
 _lock = threading.Lock()
 _inside = 0
@@ -96,3 +99,23 @@ def exact(shape: tuple[int, int, int, int]) -> bool:
         finally:
             _matmul.fp32_precision = before
     return errors["bf16"] <= 4 * errors["ieee"]
+
+
+def matmul(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """The products of ``(N, k, q)`` by ``(N, q, B)``, at full width where they are many.
+
+    They are made :data:`PIECE` at a time, so that one trial serves all N; the last piece overlaps the one before it.
+
+    Args:
+        left: first factors.
+        right: second factors.
+        out: what the products are written to, ``(N, k, B)``.
+    """
+    N, (k, q), B = len(left), left.shape[1:], right.shape[2]
+    if left.device.type != "cpu" or left.dtype != torch.float32 or N < PIECE:
+        return torch.bmm(left, right, out=out)
+    with full_width(left, (PIECE, k, q, B)):
+        for start in range(0, N, PIECE):
+            piece = slice(min(start, N - PIECE), min(start + PIECE, N))
+            torch.bmm(left[piece], right[piece], out=out[piece])
+    return out

@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gatelr import lanczos
+from gatelr.products import matmul
 
-#: What may be left out of a product, relative to its largest row, in the hope that no later factor makes it matter.
-NEGLIGIBLE = 1e-4
+#: Bytes of the Jacobians whose products are held at a time: few enough to stay in a processor's cache with them.
+CACHE = 2**23
 
 
 def windows(factors: Tensor, lag: int, combine: Callable[[Tensor, Tensor], Tensor], unit: Tensor) -> Tensor:
@@ -116,8 +117,8 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
 
     Args:
         J: step Jacobians.
-        chunk: sequences (entries of ``*batch``) whose products are held at a time; some four times
-            ``chunk * T * n * n`` numbers are in memory. By default as many as make 32 MB.
+        chunk: sequences (entries of ``*batch``) whose products are held at a time; three times
+            ``chunk * T * n * n`` numbers are in memory. By default as many as make 8 MB.
 
     Returns:
         ``(T+1, T+1, *batch)``: row t, column k; 1 on the diagonal, 0 above it; infinite where a product overflows.
@@ -137,62 +138,34 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
                 [0.1250, 0.2500, 0.5000, 1.0000]])
     """
     _square(J)
-    if not J.isfinite().all():
+    if not torch.stack(torch.aminmax(J)).isfinite().all():  # in one pass; a NaN is both
         raise ValueError("got NaN or infinity in the Jacobians, expected finite numbers: look at the trajectory first")
     T, n = J.shape[0], J.shape[-1]
     sequences = J.reshape(T, -1, n, n)
-    chunk = max(1, 2**25 // (T * n * n * J.element_size())) if chunk is None else chunk
+    chunk = max(1, CACHE // (T * n * n * J.element_size())) if chunk is None else chunk
     if chunk < 1:
         raise ValueError(f"got chunk={chunk}, expected at least 1 sequence at a time")
     S = J.new_zeros(T + 1, T + 1, sequences.shape[1])
     S[range(T + 1), range(T + 1)] = 1
+    places = sequences.new_empty(2, T * min(chunk, sequences.shape[1]), n, n)
     for start in range(0, sequences.shape[1], chunk):
         part = slice(start, start + chunk)
-        _sweep(sequences[:, part].contiguous(), S[..., part])
+        _sweep(sequences[:, part].contiguous(), places, S[..., part])
     return S.reshape(T + 1, T + 1, *J.shape[1:-2])
 
 
-def _sweep(J: Float[Tensor, "T B n n"], S: Float[Tensor, "T+1 T+1 B"]) -> None:
-    r"""Fill S by one sweep over the lags, with products that lose rows as they lose rank.
-
-    Over m steps most directions die out. By a QR decomposition :math:`\|M x\|^2 = \|R x\|^2`; of R = (A; E) we keep the
-    rows A, and later factors act on those alone. What is lost is bounded by norms that are known by then,
-
-    .. math:: 0 \le \|M_{t,k}\|^2 - \|A M_{t-m,k}\|^2 \le \|E\|^2 \, S_{t-m,k}^2
-
-    summed over all m at which rows were left out. Where that is too much, the sweep goes on from whole products.
-    """
-    T = len(J)
-    steps = 3 * lanczos.STEPS  # short lags need the most
-    negligible, turn = NEGLIGIBLE, 12
-    left_out: list[tuple[int, Tensor]] = []
-    M = J
+def _sweep(J: Float[Tensor, "T B n n"], places: Float[Tensor, "2 N n n"], S: Float[Tensor, "T+1 T+1 B"]) -> None:
+    """Fill S by one sweep over the lags; the products of one lag come to lie in one place, of the next in the other."""
+    T, B = J.shape[:2]
+    M = factors = J.flatten(0, 1)
+    near = M.new_zeros(
+        M.shape[:2], dtype=torch.float64
+    )  # by the step at which a window ends, the vectors of the last lag
     for lag in range(1, T + 1):
         if lag > 1:
-            M = M[1:] @ J[: T - lag + 1]
-        if lag >= turn and M.shape[-2] > lanczos.SMALLEST:
-            M, lost = _without_negligible_rows(M, negligible)
-            left_out.append((lag, lost))
-            turn = lag + lag // 2
-        norms, steps = lanczos.spectral_norms(M.flatten(0, 1), steps)
-        # of every window the factors older than those m; the square root of a sum of squares is below the sum
-        bounds = [lost[lag - m :] * S.diagonal(m - lag).mT[: T + 1 - lag] for m, lost in left_out]
-        if bounds and not bool((sum(bounds) <= 1e-3 * norms.view(M.shape[:2])).all()):
-            M, left_out, negligible = products(J, lag), [], negligible / 1000
-            norms, steps = lanczos.spectral_norms(M.flatten(0, 1), steps)
-        S.diagonal(-lag).mT.copy_(norms.view(M.shape[:2]))
-
-
-def _without_negligible_rows(M: Tensor, negligible: float) -> tuple[Tensor, Tensor]:
-    """The leading rows of every R in M = QR, as many for all, and a bound on the norms of the rows left out."""
-    R = torch.linalg.qr(M.double(), mode="r").R
-    size = torch.linalg.vector_norm(R, dim=-1)
-    rest = size.flip(-1).cumsum(-1).flip(-1)  # above the norm of this row and all below, without squares that underflow
-    needed = int((~(rest <= negligible * size.amax(-1, keepdim=True))).sum(-1).max())  # a NaN is not negligible
-    kept = max(lanczos.SMALLEST, -(-needed // 4) * 4)
-    if kept >= M.shape[-2]:
-        return M, rest.new_zeros(M.shape[:2])
-    return R[..., :kept, :].to(M.dtype, copy=True), rest[..., kept]
+            left = len(M) - B
+            M = matmul(M[B:], factors[:left], out=places[lag % 2, :left])
+        S.diagonal(-lag).mT.copy_(lanczos.spectral_norms(M, near[-len(M) :]).view(-1, B))
 
 
 def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
@@ -204,7 +177,7 @@ def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     Returns:
         ``(*batch,)``; 0 for a zero matrix, infinite for one with an entry that is not finite.
     """
-    return lanczos.spectral_norms(M.reshape(-1, *M.shape[-2:]))[0].reshape(M.shape[:-2])
+    return lanczos.spectral_norms(M.reshape(-1, *M.shape[-2:])).reshape(M.shape[:-2])
 
 
 def spectra(J: Float[Tensor, "T *batch n n"], at: Sequence[int]) -> dict[int, Tensor]:
