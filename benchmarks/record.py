@@ -48,7 +48,7 @@ def provenance(seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "versions": {
             "python": platform.python_version(),
-            **{p: _version(p) for p in ("torch", "numpy", "jax", "gatelr")},
+            **{p: _version(p) for p in ("torch", "numpy", "numba", "jax", "gatelr")},
         },
         "commit": _git(ROOT, "rev-parse", "HEAD"),
         "edited": None if status is None else bool(status),

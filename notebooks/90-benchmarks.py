@@ -263,6 +263,12 @@ figures.save(
 #   ({py:mod}`gatelr.products`), and leaves the setting as it was. The other rows keep PyTorch's choice, as a reader's
 #   code would; in one, autograd has the library's products, and what is left is the backward pass written by hand.
 #
+# Whose loops
+# : The library is written in PyTorch's operators, with one exception. The norms of all transports take a few small steps
+#   for each of very many small matrices, and an operator at a time most of the time would pass between the operators;
+#   on a CPU, numba compiles these steps ({py:mod}`gatelr.lanczos_cpu`). What that takes, once for an installation, is
+#   left out as JAX's compilation is.
+#
 # The same work
 # : Before a row is timed, its result is compared with the library's, and the discrepancy is written down
 #   beside the time. Rows of the released code that compute something else are marked.
