@@ -152,10 +152,22 @@ Markdown(
 # %% [markdown]
 # ## Is anything learned?
 #
-# {numref}`fig-anisotropy-loss` says how to read everything below. Under SGD most networks have learned which constant to say, and on the autoregression nothing *can* be learned, since its inputs say nothing about its target. The moving average is learned by all six. Adding, the task with the longest memory, is learned in this time only by gated networks under Adam: by neither of the two alone.
+# {numref}`fig-anisotropy-loss` says how to read everything below: a network that has learned no more than which constant to say can say little about what learning does. On the autoregression nothing *can* be learned, since its inputs say nothing about its target.
 
 # %% tags=["hide-input"]
 STYLES = {"SGD": "-", "Adam": "--"}
+middle = final.groupby(["task", "gate", "optimiser"]).ratio.median()
+LEARNED = 2  # times better than the best constant, in the median over seeds
+winners = {
+    task: [f"{'vanilla' if gate == 'none' else gate} with {optimiser}" for gate, optimiser in MODELS if middle[task, gate, optimiser] >= LEARNED]
+    for task in present
+}  # fmt: skip
+
+
+def who(task: str) -> str:
+    """Which of the models learned a task, in words."""
+    count = {0: "none of the six", len(MODELS): "all six"}
+    return count.get(len(winners[task]), ", ".join(winners[task]))
 
 
 def look(gate: str, optimiser: str) -> dict:
@@ -179,17 +191,19 @@ with figures.style():
 figures.save(
     fig, "anisotropy-loss", evidence[[*KEYS, "loss", "constant", "ratio", "here"]],
     caption=f"How many times better than the best constant prediction, on fresh data, six models on {len(present)} task{'s' if len(present) > 1 else ''}: {SEEDS} seeds (thin) and medians. On the dotted line nothing is learned.",
-    alt="Five panels of the ratio of losses over training steps for six models, on a logarithmic axis. On adding two curves rise far above one, those of the gated networks under Adam. On AR(2) all end at one. On the moving average all rise, the vanilla network under Adam most. On delay-sum and NARMA-10 all end between one and five.",
+    alt=f"{len(present)} panels of the ratio of losses over training steps for six models, on a logarithmic axis. At least {LEARNED} at the end: "
+    + "; ".join(f"on {NAMES[task]} {who(task)}" for task in present) + ".",
     chapter="10-joint-anisotropy", out=out,
 )  # fmt: skip
 
 # %% tags=["hide-input"]
-middle = final.groupby(["task", "gate", "optimiser"]).ratio.median()
 for (task, gate, optimiser), value in middle.items():
     record.number(f"ratio-{task}-{gate}-{optimiser}".lower().replace("_", "-"), float(value))  # fmt: skip
 best = {task: float(middle[task].max()) for task in present}
 Markdown(
-    "The best of the six, by task (median of the constant's loss over the network's): "
+    f"**Who learned:** at least {LEARNED} times better than the best constant, in the median over {SEEDS} seeds, are: "
+    + "; ".join(f"on {NAMES[task]}, {who(task)}" for task in present)
+    + ". How many times better the best of the six is: "
     + ", ".join(f"{NAMES[task]} {value:.2f}" for task, value in best.items())
     + "."
 )
@@ -226,7 +240,9 @@ figures.save(
     fig, "anisotropy-propagation", pd.concat(frames),
     caption=f"Anisotropy of propagation by lag at step {STEP}: medians of {SEEDS} seeds and their quartiles. Filled markers and full lines: SGD; open markers and dashed lines: Adam. In each panel above, how many times smaller the loss is than the best constant's for the three published pairs (none with Adam · scalar "
     "with SGD · multi with SGD).",
-    alt="Two rows of panels over the lag for six models. Upper row, logarithmic: anisotropy rises with the lag for all six models. Lower row: concentration rises with the lag and approaches one.",
+    alt="Two rows of panels over the lag for six models, a column for each task. "
+    + " ".join(f"{measure}, {axis}: the median over all goes from {final[f'{measure} @{LAGS[0]}'].median():.3g} at lag {LAGS[0]} to {final[f'{measure} @{LAGS[-1]}'].median():.3g} at lag {LAGS[-1]}."
+               for measure, axis in (("AI", "upper row, logarithmic"), ("CE", "lower row"))),
     chapter="10-joint-anisotropy", out=out,
 )  # fmt: skip
 
@@ -251,7 +267,8 @@ with figures.style():
 figures.save(
     fig, "anisotropy-spectra", spectra[spectra.lag.isin(chosen)][["task", "gate", "optimiser", "step", "lag", "index", "log10"]],
     caption=f"All singular values of transports relative to the first, {NAMES[tasks_here[0]]}, medians over pairs and the {seeds} seeds of this run at step {int(spectra.step.max())}. AI reads the dotted line. In the shaded range a product in float64 is rounding.",
-    alt="Three panels of singular values over their index, for lags one, eight and forty. All fall with the index, and the longer the lag the faster.",
+    alt="Three panels of singular values in descending order over their index, relative to the first and on a logarithmic axis. "
+    + "Median of the tenth: " + "; ".join(f"lag {lag}, ten to the {spectra[(spectra.lag == lag) & (spectra['index'] == 10)].log10.median():.1f}" for lag in chosen) + ".",
     chapter="10-joint-anisotropy", out=out,
 )  # fmt: skip
 
@@ -279,7 +296,7 @@ with figures.style():
 figures.save(
     fig, "anisotropy-update", pd.concat(frames),
     caption=f"Anisotropy of updates at step {STEP}, from the gradients of 256 fresh sequences: each tick is one of {SEEDS} seeds, markers are medians. Under the names, how many times smaller the loss is than the best constant's for the three published pairs.",
-    alt="Two panels with a row for each task and six groups of ticks. Filled and open markers of a gate often lie apart, and the gates' order differs from task to task.",
+    alt="Two panels, AI and CE, with a row for each task and in it six groups of ticks, one a model, with a marker at the median: filled under SGD, open under Adam.",
     chapter="10-joint-anisotropy", out=out,
 )  # fmt: skip
 

@@ -290,7 +290,8 @@ with figures.style():
 figures.save(
     fig, "replication-norm", share,
     caption=f"The released estimate of a product's norm over its spectral norm, in otherwise right products: medians over pairs, {seeds} seeds (thin) and their mean, adding at step {LAST}.",
-    alt="Curves over the lag for three gates that start below one and fall further.",
+    alt="Curves over the lag for three gates. Means over seeds from the first lag to the last: "
+    + "; ".join(f"{gate} {one.iloc[0]:.2f} to {one.iloc[-1]:.2f}" for gate in GATES for one in [share[share.gate == gate].groupby("lag").share.mean()]) + ".",
     chapter="11-replication", out=out,
 )  # fmt: skip
 
@@ -425,7 +426,8 @@ with figures.style():
 figures.save(
     fig, "replication-memorised", drawn,
     caption=f"What training on one batch for ever does, adding, {seeds} seeds. Left: trained as released; right: on fresh data. Open markers: loss on the one batch; filled: on data never seen; dotted: the best constant. None is under Adam, scalar and multi under SGD.",
-    alt="Two panels of loss over training steps. On the left the open markers of the vanilla network fall far below the dotted line while its filled markers rise above it. On the right all end near the line.",
+    alt=f"Two panels of loss over training steps, the dotted line at {long_task.constant_loss:.3f}. Medians at the end: "
+    + "; ".join(f"trained on {data}, {gate}, {kind} {value:.3f}" for (data, gate, kind), value in drawn[drawn.step == drawn.step.max()].groupby(["data", "gate", "measured on"]).loss.median().items()) + ".",
     chapter="11-replication", out=out,
 )  # fmt: skip
 
