@@ -1,6 +1,7 @@
 """The largest singular value against LAPACK, on matrices that are easy and on matrices made to deceive."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import pytest
@@ -139,6 +140,15 @@ def test_threads_share_the_matrices(N: int) -> None:
     assert numba.get_num_threads() == before
     torch.set_num_threads(1)
     assert torch.equal(together, lanczos.spectral_norms(M))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_callers_in_several_threads_wait_for_each_other() -> None:
+    M = draw(500, 16, 16)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lanczos.spectral_norms, [M] * 8))
+    assert all(torch.equal(one, found[0]) for one in found)
+    assert worst(lambda _: found[0], M) <= 1e-6
 
 
 @pytest.mark.usefixtures("two_threads")
