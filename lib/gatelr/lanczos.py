@@ -42,7 +42,7 @@ RESIDUAL_AT_MOST = 1e-8
 #: Steps between two looks at the residuals of a batch.
 STEPS = 4
 
-#: Sizes up to this are given all their steps: the value is then exact but for rounding.
+#: The largest size that is given all its steps, after which the value is exact but for rounding.
 SMALL = 12
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from gatelr import lanczos
 from gatelr.products import matmul
 
-#: Bytes of the Jacobians whose products are held at a time: few enough to stay in a processor's cache with them.
+#: Bytes of the Jacobians whose products are held at a time, few enough to stay in a processor's cache with them.
 CACHE = 2**23
 
 
