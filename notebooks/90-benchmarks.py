@@ -265,9 +265,9 @@ figures.save(
 #
 # Whose loops
 # : The library is written in PyTorch's operators, with one exception. The norms of all transports take a few small steps
-#   for each of very many small matrices, and an operator at a time most of the time would pass between the operators;
-#   on a CPU, numba compiles these steps ({py:mod}`gatelr.lanczos_cpu`). What that takes, once for an installation, is
-#   left out as JAX's compilation is.
+#   for each of very many small matrices, and an operator at a time would fetch all matrices from memory at each step; on
+#   a CPU, numba compiles the steps, and each matrix is fetched once ({py:mod}`gatelr.lanczos_cpu`). What compiling takes,
+#   once for an installation, is left out as JAX's compilation is.
 #
 # The same work
 # : Before a row is timed, its result is compared with the library's, and the discrepancy is written down
