@@ -84,6 +84,16 @@ def test_a_spectrum_that_is_almost_flat(norms: Norms, spacing: float) -> None:
     assert (norms(U * values @ V) - 1).abs().max() <= 1e-6
 
 
+@pytest.mark.parametrize("spacing", [1e-4, 1e-5])
+@pytest.mark.parametrize("guess", [1, 5])
+def test_a_wrong_guess_where_the_spectrum_is_almost_flat(guess: int, spacing: float) -> None:
+    n, N = 24, 4000
+    U, _, V = torch.linalg.svd(draw(N, n, n, seed=3))
+    values = 1 - spacing * torch.arange(n, dtype=torch.float64)
+    found = lanczos.spectral_norms(U * values @ V, U[..., guess].contiguous())
+    assert (found - 1).abs().max() <= 1e-6
+
+
 @both
 def test_matrices_made_to_deceive(norms: Norms) -> None:
     n, N = 32, 200
@@ -92,6 +102,7 @@ def test_matrices_made_to_deceive(norms: Norms) -> None:
     blocks[:, :16, :16], blocks[:, 16:, 16:] = draw(N, 16, 16, seed=1), draw(N, 16, 16, seed=2)
     U, _, V = torch.linalg.svd(draw(N, n, n, seed=3))
     steps = torch.arange(n, dtype=torch.float64)
+    close = U @ torch.diag_embed((1 - 1e-5 * steps).expand(N, n)) @ V  # a spectrum that is almost flat
     twins = (
         U
         @ torch.diag_embed(
@@ -102,7 +113,7 @@ def test_matrices_made_to_deceive(norms: Norms) -> None:
     decaying = U @ torch.diag_embed((10.0**-steps).expand(N, n)) @ V
     rank_one = draw(N, n, 1) @ draw(N, 1, n, seed=5)
     for name, M in {
-        "diagonal": diagonal, "blocks": blocks, "twins": twins, "decaying": decaying,
+        "diagonal": diagonal, "blocks": blocks, "close": close, "twins": twins, "decaying": decaying,
         "rank one": rank_one, "orthogonal": U, "identity": torch.eye(n, dtype=torch.float64).expand(3, n, n),
         "nilpotent": torch.diag_embed(draw(5, n - 1), 1),
     }.items():  # fmt: skip

@@ -16,8 +16,9 @@ whatever the start. With p the characteristic polynomial of T, :math:`θ - θ_2 
 
 Where it is not known, r counts: an eigenvalue of G lies within r of θ. It is the largest one unless the start happens
 to be nearly orthogonal to the first singular vector. For a value that lies :math:`ε λ_1` below to be taken for it, the
-start's part along the first must be below some r/(ε θ) of that along the other; therefore r is asked for to be a
-hundredth of the error that is allowed. (Golub & Van Loan, *Matrix Computations*, 4th edition, 2013, chapter 10;
+start's part along the first must be below some r/(ε θ) of that along the other. That is never excluded; but r is asked
+for to be a hundredth of the error that is allowed, and where a start is a guess with a random part, smaller by that
+part again. (Golub & Van Loan, *Matrix Computations*, 4th edition, 2013, chapter 10;
 Parlett, *The Symmetric Eigenvalue Problem*, 1998, chapters 10 and 13.)
 
 On a CPU the matrices are served one after the other by :mod:`gatelr.lanczos_cpu`, elsewhere all in a batch.
@@ -49,7 +50,8 @@ SMALL = 12
 def spectral_norms(M: Float[Tensor, "N m n"], near: Float[Tensor, "N k"] | None = None) -> Float[Tensor, " N"]:
     r"""The largest singular value of every matrix, with a relative error below 1e-6.
 
-    The process runs in float64 whatever the matrices are. No gradient flows through it.
+    A larger one takes singular values within a few millionths of each other and an unlucky start, see above. The
+    process runs in float64 whatever the matrices are. No gradient flows through it.
 
     Args:
         M: any matrices, float32 or float64.

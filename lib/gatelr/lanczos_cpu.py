@@ -86,7 +86,7 @@ def _largest(matrices, start, near, residual_at_most, error_at_most, first, foun
             found[index] = scale
             continue
         V[:8] = 0.0
-        _mix(near[index], start, V[0])
+        asked = residual_at_most * _mix(near[index], start, V[0])
         trace, theta, check, k = 0.0, 0.0, first, 0
         while True:
             v, older = V[k], V[max(0, k - 1)]
@@ -112,7 +112,7 @@ def _largest(matrices, start, near, residual_at_most, error_at_most, first, foun
             if k >= check:
                 theta, residual, gap = _largest_ritz(a, b, k, s)
                 apart = gap - max(0.0, 1.0 - trace)
-                excess = residual / (residual_at_most * theta)
+                excess = residual / (asked * theta)
                 if apart > 0.0:
                     excess = min(excess, residual * residual / (apart * error_at_most * theta))
                 if excess <= 1.0 or k == m:
@@ -136,16 +136,21 @@ def _padded(m):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _mix(near, start, v):  # type: ignore[no-untyped-def]
-    """A start of length 1 near to a guess, with a tenth of the random one: it must have a part along every vector."""
-    product = square = 0.0
+    """A start of length 1 near to a guess, with a tenth of the random one: it must have a part along every vector.
+
+    Returns that share, 1 without a guess: the residual has to be smaller by as much, see :mod:`gatelr.lanczos`.
+    """
+    product = square = length = 0.0
     for i in range(len(near)):
         product += near[i] * start[i]
+        length += near[i] * near[i]
     share = 0.1 if product >= 0.0 else -0.1
     for i in range(len(near)):
         v[i] = near[i] + share * start[i]
         square += v[i] * v[i]
     for i in range(len(near)):
         v[i] /= math.sqrt(square)
+    return abs(share) if length > 0.0 else 1.0
 
 
 @_compiled

@@ -158,9 +158,8 @@ def _sweep(J: Float[Tensor, "T B n n"], places: Float[Tensor, "2 N n n"], S: Flo
     """Fill S by one sweep over the lags; the products of one lag come to lie in one place, of the next in the other."""
     T, B = J.shape[:2]
     M = factors = J.flatten(0, 1)
-    near = M.new_zeros(
-        M.shape[:2], dtype=torch.float64
-    )  # by the step at which a window ends, the vectors of the last lag
+    # by the step at which a window ends, the vector found at the lag before
+    near = M.new_zeros(M.shape[:2], dtype=torch.float64)
     for lag in range(1, T + 1):
         if lag > 1:
             left = len(M) - B
