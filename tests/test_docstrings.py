@@ -7,6 +7,8 @@ import inspect
 
 import pytest
 from names import MODULES, public, thing
+from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
 
 # What a newcomer calls first: each shows how.
 SHOWN = {
@@ -54,3 +56,15 @@ def test_what_a_newcomer_calls_first_has_an_example(name: str) -> None:
 def test_a_docstring_is_there_and_begins_with_a_sentence(name: str) -> None:
     first = (inspect.getdoc(DOCUMENTED[name]) or "").partition("\n\n")[0]
     assert first.endswith((".", "…")), f"{name}: {first!r}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_comment_on_a_constant_is_not_read_as_a_type(module: str) -> None:
+    """Sphinx takes what stands before a colon for the constant's type, and then cannot find it."""
+    comments = ModuleAnalyzer.for_module(f"gatelr.{module}").find_attr_docs()
+    taken = [
+        name
+        for (_, name), lines in comments.items()
+        if ":type:" in str(GoogleDocstring(lines, Config(), what="data", name=name))
+    ]
+    assert not taken, f"write the comment on {', '.join(taken)} in {module}.py without a colon"

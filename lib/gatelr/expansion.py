@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gatelr.jacobian import Terms
 
-#: What :func:`split` can take for the small part: all but the leak, or the gate term alone.
+#: What :func:`split` can take for the small part, which is all but the leak or the gate term alone.
 SPLITTINGS = ("leak", "gate")
 
 
