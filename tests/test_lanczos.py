@@ -95,6 +95,31 @@ def test_a_wrong_guess_where_the_spectrum_is_almost_flat(guess: int, spacing: fl
 
 
 @both
+@pytest.mark.parametrize("spacing", [1e-4, 1e-6])
+def test_products_of_many_distances_stay_in_range(norms: Norms, spacing: float) -> None:
+    """The characteristic polynomial of a large matrix with a flat spectrum multiplies hundreds of small numbers."""
+    n, N = 256, 4
+    U, _, V = torch.linalg.svd(draw(N, n, n, seed=3))
+    values = 1 - spacing * torch.arange(n, dtype=torch.float64)
+    assert (norms(U * values @ V) - 1).abs().max() <= 1e-6
+
+
+@both
+@pytest.mark.parametrize("n", [5, 24, 64])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_few_values_that_are_not_zero(norms: Norms, rank: int, n: int) -> None:
+    """The process ends after rank + 1 steps; from then on there is nothing but rounding errors to go on with."""
+    U, _, V = torch.linalg.svd(draw(20, n, n, seed=3))
+    M = U[..., :rank] * (1 - 0.1 * torch.arange(rank, dtype=torch.float64)) @ V[:, :rank]
+    assert (norms(M) - 1).abs().max() <= 1e-7
+    if norms is not in_batch:
+        for guess in range(n):  # of the range of M, and not
+            near = U[..., guess].contiguous()
+            assert (lanczos.spectral_norms(M, near) - 1).abs().max() <= 1e-7
+            assert near.isfinite().all()
+
+
+@both
 def test_matrices_made_to_deceive(norms: Norms) -> None:
     n, N = 32, 200
     diagonal = torch.diag_embed(draw(N, n).abs())  # every singular vector is an axis: no product mixes them

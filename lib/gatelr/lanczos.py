@@ -141,7 +141,7 @@ def _largest_ritz(a: Float[Tensor, "k N"], b: Float[Tensor, "k N"]) -> tuple[Flo
         for j in range(1, k):
             newer = shifted[j] * p - couplings[j - 1] * older
             newer[1:] -= derivatives * p[:2]
-            older, p = p, newer
+            older, p = p / newer[0].abs(), newer / newer[0].abs()  # only ratios count, and these stay in range
         G = p[1] / p[0]
         H = G * G - p[2] / p[0]
         step = k / (G + ((k - 1) * (k * H - G * G)).clamp_min(0).sqrt())

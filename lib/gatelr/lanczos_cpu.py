@@ -17,6 +17,12 @@ import torch
 #: Matrices below which a second thread costs more than it gains.
 WORTHWHILE = 64
 
+#: Numbers of which only ratios count are divided by this where they fall below it.
+TINY = 1e-100
+
+#: A coupling below this, relative to θ, ends the process; the next vector would be nothing but rounding errors.
+ENDED = 1e-12
+
 # Sums may be taken in any order, which lets them be vectors; NaN and infinity mean what they do elsewhere.
 _compiled: Any = numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")
 _compiled_for_threads: Any = numba.njit(cache=True, parallel=True)
@@ -53,7 +59,7 @@ def largest(
     arguments = matrices, start.numpy(), near.numpy(), residual_at_most, error_at_most, first, found
     threads = min(torch.get_num_threads(), -(-len(matrices) // WORTHWHILE))
     if threads <= 1:
-        _largest(*arguments)
+        _largest(*arguments, 0, 1)
         return torch.from_numpy(found)
     with _one_at_a_time:
         allowed = numba.get_num_threads()
@@ -68,19 +74,18 @@ def largest(
 
 @_compiled_for_threads
 def _in_parts(matrices, start, near, residual_at_most, error_at_most, first, found, parts):  # type: ignore[no-untyped-def]
-    N = len(matrices)
     for part in numba.prange(parts):
-        here = slice(part * N // parts, (part + 1) * N // parts)
-        _largest(matrices[here], start, near[here], residual_at_most, error_at_most, first, found[here])
+        _largest(matrices, start, near, residual_at_most, error_at_most, first, found, part, parts)
 
 
 @_compiled
-def _largest(matrices, start, near, residual_at_most, error_at_most, first, found):  # type: ignore[no-untyped-def]
+def _largest(matrices, start, near, residual_at_most, error_at_most, first, found, part, parts):  # type: ignore[no-untyped-def]
+    """Every so many matrices from one on: neighbours take about as many steps, and the parts about as long."""
     N, m, n = matrices.shape
     A, V = np.zeros((_padded(m), n)), np.zeros((_padded(m), _padded(m)))
     y, w, overlap, known = np.empty(n), np.empty(len(A)), np.empty(len(V)), np.empty(len(A))
     a, b, s = np.empty(m), np.empty(m), np.empty(len(V))
-    for index in range(N):
+    for index in range(part, N, parts):
         scale, square = _load(matrices[index], A)
         if scale == 0.0 or scale == np.inf:
             found[index] = scale
@@ -109,18 +114,19 @@ def _largest(matrices, start, near, residual_at_most, error_at_most, first, foun
             b[k] = math.sqrt(length)
             trace += a[k]
             k += 1
-            if k >= check:
+            ended = b[k - 1] <= ENDED * a[0]
+            if k >= check or ended:
                 theta, residual, gap = _largest_ritz(a, b, k, s)
                 apart = gap - max(0.0, 1.0 - trace)
                 excess = residual / (asked * theta)
                 if apart > 0.0:
                     excess = min(excess, residual * residual / (apart * error_at_most * theta))
-                if excess <= 1.0 or k == m:
+                if excess <= 1.0 or ended or k == m:
                     break
                 check = min(m, k + max(1, int(0.5 * math.log10(excess))))  # no step is expected to gain two digits
             if k % 8 == 0:
                 V[k : k + 8] = 0.0
-            newer, unit = V[k], 1.0 / max(b[k - 1], 1e-150)
+            newer, unit = V[k], 1.0 / b[k - 1]
             for i in range(len(w)):
                 newer[i] = w[i] * unit
         found[index] = math.sqrt(theta * square) * scale
@@ -241,6 +247,9 @@ def _largest_ritz(a, b, k, s):  # type: ignore[no-untyped-def]
             d_newer = shifted * d - coupling * d_older - p
             e_newer = shifted * e - coupling * e_older - 2.0 * d
             p_older, d_older, e_older, p, d, e = p, d, e, p_newer, d_newer, e_newer
+            if abs(p) < TINY:  # only ratios count, and a product of many distances would leave the range of a number
+                p_older, d_older, e_older = p_older / TINY, d_older / TINY, e_older / TINY
+                p, d, e = p / TINY, d / TINY, e / TINY
         gap = min(x, abs(2.0 * d / e)) if e != 0.0 else x
         G = d / p
         H = G * G - e / p
@@ -253,7 +262,7 @@ def _largest_ritz(a, b, k, s):  # type: ignore[no-untyped-def]
     s[:] = 0.0
     s[k - 1] = square = 1.0
     for j in range(k - 1, 0, -1):
-        s[j - 1] = ((x - a[j]) * s[j] - (b[j] * s[j + 1] if j < k - 1 else 0.0)) / max(b[j - 1], 1e-150)
+        s[j - 1] = ((x - a[j]) * s[j] - (b[j] * s[j + 1] if j < k - 1 else 0.0)) / b[j - 1]
         square += s[j - 1] * s[j - 1]
     last = 1.0 / math.sqrt(square)
     for j in range(k):

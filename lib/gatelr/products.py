@@ -22,8 +22,8 @@ import torch
 #: Multiplications below which a product is over before oneDNN has found its kernel.
 WORTHWHILE = 2**21
 
-#: Matrices in a piece of a longer batch.
-PIECE = 128
+#: Factors and rows of the product by which all with many rows are judged.
+TRIED = (8, 256)
 
 _matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)  # the setting came with PyTorch 2.9
 _lock = threading.Lock()
@@ -102,20 +102,15 @@ def exact(shape: tuple[int, int, int, int]) -> bool:
 
 
 def matmul(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """The products of ``(N, k, q)`` by ``(N, q, B)``, at full width where they are many.
+    """The products of ``(S, rows, q)`` by ``(S, q, B)``, at full width where the rows are many.
 
-    They are made :data:`PIECE` at a time, so that one trial serves all N; the last piece overlaps the one before it.
+    One trial serves all numbers of rows: they decide how the work is divided, not how a number is kept.
 
     Args:
         left: first factors.
         right: second factors.
-        out: what the products are written to, ``(N, k, B)``.
+        out: what the products are written to, ``(S, rows, B)``.
     """
-    N, (k, q), B = len(left), left.shape[1:], right.shape[2]
-    if left.device.type != "cpu" or left.dtype != torch.float32 or N < PIECE:
+    many = len(left) * left.shape[1] >= TRIED[0] * TRIED[1]
+    with full_width(left, *[(*TRIED, *right.shape[1:])] * many):
         return torch.bmm(left, right, out=out)
-    with full_width(left, (PIECE, k, q, B)):
-        for start in range(0, N, PIECE):
-            piece = slice(min(start, N - PIECE), min(start + PIECE, N))
-            torch.bmm(left[piece], right[piece], out=out[piece])
-    return out

@@ -117,8 +117,8 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
 
     Args:
         J: step Jacobians.
-        chunk: sequences (entries of ``*batch``) whose products are held at a time; three times
-            ``chunk * T * n * n`` numbers are in memory. By default as many as make 8 MB.
+        chunk: sequences (entries of ``*batch``) whose products are held at a time, in twice
+            ``chunk * T * n * n`` numbers beside ``J``. By default as many as make 8 MB.
 
     Returns:
         ``(T+1, T+1, *batch)``: row t, column k; 1 on the diagonal, 0 above it; infinite where a product overflows.
@@ -150,21 +150,26 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
     places = sequences.new_empty(2, T * min(chunk, sequences.shape[1]), n, n)
     for start in range(0, sequences.shape[1], chunk):
         part = slice(start, start + chunk)
-        _sweep(sequences[:, part].contiguous(), places, S[..., part])
+        _sweep(sequences[:, part].transpose(0, 1), places, S[..., part])
     return S.reshape(T + 1, T + 1, *J.shape[1:-2])
 
 
-def _sweep(J: Float[Tensor, "T B n n"], places: Float[Tensor, "2 N n n"], S: Float[Tensor, "T+1 T+1 B"]) -> None:
-    """Fill S by one sweep over the lags; the products of one lag come to lie in one place, of the next in the other."""
-    T, B = J.shape[:2]
-    M = factors = J.flatten(0, 1)
-    # by the step at which a window ends, the vector found at the lag before
-    near = M.new_zeros(M.shape[:2], dtype=torch.float64)
-    for lag in range(1, T + 1):
-        if lag > 1:
-            left = len(M) - B
-            M = matmul(M[B:], factors[:left], out=places[lag % 2, :left])
-        S.diagonal(-lag).mT.copy_(lanczos.spectral_norms(M, near[-len(M) :]).view(-1, B))
+def _sweep(J: Float[Tensor, "B T n n"], places: Float[Tensor, "2 N n n"], S: Float[Tensor, "T+1 T+1 B"]) -> None:
+    """Fill S a column at a time, from the last: all windows that begin with step k + 1 have that factor in common.
+
+    So they are one tall product for each sequence. The products of one column come to lie in one place, of the next in
+    the other.
+    """
+    B, T, n, _ = J.shape
+    M = J[:, :0]
+    near = J.new_zeros(B, 0, n, dtype=torch.float64)  # by the step at which a window ends, the vector found last
+    for k in reversed(range(T)):
+        older, M = M, places[k % 2, : B * (T - k)].view(B, T - k, n, n)
+        M[:, 0] = J[:, k]
+        matmul(older.flatten(1, 2), J[:, k], out=M[:, 1:].flatten(1, 2))
+        near = torch.nn.functional.pad(near, (0, 0, 1, 0))  # nothing is known yet of the window of one step
+        norms = lanczos.spectral_norms(M.flatten(0, 1), near.flatten(0, 1))
+        S[k + 1 :, k] = norms.view(B, T - k).T
 
 
 def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
