@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -74,10 +75,12 @@ class Opened:
     fetched: list[str] = field(default_factory=list)
 
 
-def open_page(browser: Browser, book: str, name: str, scheme: str = "light") -> Opened:
+def open_page(
+    browser: Browser, book: str, name: str, scheme: str = "light", width: int = 1280, height: int = 844
+) -> Opened:
     """Open a page such as "book/index" and wait until it is typeset."""
     context = browser.new_context(
-        viewport={"width": 1280, "height": 844}, color_scheme=scheme, base_url=book, reduced_motion="reduce"
+        viewport={"width": width, "height": height}, color_scheme=scheme, base_url=book, reduced_motion="reduce"
     )
     context.set_default_timeout(15_000)
     opened = Opened(context.new_page())
@@ -96,11 +99,15 @@ def open_page(browser: Browser, book: str, name: str, scheme: str = "light") -> 
 
 @pytest.fixture
 def visit(browser: Browser, book: str) -> Iterator[Callable[..., Page]]:
-    """Open a page for one test, which may do with it what a reader does."""
+    """Open a page for one test, which may do with it what a reader does.
+
+    A phone's page is opened at the width of a phone, as a phone opens it: a page made narrow afterwards is still
+    moving (the sidebar leaves, the lines break anew) when the test reads where things stand.
+    """
     pages: list[Page] = []
 
-    def visit(name: str, scheme: str = "light") -> Page:
-        pages.append(open_page(browser, book, name, scheme).page)
+    def visit(name: str, **how: Any) -> Page:
+        pages.append(open_page(browser, book, name, **how).page)
         return pages[-1]
 
     yield visit

@@ -402,17 +402,15 @@ def test_a_reference_is_copied_as_it_stands(visit: Callable[..., Page]) -> None:
 @browsed
 @pytest.mark.parametrize("width", [1280, 390])
 def test_what_opens_stands_below_the_line_and_a_second_click_closes_it(visit: Callable[..., Page], width: int) -> None:
-    page = visit(PAGE)
-    page.set_viewport_size({"width": width, "height": 844})
+    page = visit(PAGE, width=width)
     line = page.locator(".citable-figure").first
     provenance, cite = line.locator("summary").all()
     first, second = line.locator(".citable-body").all()
-    cite.scroll_into_view_if_needed()
-    place = cite.bounding_box()
+    # Where the words are when the pointer goes down on them: until then Playwright may scroll to reach them.
+    cite.evaluate("e => e.addEventListener('pointerdown', () => { window.place = e.getBoundingClientRect().toJSON() })")
     cite.click()
     expect(second).to_be_visible()
-    now, opened = cite.bounding_box(), second.bounding_box()
-    assert place is not None
+    place, now, opened = page.evaluate("() => window.place"), cite.bounding_box(), second.bounding_box()
     assert now is not None
     # The browser places text on fractions of a pixel.
     assert abs(now["x"] - place["x"]) + abs(now["y"] - place["y"]) < 1, "the words that open it stay under the pointer"

@@ -99,8 +99,7 @@ def test_a_figure_is_loaded_when_it_is_shown(visit: Callable[..., Page]) -> None
 
 
 def test_on_a_phone_it_stays_on_the_screen(visit: Callable[..., Page]) -> None:
-    page = visit(RATES)
-    page.set_viewport_size({"width": 390, "height": 844})
+    page = visit(RATES, width=390)
     for target in ("#thm-jacobian", "#fig-rates-by-lag-and-neuron", "notation.html"):
         reference(page, target).focus()
         box = preview(page)

@@ -114,8 +114,7 @@ WORDS = {"Holds", "Partly", "No", "Undecided", "Not yet measured"}
 
 @pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 1), (390, 844, 2)])
 def test_the_first_page_says_what_was_found(visit: Callable[..., Page], width: int, height: int, screens: int) -> None:
-    page = visit("book/index")
-    page.set_viewport_size({"width": width, "height": height})
+    page = visit("book/index", width=width, height=height)
     cards = page.locator(".verdict")
     expect(cards).to_have_count(6)
     for card in cards.all():

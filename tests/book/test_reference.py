@@ -146,7 +146,7 @@ def test_a_symbol_shows_its_row_when_one_points_at_it(visit: Callable[..., Page]
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_links_in_code_are_quiet_until_one_points_at_them(visit: Callable[..., Page], scheme: str) -> None:
-    page = visit("notebooks/02-exact-jacobians", scheme)
+    page = visit("notebooks/02-exact-jacobians", scheme=scheme)
     link = page.locator("pre a:visible", has_text="jacobian.blocks").first
     line = "e => getComputedStyle(e).textDecorationStyle"
     # a line that is there without colour, for who sees none; and the code keeps its colours
