@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from gatelr import products
+from gatelr.kernels import matmul
 
 from .contests import OURS, RATE, SIZES, TINY, data, network
 from .ours import training_step
@@ -26,7 +26,7 @@ def run(quick: bool, effort: Effort) -> list[dict[str, Any]]:
     target_of_copy = torch.empty_like(source)
 
     def product() -> None:
-        with products.full_width(W, (S, k, q, sizes["B"])):
+        with matmul.full_width(W, (S, k, q, sizes["B"])):
             for _ in range(PRODUCTS):
                 torch.bmm(W, x, out=out)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from gatelr import adjoint, anisotropy, jacobian, transport
 from gatelr.cells import GatedRNN
-from gatelr.recurrence import Workspace
+from gatelr.kernels.sweep import Workspace
 from torch import Tensor
 
 from .peers import Step, single

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import joblib
 import torch
 from gatelr import tasks
-from gatelr.protocols import effective_rates, joint_anisotropy
+from gatelr.experiments.protocols import effective_rates, joint_anisotropy
 
 #: For each protocol its models: gate and optimiser.
 MODELS = {

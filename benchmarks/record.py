@@ -15,7 +15,7 @@ from typing import Any
 
 import cpuinfo
 import jsonschema
-from gatelr import artifacts
+from gatelr import files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -100,7 +100,7 @@ def read(file: Path) -> dict[str, Any] | None:
 def write(file: Path, content: Mapping[str, Any]) -> None:
     """Write the file, if its content fits the schema."""
     check(content)
-    artifacts.write_json(file, content)
+    files.write_json(file, content)
 
 
 def _version(package: str) -> str | None:

@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "gatelr"
-MODULES = sorted(path.stem for path in LIBRARY.glob("[a-z]*.py"))
+MODULES = sorted(
+    ".".join(path.relative_to(LIBRARY).with_suffix("").parts).removesuffix(".__init__")
+    for path in LIBRARY.rglob("[a-z_]*.py")
+    if path.stat().st_size and path != LIBRARY / "__init__.py"
+)
 
 
 def public(module: str) -> Iterator[str]:
     """A module's names, and those inside its classes: "jacobian.terms", "cells.GatedRNN", "cells.GatedRNN.run"."""
-    for node in ast.parse((LIBRARY / f"{module}.py").read_text()).body:
+    file = LIBRARY / f"{module.replace('.', '/')}.py"
+    for node in ast.parse((file if file.exists() else file.with_suffix("") / "__init__.py").read_text()).body:
         for name in _bound(node):
             yield f"{module}.{name}"
             if isinstance(node, ast.ClassDef):

@@ -105,3 +105,18 @@ def relative(a: Tensor, b: Tensor) -> float:
     """Largest difference over largest entry of the reference ``b``."""
     a, b = a.detach(), b.detach()
     return float((a - b).abs().max() / b.abs().max().clamp_min(torch.finfo(b.dtype).tiny))
+
+
+class BlindGate(GatedRNN):
+    """The same network, whose gate reads a state that autograd cannot see through."""
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, time: bool = False) -> Tensor:
+        return super()._affine(x.detach() if weight is self.W_rg else x, weight, bias, time)
+
+
+class OnlyLeak(GatedRNN):
+    """The same network, in which autograd sees the state through the leak alone."""
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, time: bool = False) -> Tensor:
+        recurrent = weight is self.W_rg or weight is self.W_r
+        return super()._affine(x.detach() if recurrent else x, weight, bias, time)

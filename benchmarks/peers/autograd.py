@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from gatelr import products
 from gatelr.cells import GatedRNN
+from gatelr.kernels import matmul
 from torch import Tensor
 
 from . import Step, Weights, fixed_gate, named, single, stacked
@@ -46,7 +46,7 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, full
 
     def run() -> Tensor:
         optimiser.zero_grad()
-        with products.full_width(W, *shapes):
+        with matmul.full_width(W, *shapes):
             losses = (forward((W, W_in, W_o), u, alpha) - target).square().mean((-2, -1))
             losses.sum().backward()
         optimiser.step()

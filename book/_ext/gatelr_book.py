@@ -16,7 +16,8 @@ from typing import Any
 
 from docutils import nodes
 from docutils.nodes import Node, system_message
-from gatelr import artifacts, figures
+from gatelr import files
+from gatelr.record import figures
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -127,7 +128,7 @@ class DarkTwins(SphinxPostTransform):
         # A figure's name holds no full stop, so that no other figure can have the twin's.
         name = f"{Path(self.env.images[uri][1]).stem}.dark.svg"
         svg = (Path(self.env.srcdir) / uri).read_text()
-        artifacts.write(Path(builder.outdir) / builder.imagedir / name, figures.dark(svg))
+        files.write(Path(builder.outdir) / builder.imagedir / name, figures.dark(svg))
 
         folder = relative_uri(builder.get_target_uri(self.env.docname), builder.imagedir)
         light, twin = image.deepcopy(), image.deepcopy()

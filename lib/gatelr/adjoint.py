@@ -5,7 +5,7 @@ r"""What a reader asks of the backward sweep: the adjoint, and gradients in clos
 The Jacobian is never formed. The weight of its gate term is a parameter: 1 is the gradient, 0 is what backpropagation
 gives through a network whose gate does not see that the state moves. Less can be carried from step to step as well:
 a neuron's own part of J, or the leak alone. What is too small to count is set to zero
-(:func:`gatelr.recurrence.adjoint` says how small), and nothing here can itself be differentiated.
+(:func:`gatelr.kernels.sweep.adjoint` says how small), and nothing here can itself be differentiated.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr import recurrence
 from gatelr.cells import GatedRNN, Trajectory, check_backward
+from gatelr.kernels import sweep
 
 
 def costates(
@@ -24,7 +24,7 @@ def costates(
     delta: Float[Tensor, "T *batch n"],
     *,
     gate_sensitivity: float = 1.0,
-    backward: recurrence.Backward = "full",
+    backward: sweep.Backward = "full",
 ) -> Float[Tensor, "T+1 *batch n"]:
     r"""The adjoint of every state, :math:`λ_k = \sum_{t \ge k} M_{t,k}^\top δ_t` for k = 0 … T.
 
@@ -67,7 +67,7 @@ def gradients(
     *,
     per_sample: bool = False,
     gate_sensitivity: float = 1.0,
-    backward: recurrence.Backward = "full",
+    backward: sweep.Backward = "full",
 ) -> dict[str, Tensor]:
     r"""The gradient of a loss with respect to every weight that makes states, in closed form (claim C7).
 
@@ -134,7 +134,7 @@ def gradients(
 
 @torch.no_grad()
 def _sweep(
-    model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitivity: float, backward: recurrence.Backward
+    model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitivity: float, backward: sweep.Backward
 ) -> tuple[Tensor, Tensor]:
     """The adjoint (T+1, S, B, n), and the gradient at the pre-activations, candidate beside gate (T, S, B, k)."""
     x = trajectory.x
@@ -150,13 +150,13 @@ def _sweep(
     h = 0 if model.W_rg is None else model.W_rg.shape[-2]
     W = model.W_r if model.W_rg is None else torch.cat([model.W_r, gate_sensitivity * model.W_rg], -2)
     W = W.reshape(S, n + h, n)
-    scalings = recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
-    wide = recurrence.Coefficients(*(v.expand(x.shape).reshape(T, S, -1, n) for v in scalings))
+    scalings = sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
+    wide = sweep.Coefficients(*(v.expand(x.shape).reshape(T, S, -1, n) for v in scalings))
     alone = wide.leak  # the part of J that a neuron has for itself
     if backward == "diagonal":
-        alone = alone + wide.recurrent * recurrence.diagonal(W[:, :n]).unsqueeze(-2)
+        alone = alone + wide.recurrent * sweep.diagonal(W[:, :n]).unsqueeze(-2)
         if h:
-            alone = alone + wide.gate * recurrence.diagonal(W[:, n:]).unsqueeze(-2)
+            alone = alone + wide.gate * sweep.diagonal(W[:, n:]).unsqueeze(-2)
     coupled = backward in ("full", "gate dropped")
     leak, recurrent, gate = alone.unbind(), wide.recurrent.unbind(), wide.gate.unbind()
     direct = delta.reshape(T, S, -1, n).unbind()
@@ -177,6 +177,6 @@ def _sweep(
             lam[k].baddbmm_(signals[k], W)
         if k and read[k - 1]:
             lam[k].add_(direct[k - 1])
-        if k % recurrence.FLUSH_EVERY == 0:
-            recurrence.flush(lam[k])
+        if k % sweep.FLUSH_EVERY == 0:
+            sweep.flush(lam[k])
     return adjoint, signal

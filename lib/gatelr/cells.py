@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from gatelr import recurrence
+from gatelr.kernels import sweep
+from gatelr.kernels.autograd import LastState
 
 #: What ``gate`` may be.
 GATES = ("none", "constant", "scalar", "multi")
@@ -181,8 +181,8 @@ class GatedRNN(nn.Module):
         u: Float[Tensor, "T *batch m"],
         x0: Float[Tensor, "*batch n"] | None = None,
         *,
-        workspace: recurrence.Workspace | None = None,
-        backward: recurrence.Backward = "full",
+        workspace: sweep.Workspace | None = None,
+        backward: sweep.Backward = "full",
     ) -> Float[Tensor, "*batch o"]:
         r"""Readout of the last state, :math:`W_o x_T + b_o`; its gradient is the closed form of claim C7.
 
@@ -219,7 +219,7 @@ class GatedRNN(nn.Module):
         weights = [self._stacked(self.W_r, self.W_rg), self._stacked(self.W_i, self.W_ig)]
         if self.b is not None:
             weights.append(self._stacked(self.b, self.b_g, axis=-1).unsqueeze(-1))
-        last: Tensor = _LastState.apply(
+        last: Tensor = LastState.apply(
             u.reshape(len(u), *lead, -1, self.n_inputs),
             x0.reshape(*lead, -1, self.n_hidden),
             torch.cat(weights, -1),
@@ -384,32 +384,6 @@ class GatedRNN(nn.Module):
         return u, x0
 
 
-class _LastState(torch.autograd.Function):
-    """x_T with its closed-form backward: the trajectory is kept, the graph of T steps is not."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        u, x0, W, alpha, workspace, backward = inputs
-        sweep = recurrence.forward(u, x0, W, alpha, workspace)
-        # Saved even where they are read from the workspace: autograd then refuses a backward pass through a workspace
-        # that has been filled anew, and frees the trajectory as soon as it is not needed where there is none.
-        ctx.save_for_backward(sweep.x, sweep.z, sweep.W)
-        ctx.workspace, ctx.alpha, ctx.sizes = workspace, alpha, (x0.shape[-1], u.shape[-1])
-        ctx.carried = backward
-        return sweep.states[-1].mT.clone()
-
-    @staticmethod
-    @once_differentiable  # a second derivative raises instead of being silently wrong
-    def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
-        x, z, W = ctx.saved_tensors
-        n, m = ctx.sizes
-        sweep = ctx.workspace or recurrence.Workspace(record=False).hold(x, z, W, ctx.alpha, n, m)
-        gradients = recurrence.adjoint(
-            sweep, cotangents[0], input_gradient=ctx.needs_input_grad[0], backward=ctx.carried
-        )
-        return *gradients, None, None, None
-
-
 def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n: int) -> tuple[float, ...] | None:
     """α as plain numbers, one or n of them; None for the other gates."""
     if gate != "constant":
@@ -435,10 +409,10 @@ def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n:
 
 
 def check_backward(backward: str) -> None:
-    """Refuse what is not among the backward passes of ``gatelr.recurrence.BACKWARD``."""
-    if backward not in recurrence.BACKWARD:
+    """Refuse what is not among the backward passes of ``gatelr.kernels.sweep.BACKWARD``."""
+    if backward not in sweep.BACKWARD:
         raise ValueError(
-            f"got backward={backward!r}, expected one of {', '.join(map(repr, recurrence.BACKWARD))}: "
+            f"got backward={backward!r}, expected one of {', '.join(map(repr, sweep.BACKWARD))}: "
             "say what the backward pass carries from step to step"
         )
 

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr import recurrence
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.kernels import sweep
 
 
 class Terms(NamedTuple):
@@ -109,7 +109,7 @@ def blocks(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch n
     return J
 
 
-def _scalings(model: GatedRNN, trajectory: Trajectory) -> recurrence.Coefficients:
+def _scalings(model: GatedRNN, trajectory: Trajectory) -> sweep.Coefficients:
     x, like = trajectory.x, model.W_r
     if x.shape[-1] != model.n_hidden or (model.replicas is not None and x.shape[1:2] != (model.replicas,)):
         raise ValueError(
@@ -122,4 +122,4 @@ def _scalings(model: GatedRNN, trajectory: Trajectory) -> recurrence.Coefficient
             f"got a trajectory in {x.dtype} on {x.device}, expected {like.dtype} on {like.device} as the weights: "
             "run the model again after moving it"
         )
-    return recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
+    return sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)

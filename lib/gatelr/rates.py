@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr import recurrence
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.jacobian import Terms
+from gatelr.kernels import sweep
 from gatelr.transport import windows
 
 
@@ -146,7 +146,7 @@ def eligibility(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "*batc
         raise ValueError(
             f"got a trajectory of {trajectory.x.shape[-1]} neurons, expected {model.n_hidden} as the model's"
         )
-    leak, recurrent, _ = recurrence.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
+    leak, recurrent, _ = sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
     E = trajectory.x.new_zeros(*trajectory.x.shape[1:], model.n_hidden)
     for leak_t, write_t, x_t in zip(leak.unbind(), recurrent.unbind(), trajectory.x_prev.unbind(), strict=True):
         E = leak_t.unsqueeze(-1) * E + write_t.unsqueeze(-1) * x_t.unsqueeze(-2)

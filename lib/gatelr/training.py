@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 from tqdm import tqdm
 
-from gatelr import artifacts
+from gatelr import files
 from gatelr.cells import GatedRNN
-from gatelr.recurrence import Backward, Workspace
+from gatelr.kernels.sweep import Backward, Workspace
 from gatelr.tasks import Task
 
 #: Optimisers that treat each number by itself, so that replicas in one tensor cannot feel each other.
@@ -203,7 +203,7 @@ class _State:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        artifacts.write(self.path, buffer.getvalue())
+        files.write(self.path, buffer.getvalue())
 
     def read(self, identity: dict[str, str]) -> int:
         """The step to go on from: 0 where there is no file."""

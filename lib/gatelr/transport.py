@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr import lanczos
-from gatelr.products import matmul
+from gatelr.kernels import lanczos
+from gatelr.kernels.matmul import matmul
 
 #: Bytes of the Jacobians whose products are held at a time, few enough to stay in a processor's cache with them.
 CACHE = 2**23
@@ -173,7 +173,7 @@ def _sweep(J: Float[Tensor, "B T n n"], places: Float[Tensor, "2 N n n"], S: Flo
 
 
 def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
-    """The largest singular value of every matrix, by :mod:`gatelr.lanczos`.
+    """The largest singular value of every matrix, by :mod:`gatelr.kernels.lanczos`.
 
     Args:
         M: any matrices.

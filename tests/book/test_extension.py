@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatelr.figures import PALETTE
+from gatelr.record.figures import PALETTE
 
 EXTENSION = Path(__file__).resolve().parents[2] / "book" / "_ext"
 

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from gatelr import figures, rates
+from gatelr import rates
 from gatelr.cells import GatedRNN
+from gatelr.record import figures
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from .conftest import open_page

@@ -87,7 +87,7 @@ def test_every_function_leads_to_its_source(entries: dict[str, Tag], book: str) 
             target = (HTML / "book" / "api" / path).resolve()
             assert f'id="{fragment}"' in target.read_text(), name
     linked = [name for name, entry in entries.items() if entry.select_one(".viewcode-link")]
-    assert {"gatelr.jacobian.terms", "gatelr.cells.GatedRNN.run", "gatelr.ledger.Ledger"} <= set(linked)
+    assert {"gatelr.jacobian.terms", "gatelr.cells.GatedRNN.run", "gatelr.record.ledger.Ledger"} <= set(linked)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

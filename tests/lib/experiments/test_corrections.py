@@ -1,0 +1,208 @@
+"""E3: corrections against autograd through a blind gate, and their measures against what they are defined to be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from gatelr import jacobian, tasks, training, transport
+from gatelr.cells import GatedRNN
+from gatelr.experiments import corrections, protocols
+from networks import BlindGate, relative
+from torch import Tensor
+
+SEEDS = (3, 5)
+TASK = tasks.get("adding", steps=6)
+GATES = ("scalar", "multi")
+
+
+def network(gate: str, dtype: torch.dtype = torch.float64) -> GatedRNN:
+    return GatedRNN(
+        TASK.n_inputs, 4, gate, replicas=len(SEEDS), generator=training.generators(SEEDS), dtype=dtype
+    )  # fmt: skip
+
+
+def batch(offset: int = 0, dtype: torch.dtype = torch.float64) -> tasks.Batch:
+    return TASK.draw(5, training.generators(SEEDS, offset), dtype)
+
+
+def by_autograd(model: GatedRNN, data: tasks.Batch) -> list[Tensor]:
+    last = model.run(data.u).x[-1]
+    loss = TASK.loss(model._affine(last, model.W_o), data.target).sum()
+    return list(torch.autograd.grad(loss, [model.W_r, model.W_i, model.W_rg, model.W_ig]))
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_correction_is_what_a_blind_gate_lacks(gate: str) -> None:
+    model = network(gate)
+    found = corrections.split(model, TASK, batch())
+    whole = by_autograd(model, batch())
+    model.__class__ = BlindGate
+    blind = by_autograd(model, batch())
+    assert list(found.gradient) == ["W_r", "W_i", "W_rg", "W_ig"]
+    for name, a, b in zip(found.gradient, whole, blind, strict=True):
+        assert relative(found.gradient[name], a) <= 1e-12, name
+        assert (found.correction[name] - (a - b)).abs().max() <= 1e-12 * a.abs().max(), name
+    assert float(found.correction["W_r"].abs().max()) > 1e-6
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_a_fixed_gate_corrects_nothing_and_is_refused() -> None:
+    model = GatedRNN(TASK.n_inputs, 4, "none", replicas=2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="got a network with gate='none', expected 'scalar' or 'multi'"):
+        corrections.split(model, TASK, batch())
+
+
+def test_size_of_known_vectors() -> None:
+    gradient = {"a": torch.tensor([[[3.0, 0.0]], [[1.0, 0.0]]]), "b": torch.tensor([[4.0], [0.0]])}
+    correction = {"a": torch.tensor([[[0.0, 0.0]], [[0.0, 2.0]]]), "b": torch.tensor([[-1.0], [0.0]])}
+    found = corrections.size(corrections.Split(gradient, correction))
+    assert found.share.tolist() == pytest.approx([0.2, 2.0])
+    assert found.cosine.tolist() == pytest.approx([-0.8, 0.0])
+    assert found.by_weight["a"].tolist() == pytest.approx([0.0, 2.0])
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_terms_are_those_of_the_blocks(gate: str) -> None:
+    model, u = network(gate).requires_grad_(False), batch().u
+    found = corrections.terms(model, u, (1, 3, 6))
+    leak, recurrent, gates = jacobian.terms(model, model.run(u))
+    norm = torch.linalg.matrix_norm
+    step = norm(gates, 2) / norm(leak + recurrent, 2)
+    assert relative(found.step, torch.stack([step[:, s].median() for s in (0, 1)])) <= 1e-12
+    assert list(found.transport) == [1, 3, 6]
+    for lag, ratio in found.transport.items():
+        whole, without = (transport.products(J, lag)[-1] for J in (leak + recurrent + gates, leak + recurrent))
+        expected = (norm(whole - without) / norm(whole)).median(1).values
+        assert relative(ratio, expected) <= 1e-12
+
+
+def test_one_direction_lasts_for_ever() -> None:
+    found = corrections.persistence(torch.ones(8, 2, 3, dtype=torch.float64), (1, 7))
+    for value in (*found.cosine.values(), found.shuffled, found.resultant):
+        assert value.tolist() == pytest.approx([1.0, 1.0])
+    assert found.random.tolist() == pytest.approx([8**-0.5] * 2)
+
+
+def test_independent_directions_do_not_last(generator: torch.Generator) -> None:
+    vectors = torch.randn(64, 1, 4096, generator=generator, dtype=torch.float64)
+    found = corrections.persistence(vectors, (1, 2, 4))
+    for value in (*found.cosine.values(), found.shuffled):
+        assert abs(float(value)) < 0.01
+    assert float(found.resultant) == pytest.approx(float(found.random), rel=0.02)
+
+
+def test_the_shuffled_null_is_the_mean_over_orders(generator: torch.Generator) -> None:
+    """Many random orders of a drifting direction have on average the closed form, at every distance."""
+    vectors = torch.randn(12, 1, 3, generator=generator, dtype=torch.float64).cumsum(0)
+    found = corrections.persistence(vectors, (1, 5))
+    total = {1: 0.0, 5: 0.0}
+    for _ in range(400):
+        order = torch.randperm(12, generator=generator)
+        for distance, value in corrections.persistence(vectors[order], (1, 5)).cosine.items():
+            total[distance] += float(value) / 400
+    assert total[1] == pytest.approx(float(found.shuffled), abs=0.03)
+    assert total[5] == pytest.approx(float(found.shuffled), abs=0.03)
+    assert float(found.cosine[1]) > float(found.shuffled) + 0.1
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_a_distance_beyond_the_window_is_refused() -> None:
+    with pytest.raises(ValueError, match="got a distance of 8 iterations in a window of 8, expected 1 to 7"):
+        corrections.persistence(torch.ones(8, 1, 2), (1, 8))
+
+
+def test_displacement_of_known_vectors() -> None:
+    way = corrections.Displacement()
+    way.add(torch.tensor([[3.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+    way.add(torch.tensor([[3.0, 8.0]]), torch.tensor([[1.0, -1.0]]))
+    shares = {name: float(value) for name, value in way.shares().items()}
+    step = 2 * math.sqrt(2) / (3 + math.sqrt(73))
+    assert shares == pytest.approx({"length": 0.2, "along": 0.12, "steps": step, "random": 0.2})
+
+
+OPTIONS = {"n": 4, "batch": 3, "steps": 6, "checkpoints": (0, 6), "fresh": 5, "probed": 4, "traced": 2, "lags": (1, 6)}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_the_protocol_measures_what_it_says(gate: str) -> None:
+    run = corrections.small_persistent_effective(
+        TASK, gate, SEEDS, rate=0.1, sizes=(0, 6), windows=(1,), window=4, distances=(1, 2), every=2, **OPTIONS
+    )
+    found = {step: {name: len(records) for name, records in probe.items()} for step, probe in run.probes.items()}
+    whole = {"training": 2, "size": 2, "terms": 2 * 3}
+    assert found[0] == whole
+    assert found[6] == whole | {"displacement": 2}
+    assert found[4] == {"persistence": 2 * 2 * 2, "resultant": 2 * 2}
+    assert found[2] == found[3] == {}
+
+    # beside it the plain loop, its gradients split batch by batch
+    model = network(gate, torch.float32)
+    optimiser, sources = torch.optim.SGD(model.parameters(), lr=0.1), training.generators(SEEDS, protocols.TRAINING)
+    splits = []
+    for step in range(6):
+        data = TASK.draw(3, sources)
+        splits.append(corrections.split(model, TASK, data))
+        optimiser.zero_grad()
+        losses = TASK.loss(model(data.u), data.target)
+        assert torch.equal(losses.detach(), run.losses[step])
+        losses.sum().backward()
+        optimiser.step()
+    kinds = {
+        kind: torch.stack([corrections.flat(getattr(each, kind)) for each in splits])
+        for kind in ("gradient", "correction")
+    }
+    for kind, vectors in kinds.items():
+        expected = corrections.persistence(vectors[1:5], (1, 2))
+        for record in run.probes[4]["persistence"]:
+            if record["kind"] == kind and record["distance"] == 2:
+                s = SEEDS.index(record["seed"])
+                assert record["cosine"] == pytest.approx(float(expected.cosine[2][s]), rel=1e-5)
+                assert record["shuffled"] == pytest.approx(float(expected.shuffled[s]), rel=1e-5)
+    summed = {kind: vectors[::2].double().sum(0).norm(dim=1) for kind, vectors in kinds.items()}
+    lengths = [record["length"] for record in run.probes[6]["displacement"]]
+    assert lengths == pytest.approx((summed["correction"] / summed["gradient"]).tolist(), rel=1e-5)
+
+    # and the size on the fresh batch, in float64, after the last step
+    wide = protocols.in_float64(model).requires_grad_()
+    fresh = TASK.draw(4, training.generators(SEEDS, protocols.PROBE), torch.float64)
+    for column, without in {"share": "gate dropped", "beyond order 0": "order 0"}.items():
+        expected = corrections.size(corrections.split(wide, TASK, fresh, without=without))
+        assert [r[column] for r in run.probes[6]["size"]] == pytest.approx(expected.share.tolist(), rel=1e-5)
+
+
+def test_under_sgd_the_gradients_sum_to_the_way_that_was_gone() -> None:
+    start, seen = network("multi", torch.float32), []
+
+    def probe(step: int, model: GatedRNN) -> None:
+        seen.append(
+            corrections.flat(corrections.split(model, TASK, TASK.draw(3, [s.clone_state() for s in sources])).gradient)
+        )
+
+    model, sources = network("multi", torch.float32), training.generators(SEEDS, protocols.TRAINING)
+    training.train(
+        model, TASK, torch.optim.SGD(model.parameters(), lr=0.1), 5, sources, batch=3, probe=probe, checkpoints=range(5)
+    )
+    moved = torch.cat([(getattr(start, w) - getattr(model, w)).flatten(1) for w in ("W_r", "W_i", "W_rg", "W_ig")], 1)
+    assert relative(0.1 * torch.stack(seen).sum(0), moved) <= 1e-4
+
+
+def test_backward_passes_and_data_are_those_asked_for() -> None:
+    run = {
+        name: corrections.small_persistent_effective(TASK, "multi", SEEDS, rate=0.5, **OPTIONS, **options)
+        for name, options in {
+            "full": {},
+            "again": {},
+            "dropped": {"backward": "gate dropped"},
+            "other data": {"data": 321},
+        }.items()
+    }
+    first = {name: each.probes[0]["training"] for name, each in run.items()}
+    last = {name: [record["loss"] for record in each.probes[6]["training"]] for name, each in run.items()}
+    assert first["full"] == first["dropped"] == first["other data"]
+    assert last["again"] == last["full"]
+    assert torch.equal(run["full"].losses[0], run["dropped"].losses[0])
+    assert not torch.equal(run["full"].losses[1:], run["dropped"].losses[1:])
+    assert not torch.equal(run["full"].losses[0], run["other data"].losses[0])
+    assert len({tuple(last[name]) for name in ("full", "dropped", "other data")}) == 3
