@@ -44,9 +44,9 @@ def full_width(W: torch.Tensor, *shapes: tuple[int, int, int, int]) -> Iterator[
 
     Example:
         >>> import torch
-        >>> from gatelr import products
+        >>> from gatelr.kernels import matmul
         >>> A, B = torch.randn(40, 64, 64), torch.randn(40, 64, 32)
-        >>> with products.full_width(A, (40, 64, 64, 32)):
+        >>> with matmul.full_width(A, (40, 64, 64, 32)):
         ...     fast = A @ B
         >>> torch.allclose(fast, A @ B, atol=1e-5)
         True

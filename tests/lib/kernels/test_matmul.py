@@ -21,7 +21,7 @@ def _tried_anew() -> Iterator[None]:
 @pytest.fixture
 def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor where the trial succeeds, whichever this one is."""
-    monkeypatch.setattr(products, "exact", lambda shape: True)
+    monkeypatch.setattr(matmul, "exact", lambda shape: True)
 
 
 @pytest.mark.parametrize(("kept", "taken"), [(8, False), (11, False), (16, False), (24, True)])
@@ -58,7 +58,7 @@ def test_without_a_shape_nothing_was_tried_and_nothing_is_allowed() -> None:
 
 
 def test_one_product_that_would_be_rounded_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "exact", lambda shape: shape == LARGE)
+    monkeypatch.setattr(matmul, "exact", lambda shape: shape == LARGE)
     with matmul.full_width(torch.zeros(1), LARGE, (1, 1, 1, 1)):
         assert SETTING.fp32_precision != "bf16"
 
@@ -111,7 +111,7 @@ def test_a_sweep_large_enough_for_them_is_as_exact(monkeypatch: pytest.MonkeyPat
 
     assert 2 * n * (n + m + 1) * S * B >= matmul.WORTHWHILE
     fast, true = gradient(torch.float32), gradient(torch.float64)
-    monkeypatch.setattr(products, "exact", lambda shape: False)
+    monkeypatch.setattr(matmul, "exact", lambda shape: False)
     usual = gradient(torch.float32)
     assert (fast - true).abs().max() <= 4 * (usual - true).abs().max()
 
@@ -129,7 +129,7 @@ def test_tall_products(rows: int, dtype: torch.dtype) -> None:
 
 def test_one_trial_serves_all_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
-    monkeypatch.setattr(products, "exact", lambda shape: bool(tried.append(shape)))
+    monkeypatch.setattr(matmul, "exact", lambda shape: bool(tried.append(shape)))
     for rows in (1, 255, 256, 1000):
         matmul.matmul(torch.zeros(8, rows, 4), torch.zeros(8, 4, 5), torch.zeros(8, rows, 5))
     assert tried == 2 * [(8, 256, 4, 5)]
