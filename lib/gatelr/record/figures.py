@@ -95,6 +95,47 @@ def style() -> Iterator[None]:
         yield
 
 
+def write(
+    figure: Figure,
+    name: str,
+    data: pd.DataFrame,
+    *,
+    alt: str,
+    chapter: str,
+    out: str | Path,
+) -> bytes:
+    """Write a figure as SVG, PNG and PDF beside the numbers it plots, and return the SVG.
+
+    The files are ``<out>/figures/<name>.{svg,png,pdf,csv}``. SVG, PNG and PDF say within what they show, whose they
+    are, how to cite them and, by its digest, which source drew them; they hold no date and no commit, so that the same
+    figure is the same file. The commit stands in ``manifest.json``.
+
+    Args:
+        figure: drawn inside :func:`style`; it is closed.
+        name: permanent id, in lower-case letters, digits and hyphens.
+        data: the plotted numbers, tidy: one row a point, one column a variable.
+        alt: what one would see, for a reader who cannot; plain text.
+        chapter: the chapter's id, under whose artefacts the book will find the figure.
+        out: the chapter's artefact folder of this run.
+
+    Raises:
+        ValueError: if there are no data.
+        OSError: if the disk is full.
+    """
+    if data.empty:
+        raise ValueError(f"figure {name!r} got no data: pass the plotted numbers as a DataFrame, one row a point")
+    folder = Path(out) / "figures"
+    svg_says, png_says, pdf_says = _metadata(name, chapter, alt)
+    svg = _render(figure, "svg", transparent=True, metadata=svg_says)
+    png = _render(figure, "png", facecolor="white", metadata=png_says)
+    pdf = _render(figure, "pdf", facecolor="white", metadata=pdf_says)
+    plt.close(figure)
+    files.write(folder / f"{name}.csv", data.to_csv(index=False))
+    for suffix, content in (("png", png), ("pdf", pdf), ("svg", svg)):
+        files.write(folder / f"{name}.{suffix}", content)
+    return svg
+
+
 def save(
     figure: Figure,
     name: str,
@@ -136,16 +177,8 @@ def save(
         if not text.strip():
             raise ValueError(f"figure {name!r} got an empty {what}: say in a sentence or two what one sees")
 
-    folder = Path(out) / "figures"
     one_line = " ".join(alt.split())
-    svg_says, png_says, pdf_says = _metadata(name, chapter, one_line)
-    svg = _render(figure, "svg", transparent=True, metadata=svg_says)
-    png = _render(figure, "png", facecolor="white", metadata=png_says)
-    pdf = _render(figure, "pdf", facecolor="white", metadata=pdf_says)
-    plt.close(figure)
-    files.write(folder / f"{name}.csv", data.to_csv(index=False))
-    for suffix, content in (("png", png), ("pdf", pdf), ("svg", svg)):
-        files.write(folder / f"{name}.{suffix}", content)
+    svg = write(figure, name, data, alt=one_line, chapter=chapter, out=out)
 
     source = base64.b64encode(svg).decode()
     return files.Display(

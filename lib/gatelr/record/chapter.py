@@ -1,0 +1,468 @@
+"""What a chapter found: checks against a tolerance, claims about training, numbers that prose quotes, figures, tables.
+
+A :class:`Chapter` collects them while the chapter runs and writes ``results.json`` and ``manifest.json`` at its end.
+A red check raises after it has been written down, so that it is seen and also stops the build. A claim about training
+may be refuted: that is a result, and it stops nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gatelr import files, statistics
+from gatelr.record import display, figures, reference, source
+from gatelr.record.manifest import manifest
+
+#: What a check supports that belongs to no claim of the notation page.
+REPRODUCIBILITY = "reproducibility"
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class CheckFailed(AssertionError):
+    """A check of algebra or numerics did not hold; the book must not be built from it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the seeds say of a claim.
+
+    Attributes:
+        mean: over seeds, the effect.
+        low: the lower end of its interval.
+        high: the upper end.
+        p: of the sign-flip test against the threshold.
+        seeds: how many.
+        verdict: ``"supported"``, ``"refuted"`` or ``"undecided"``.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+    verdict: str
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two ends."""
+        return self.low, self.high
+
+    def _ipython_display_(self) -> None:
+        """Show nothing at the end of a cell: the claim has shown its line."""
+
+
+class Chapter:
+    """The record of one chapter.
+
+    Args:
+        slug: the chapter's id, such as ``"exact-jacobians"``: the name of its source without ``.py``.
+        parameters: by name; by default the values that the caller has now for what the cell ``parameters`` assigns.
+        folder: where the source lies.
+
+    Raises:
+        FileNotFoundError: if the source is not there.
+        ValueError: if the source has no title or no parameters, if ``out`` is not among these, or it is empty.
+    """
+
+    def __init__(self, slug: str, parameters: Mapping[str, Any] | None = None, folder: str | Path = "."):
+        self.slug = slug
+        self.source = source.read(Path(folder) / f"{slug}.py")
+        self.title = self.source.title
+        values = sys._getframe(1).f_globals if parameters is None else parameters
+        if missing := [name for name in self.source.parameters if name not in values]:
+            raise ValueError(f"chapter {slug} has no value for {', '.join(missing)}: run the cell of parameters first")
+        taken = {name: values[name] for name in self.source.parameters}
+        if not str(taken.get("out", "")):
+            raise ValueError(
+                f"chapter {slug} got no artefact folder: give its cell of parameters a line such as "
+                f'out = "../artifacts/draft/{slug}"'
+            )
+        self.out = Path(taken.pop("out"))
+        self.parameters: dict[str, Any] = taken
+        self.checks: list[dict[str, Any]] = []
+        self.claims: list[dict[str, Any]] = []
+        self.numbers: dict[str, dict[str, Any]] = {}
+        self.figures: list[dict[str, Any]] = []
+        self.tables: list[dict[str, Any]] = []
+
+    @property
+    def seeds(self) -> int:
+        """How many independent runs."""
+        return int(self.parameters["seeds"])
+
+    @cached_property
+    def device(self) -> Any:
+        """The ``torch.device`` that the parameter ``device`` names."""
+        from gatelr.record import devices
+
+        return devices.resolve(self.parameters.get("device", "auto"))
+
+    def check(
+        self,
+        name: str,
+        statement: str,
+        value: float | bool,
+        tolerance: float = 0.0,
+        *,
+        claim: str | None = None,
+        scope: str = "",
+        note: str = "",
+    ) -> None:
+        r"""Record that ``value`` must be at most ``tolerance`` (NaN never is), and show the verdict in place.
+
+        Args:
+            name: permanent id of the check within the chapter.
+            statement: what is claimed, one sentence, may hold ``$mathematics$``.
+            value: the discrepancy, or the truth of a statement (``True`` counts as 0, ``False`` as 1).
+            tolerance: the largest value that passes.
+            claim: the claim it supports, as numbered in the notation page (``"C2"``); None: reproducibility.
+            scope: what it was checked for, such as ``"n = 2, ℓ ≤ 4"``.
+            note: how it was checked, for the reader of the table.
+
+        Raises:
+            ValueError: for a name used before, or a tolerance that is negative or not finite.
+        """
+        self._check(name, statement, value, tolerance, claim=claim, scope=scope, note=note, kind="numeric")
+
+    def prove(
+        self, name: str, statement: str, *facts: Any, claim: str, scope: str = "every n and ℓ", note: str = ""
+    ) -> None:
+        """Record a proof by computer algebra: every fact must hold; what SymPy cannot decide does not.
+
+        Args:
+            name: permanent id of the check within the chapter.
+            statement: what is proved, one sentence.
+            facts: each a truth value, or an expression or matrix of SymPy that must simplify to zero.
+            claim: the claim it supports.
+            scope: for what the proof holds.
+            note: how it was proved.
+
+        Raises:
+            ValueError: for a name used before, or without a fact.
+            TypeError: for a fact that is neither.
+        """
+        if not facts:
+            raise ValueError(f"proof {name!r} got no fact, expected at least one that could turn out false")
+        held = all(_holds(name, fact) for fact in facts)
+        self._check(name, statement, held, 0.0, claim=claim, scope=scope, note=note, kind="symbolic")
+
+    def claim(
+        self,
+        name: str,
+        statement: str,
+        values: pd.Series,
+        *,
+        about: str,
+        threshold: float = 0.0,
+        smallest: float | None = None,
+        null: float | pd.Series = 0.0,
+        greater: bool = True,
+        unit: str = "",
+        note: str = "",
+        primary: bool = False,
+    ) -> Finding:
+        r"""Record a claim about training, which can turn out false, and show its verdict in place.
+
+        The verdict follows from the interval: *supported* if all of it lies beyond ``threshold`` on the side that the
+        claim says, *refuted* if all of it lies on the other side, *undecided* otherwise.
+
+        Args:
+            name: permanent id of the claim within the chapter.
+            statement: what is claimed, one sentence, may hold ``$mathematics$``.
+            values: one number a seed, or one for each setting and seed (the last level, or the one named ``seed``);
+                settings are averaged within a seed.
+            about: what it is evidence for: a number of the notation page (``"C8"``) or a word of the paper's abstract.
+            threshold: what the mean must exceed (or stay below) for the claim to hold, chosen before the run.
+            smallest: the smallest effect that matters, if one was chosen.
+            null: the effect that the null gives: shuffled gates, another seed's data, no gate at all; a number, or a
+                series as ``values``.
+            greater: whether the claim says "more than the threshold"; otherwise "less".
+            unit: of the values.
+            note: how effect, interval and null were found.
+            primary: whether it is one of the chapter's few main claims.
+
+        Returns:
+            The mean over seeds with its interval and verdict.
+
+        Raises:
+            ValueError: for a name used before, fewer than two seeds, or a number that is not finite.
+        """
+        self._new(name, [row["id"] for row in self.claims], "claim")
+        null_mean = float(_per_seed(null).mean()) if isinstance(null, pd.Series) else float(null)
+        for what, number in (("threshold", threshold), ("null", null_mean)):
+            if not math.isfinite(number):
+                raise ValueError(
+                    f"claim {name!r} got {what} {number}, expected a finite number: count what diverged instead"
+                )
+        estimate = statistics.estimate(_per_seed(values).to_numpy(dtype=float), threshold=threshold)
+        low, high = estimate.interval
+        beyond, short = (low > threshold, high < threshold) if greater else (high < threshold, low > threshold)
+        verdict = "supported" if beyond else "refuted" if short else "undecided"
+        self.claims.append(
+            {
+                "id": name,
+                "claim": about,
+                "about": about,
+                "statement": " ".join(statement.split()),
+                "effect": estimate.mean,
+                "interval": [low, high],
+                "level": 0.95,
+                "threshold": float(threshold),
+                "smallest": smallest,
+                "greater": greater,
+                "null": null_mean,
+                "p": estimate.p,
+                "seeds": estimate.seeds,
+                "settings": len(values) // estimate.seeds,
+                "unit": unit,
+                "verdict": verdict,
+                "primary": primary,
+                "note": note,
+            }
+        )
+        display.display(display.claim(self.slug, self.claims[-1]))
+        return Finding(estimate.mean, low, high, estimate.p, estimate.seeds, verdict)
+
+    def number(self, name: str, value: float | int | str, text: str | None = None, unit: str = "") -> None:
+        """Record a number that prose quotes, by ``{result}`slug/name``` on any page.
+
+        Args:
+            name: permanent id within the chapter.
+            value: the number itself.
+            text: how prose prints it; three significant digits by default.
+            unit: its unit, if it has one.
+
+        Raises:
+            ValueError: for a name used before, or a number that is not finite.
+        """
+        self._new(name, list(self.numbers), "number")
+        value = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"number {name!r} is {value}: prose can only quote a finite number")
+        printed = (f"{value:.3g}" if isinstance(value, float) else str(value)) if text is None else text
+        self.numbers[name] = {"value": value, "text": printed, "unit": unit}
+
+    def figure(self, name: str, figure: Figure, data: pd.DataFrame) -> None:
+        """Write a figure, which the directive ``fig-<name>`` of the chapter's prose shows, and the numbers it plots.
+
+        Args:
+            name: permanent id, in lower-case letters, digits and hyphens.
+            figure: drawn inside :func:`gatelr.record.figures.style`; it is closed.
+            data: the plotted numbers, tidy: one row a point, one column a variable.
+
+        Raises:
+            ValueError: for a name used before, no directive, no alternative text, or no data.
+            OSError: if the disk is full.
+        """
+        self._new(name, [row["id"] for row in self.figures], "figure")
+        caption = self._caption("figure", "figure", "fig", name)
+        if not caption.alt:
+            raise ValueError(
+                f"figure {name!r} has no alternative text: give its directive a line ':alt: …' that says what one sees"
+            )
+        svg = figures.write(figure, name, data, alt=caption.alt, chapter=self.slug, out=self.out)
+        written = [f"figures/{name}.{suffix}" for suffix in ("svg", "png", "pdf", "csv")]
+        self.figures.append({"id": name, "files": written})
+        display.display(display.figure(name, svg, caption.alt))
+
+    def table(self, name: str, data: pd.DataFrame) -> None:
+        """Write ``tables/<name>.csv``, which the directive ``tab-<name>`` of the chapter's prose shows.
+
+        Raises:
+            ValueError: for a name used before, no directive, or an empty table.
+        """
+        self._new(name, [row["id"] for row in self.tables], "table")
+        if data.empty:
+            raise ValueError(f"table {name!r} is empty: it must have at least one row")
+        self._caption("table", "table-file", "tab", name)
+        files.write(self.out / "tables" / f"{name}.csv", data.to_csv(index=False))
+        self.tables.append({"id": name, "file": f"tables/{name}.csv", "rows": len(data)})
+        display.display(display.table(data))
+
+    def compare(
+        self,
+        rows: pd.DataFrame,
+        name: str,
+        keys: Sequence[str],
+        tolerances: Mapping[str, tuple[float, float]],
+        *,
+        claim: str | None = None,
+        check: str | None = None,
+        folder: str | Path = "../reference",
+    ) -> pd.DataFrame:
+        """Complete this run's rows from ``<folder>/<name>.csv``, and check that the rows which both have agree.
+
+        Args:
+            rows: one for each seed and setting.
+            name: of the table, such as ``"e2-anisotropy"``.
+            keys: the columns that say which row is which.
+            tolerances: for each column compared (absolute, relative); without any, nothing is checked.
+            claim: what the check supports, as for :meth:`check`.
+            check: its id; by default ``reference-`` and the name without the experiment's number.
+            folder: where the references lie.
+
+        Returns:
+            All rows, those of this run first, with a column ``here`` that says whose they are.
+
+        Raises:
+            ValueError: if rows of this run have the same keys, or the reference lacks one of their columns.
+        """
+        compared = reference.compare(rows, name, keys, tolerances, folder=folder, out=self.out)
+        short = re.sub(r"^e\d+-", "", name)
+        if tolerances:
+            self.check(
+                check or f"reference-{short}",
+                f"this run and the committed one agree: {short}, {compared.shared} rows that both have, largest "
+                "difference over its tolerance",
+                compared.gap,
+                1.0,
+                claim=claim,
+            )
+        return compared.rows
+
+    def verdicts(self, name: str) -> None:
+        """The table of all claims so far; p values are adjusted after Holm for the number of rows."""
+        rows = [
+            {
+                "claim": f"`{row['id']}`",
+                "effect": f"{row['effect']:.3g}",
+                "95 % interval": f"{row['interval'][0]:.3g} to {row['interval'][1]:.3g}",
+                "needs": f"{'more' if row['greater'] else 'less'} than {row['threshold']:.3g}",
+                "null": f"{row['null']:.2g}",
+                "p, after Holm": f"{p:.2g}",
+                "verdict": row["verdict"],
+            }
+            for row, p in zip(self.claims, statistics.holm([row["p"] for row in self.claims]), strict=True)
+        ]
+        self.table(name, pd.DataFrame(rows))
+
+    def validation(self, name: str = "validation") -> None:
+        """The table ``<slug>-<name>`` of all checks so far: claim, statement, value, tolerance, verdict."""
+        rows = [
+            {
+                "claim": row["claim"] or REPRODUCIBILITY,
+                "statement": row["statement"],
+                "by": row["kind"],
+                "value": row["value"] if isinstance(row["value"], str) else f"{row['value']:.2g}",
+                "tolerance": f"{row['tolerance']:.2g}",
+                "verdict": "holds" if row["passed"] else "FAILS",
+            }
+            for row in self.checks
+        ]
+        self.table(f"{self.slug}-{name}", pd.DataFrame(rows))
+
+    def close(self) -> None:
+        """Write ``results.json`` and ``manifest.json``; then raise if a check is red or if there was none.
+
+        Raises:
+            CheckFailed: naming every check that does not hold.
+            OSError: if the disk is full.
+        """
+        failed = [row for row in self.checks if not row["passed"]]
+        results = {
+            "schema": 2,
+            "chapter": self.slug,
+            "title": self.title,
+            "passed": bool(self.checks) and not failed,
+            "checks": self.checks,
+            "claims": self.claims,
+            "numbers": self.numbers,
+            "figures": self.figures,
+            "tables": self.tables,
+        }
+        files.write_json(self.out / "manifest.json", manifest(self.slug, self.parameters, self.source.digest))
+        files.write_json(self.out / "results.json", results)
+        if not self.checks:
+            raise CheckFailed(f"chapter {self.slug} closed without a single check: a chapter must be able to fail")
+        if failed:
+            lines = "; ".join(f"{row['id']} ({row['value']} > {row['tolerance']})" for row in failed)
+            raise CheckFailed(f"{len(failed)} of {len(self.checks)} checks fail in {self.slug}: {lines}")
+
+    def _check(
+        self,
+        name: str,
+        statement: str,
+        value: float | bool,
+        tolerance: float,
+        *,
+        claim: str | None,
+        scope: str,
+        note: str,
+        kind: str,
+    ) -> None:
+        self._new(name, [row["id"] for row in self.checks], "check")
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ValueError(f"check {name!r} got tolerance {tolerance}, expected a finite number of at least 0")
+        number = (0.0 if value else 1.0) if isinstance(value, (bool, np.bool_)) else float(value)
+        self.checks.append(
+            {
+                "id": name,
+                "claim": claim,
+                "statement": " ".join(statement.split()),
+                "kind": kind,
+                "scope": scope,
+                # JSON has no NaN or infinity: a value that is not finite is written as its name, and fails
+                "value": number if math.isfinite(number) else str(number),
+                "tolerance": float(tolerance),
+                "passed": number <= tolerance,
+                "note": note,
+            }
+        )
+        display.display(display.check(self.slug, self.checks[-1]))
+
+    def _new(self, name: str, taken: list[str], what: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"got {what} name {name!r}, expected lower-case letters, digits and single hyphens")
+        if name in taken:
+            raise ValueError(f"{what} {name!r} is already in the record of {self.slug}: give each its own name")
+
+    def _caption(self, what: str, directive: str, kind: str, name: str) -> source.Caption:
+        """The directive that shows a figure or table, which must show the very file that is written."""
+        label, suffix = f"{kind}-{name}", "svg" if what == "figure" else "csv"
+        path = f"/artifacts/{self.slug}/{what}s/{name}.{suffix}"
+        if label not in self.source.captions:
+            raise ValueError(
+                f"{self.source.path.name} shows no {what} {name!r}: add a Markdown cell with the directive "
+                f":::{{{directive}}} {path} and the line :name: {label}"
+            )
+        caption = self.source.captions[label]
+        if caption.path != path:
+            raise ValueError(f"the directive {label!r} shows {caption.path!r}, expected {path!r}: correct its path")
+        if not caption.text:
+            raise ValueError(f"the directive {label!r} has no caption: say in a sentence or two what one sees")
+        return caption
+
+
+def _per_seed(values: pd.Series) -> pd.Series:
+    """One number a seed: the mean of its settings."""
+    if values.index.nlevels == 1:
+        return values
+    level = "seed" if "seed" in values.index.names else values.index.nlevels - 1
+    return values.groupby(level=level).mean()
+
+
+def _holds(name: str, fact: Any) -> bool:
+    """The truth of a fact; an expression of SymPy is true when it simplifies to zero."""
+    if fact is None or isinstance(fact, (bool, np.bool_)):
+        return bool(fact)  # None is what SymPy answers to a question that it cannot decide
+    import sympy as sp
+
+    if isinstance(fact, sp.logic.boolalg.Boolean):
+        return sp.simplify(fact) == sp.true
+    if isinstance(fact, sp.MatrixBase):
+        return all(sp.simplify(entry) == 0 for entry in fact)
+    if isinstance(fact, sp.Basic):
+        return sp.simplify(fact) == 0
+    raise TypeError(f"proof {name!r} got {fact!r}, expected a truth value or an expression of SymPy that must vanish")

@@ -1,0 +1,92 @@
+"""What stands under a cell: a line for each check and claim, a figure, a table, a formula.
+
+Each is given in several forms, of which a front end takes the one that it can. The book takes Markdown. A figure or a
+table has none there: the book shows it where a directive in the chapter's prose says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from IPython.display import display
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a cell shows.
+
+    Attributes:
+        markdown: for the book, with MyST directives; empty for what the book shows elsewhere.
+        html: for JupyterLab.
+        text: for a terminal.
+    """
+
+    markdown: str
+    html: str
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/markdown": self.markdown, "text/html": self.html, "text/plain": self.text}
+
+
+def check(chapter: str, row: Mapping[str, Any]) -> Shown:
+    """A tick and what holds, or a cross and by how much it does not."""
+    value, tolerance = row["value"], row["tolerance"]
+    mark, measured = "✓", ""
+    if row["passed"] and tolerance:
+        measured = f": {value:.2g} ≤ {tolerance:.2g}"
+    elif not row["passed"]:
+        mark, measured = "✗", f": FAILS, got {value}, expected at most {tolerance:.2g}"
+    return _line(f"check-{chapter}-{row['id']}", "gatelr-check", f"{mark} {row['statement']}{measured}")
+
+
+def claim(chapter: str, row: Mapping[str, Any]) -> Shown:
+    """The verdict, the effect with its interval, and what the null gives."""
+    low, high = row["interval"]
+    unit = f" {row['unit']}" if row["unit"] else ""
+    side = "more" if row["greater"] else "less"
+    line = (
+        f"{row['verdict'].capitalize()}: {row['statement']} Measured {row['effect']:.3g}{unit} "
+        f"({row['level'] * 100:g} % interval {low:.3g} to {high:.3g}, {row['seeds']} seeds); the claim needs "
+        f"{side} than {row['threshold']:.3g}, the null gives {row['null']:.3g}."
+    )
+    return _line(f"claim-{chapter}-{row['id']}", f"gatelr-claim {row['verdict']}", line)
+
+
+def figure(name: str, svg: bytes, alt: str) -> Shown:
+    """A figure, for JupyterLab alone."""
+    source = base64.b64encode(svg).decode()
+    image = f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(alt)}" style="background: white">'
+    return Shown("", image, f"Figure {name}: {alt}")
+
+
+def table(data: pd.DataFrame) -> Shown:
+    """A table, for JupyterLab alone."""
+    return Shown("", data.to_html(index=False), data.to_string(index=False))
+
+
+def show(name: str, *expressions: Any) -> None:
+    r"""Print ``name = expression`` as mathematics, one line for each expression of SymPy.
+
+    Args:
+        name: the left side, in LaTeX, such as ``r"\tau"``.
+        expressions: the right sides.
+    """
+    import sympy as sp
+
+    for expression in expressions:
+        display(sp.Eq(sp.Symbol(f"{{{name}}}"), expression, evaluate=False))
+
+
+def _line(label: str, classes: str, line: str) -> Shown:
+    # the name is where the claims ledger's links lead
+    markdown = f":::{{container}} {classes}\n:name: {label}\n\n{line}\n:::\n"
+    return Shown(markdown, f"<div>{html.escape(line)}</div>", line)
