@@ -153,6 +153,51 @@ def eligibility(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "*batc
     return E
 
 
+def gradients(model: GatedRNN, trajectory: Trajectory, signal: Float[Tensor, "T *batch n"]) -> dict[str, Tensor]:
+    r"""The gradient of every weight that makes states, from the signal that reached each step (claims C7 and C8).
+
+    .. math::
+        ∇_{W_r} L = \sum_k (φ'(a_k) ⊙ s_k) x_{k-1}^\top, \qquad
+        ∇_{W_{rg}} L = \sum_k ((φ_k - x_{k-1}) ⊙ (1 - g_k) ⊙ s_k) x_{k-1}^\top
+
+    The same with :math:`u_k` for W_i and W_ig and with 1 for the biases. :math:`s_k = g_k ⊙ λ_k` gives the whole
+    gradient, :math:`s_k = \sum_{t \ge k} g_k ⊙ P_{t,k} ⊙ δ_t` its order 0.
+
+    Args:
+        model: the network that made the trajectory.
+        trajectory: what ``model.run`` returned.
+        signal: s.
+
+    Returns:
+        By parameter name, summed over the batch, in the parameter's shape.
+
+    Raises:
+        ValueError: if the signal has not one number for each state.
+    """
+    x = trajectory.x
+    if signal.shape != x.shape:
+        raise ValueError(f"got a signal of shape {tuple(signal.shape)}, expected {tuple(x.shape)}, one for each state")
+    to_candidate = (1 - trajectory.phi**2) * signal
+    to_gate = (trajectory.phi - trajectory.x_prev) * (1 - trajectory.g) * signal
+    if model.gate == "scalar":  # one gate collects from all neurons
+        to_gate = to_gate.sum(-1, keepdim=True)
+    one = torch.ones_like(x[..., :1])
+    pairs = {
+        "W_r": (to_candidate, trajectory.x_prev),
+        "W_i": (to_candidate, trajectory.u),
+        "b": (to_candidate, one),
+        "W_rg": (to_gate, trajectory.x_prev),
+        "W_ig": (to_gate, trajectory.u),
+        "b_g": (to_gate, one),
+    }
+    summed = {}
+    for name, pair in pairs.items():
+        if (weight := getattr(model, name)) is not None:
+            wide = (v.reshape(len(x), model.replicas or 1, -1, v.shape[-1]) for v in pair)
+            summed[name] = torch.einsum("tsbq,tsbp->sqp", *wide).reshape(weight.shape)
+    return summed
+
+
 def corrected(terms: Terms, lag: int) -> Float[Tensor, "W *batch n"]:
     r"""Retention with its first-order correction on the diagonal (C8).
 

@@ -77,6 +77,19 @@ def test_order_0_is_the_gradient_where_nothing_recurs() -> None:
         assert relative(rates.eligibility(model, run), gradient) <= 1e-14
 
 
+@given(cases)
+def test_gradients_from_the_adjoint_are_those_of_the_sweep(case: Case) -> None:
+    """C7: the signal g ⊙ λ gives what the backward sweep sums, for every weight that there is."""
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+        delta = torch.randn(run.x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        ours = rates.gradients(model, run, run.g * adjoint.costates(model, run, delta)[1:])
+    theirs = adjoint.gradients(model, run, delta)
+    assert ours.keys() == theirs.keys()
+    assert all(relative(ours[name], theirs[name]) <= 1e-12 for name in theirs)
+
+
 @given(cases, st.data())
 def test_the_corrected_rate_is_the_diagonal_of_the_first_order(case: Case, data: st.DataObject) -> None:
     model, (u, x0) = case.model(), case.inputs()
@@ -122,6 +135,7 @@ def test_bad_input_is_refused() -> None:
         (lambda: rates.effective(run, -0.1, 1), "got lr=-0.1, expected a learning rate of at least 0"),
         (lambda: rates.effective(run, math.nan, 1), "got lr=nan"),
         (lambda: rates.corrected(jacobian.terms(model, run), 5), "got lag=5, expected"),
+        (lambda: rates.gradients(model, run, run.g[1:]), "got a signal of shape (3, 3), expected (4, 3)"),
         (lambda: rates.eligibility(other, run), "got a trajectory of 3 neurons, expected 2"),
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
