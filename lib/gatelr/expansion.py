@@ -7,6 +7,8 @@ Factors come oldest first, ``(L, *batch, n, n)``; L is the lag.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -87,6 +89,32 @@ def orders(
     for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
         M = _next_orders(A_j, B_j, M)
     return M
+
+
+def orders_at(A: Tensor, B: Tensor, order: int, at: Collection[int]) -> Iterator[tuple[int, Tensor]]:
+    r"""The orders of several lags from one sweep, all from the same first factor.
+
+    Args:
+        A: unperturbed factors ``(L, *batch, n, n)``, or ``(L, *batch, n)`` where they are diagonal, which saves time.
+        B: perturbing factors ``(L, *batch, n, n)``.
+        order: K, at least 0.
+        at: the lags wanted, 1 … L.
+
+    Yields:
+        Each lag ℓ in ascending order and the ``(K+1, *batch, n, n)`` that :func:`orders` gives for ``A[:ℓ], B[:ℓ]``.
+
+    Raises:
+        ValueError: as :func:`orders`, or for a lag outside 1 … L.
+    """
+    diagonal = A.shape == B.shape[:-1]
+    _checked(A.unsqueeze(-1).expand_as(B) if diagonal else A, B, order)
+    if not at or not 1 <= min(at) <= max(at) <= len(B):
+        raise ValueError(f"got lags {sorted(at)}, expected at least one, each from 1 to the {len(B)} factors")
+    M = _no_factors(B, order)
+    for lag, (A_j, B_j) in enumerate(zip(A[: max(at)], B[: max(at)], strict=True), 1):
+        M = _next_orders(A_j, B_j, M)
+        if lag in at:
+            yield lag, M
 
 
 def remainder(
@@ -182,7 +210,7 @@ def _no_factors(A: Tensor, order: int) -> Tensor:
 
 def _next_orders(A_j: Tensor, B_j: Tensor, M: Tensor) -> Tensor:
     """All orders one step on; order 0 has no order below it."""
-    out = A_j @ M
+    out = A_j @ M if A_j.ndim == B_j.ndim else A_j.unsqueeze(-1) * M
     if len(M) > 1:
         out[1:] += B_j @ M[:-1]
     return out

@@ -103,15 +103,26 @@ def update(kind: str, q: sp.Expr = q) -> sp.Expr:
 def jacobian(kind: str) -> sp.Expr:
     r"""Entry :math:`J^{qp} = ∂x_t^q/∂x_{t-1}^p`, derived: SymPy differentiates the update and collapses the sums.
 
-    ``Sum(W_r[q, r] δ_{rp})`` collapses to ``W_r[q, p]`` *if* p is one of 0 … n-1; SymPy keeps that condition in a
-    ``Piecewise``. It holds, since p numbers a neuron, and is dropped here, and nowhere else.
-
     Raises:
         ValueError: for an unknown gate.
     """
-    derivative = update(kind).diff(x[p]).doit()
-    return derivative.replace(
-        lambda e: isinstance(e, sp.Piecewise) and e.args[0].cond == (n >= p + 1), lambda e: e.args[0].expr
+    return _among_neurons(update(kind).diff(x[p]).doit())
+
+
+def over_neurons(summand: sp.Expr) -> sp.Expr:
+    """The sum over neuron r, as a matrix product takes it; Kronecker deltas collapse it."""
+    return _among_neurons(sp.Sum(summand, (r, 0, n - 1)).doit())
+
+
+def _among_neurons(expression: sp.Expr) -> sp.Expr:
+    """The expression for q and p that number a neuron.
+
+    ``Sum(W_r[q, r] δ_{rp})`` collapses to ``W_r[q, p]`` *if* p is one of 0 … n-1; SymPy keeps that condition in a
+    ``Piecewise``. It holds, since p numbers a neuron, and is dropped here, and nowhere else.
+    """
+    holds = {n >= q + 1, n >= p + 1}
+    return expression.replace(
+        lambda e: isinstance(e, sp.Piecewise) and e.args[0].cond in holds, lambda e: e.args[0].expr
     )
 
 
@@ -139,6 +150,10 @@ class Explicit(NamedTuple):
         leak: Λ as claimed.
         recurrent: R as claimed.
         gate: G as claimed.
+        drive: u, one symbol an input.
+        weights: weights and biases by name, one symbol an entry.
+        phi: the candidate φ.
+        g: the gate, one entry a neuron.
     """
 
     state: sp.Matrix
@@ -146,9 +161,13 @@ class Explicit(NamedTuple):
     leak: sp.Matrix
     recurrent: sp.Matrix
     gate: sp.Matrix
+    drive: sp.Matrix
+    weights: dict[str, sp.Matrix]
+    phi: sp.Matrix
+    g: sp.Matrix
 
 
-def explicit(kind: str, size: int, inputs: int = 1) -> Explicit:
+def explicit(kind: str, size: int, inputs: int = 1, tanh: Callable[[sp.Expr], sp.Expr] = sp.tanh) -> Explicit:
     r"""Update and claim C2 as matrices, for ``Matrix.jacobian`` to differentiate entry by entry.
 
     Nothing here is taken from the index notation above: it is a second, independent statement of the same claim:
@@ -159,6 +178,7 @@ def explicit(kind: str, size: int, inputs: int = 1) -> Explicit:
         kind: the gate.
         size: number of neurons n, small.
         inputs: number of inputs m.
+        tanh: what stands for φ.
 
     Raises:
         ValueError: for an unknown gate.
@@ -168,14 +188,15 @@ def explicit(kind: str, size: int, inputs: int = 1) -> Explicit:
         return sp.Matrix(rows, columns, lambda i, j: sp.Symbol(f"{name}_{i}{j}" if columns > 1 else f"{name}_{i}"))
 
     state, drive = matrix("x", size, 1), matrix("u", inputs, 1)
-    recurrent_weights = matrix("W_r", size, size)
-    a = recurrent_weights * state + matrix("W_i", size, inputs) * drive + matrix("b", size, 1)
+    weights = {"W_r": matrix("W_r", size, size), "W_i": matrix("W_i", size, inputs), "b": matrix("b", size, 1)}
+    a = weights["W_r"] * state + weights["W_i"] * drive + weights["b"]
     ones = sp.ones(size, 1)
     if kind in ("scalar", "multi"):
         h = size if kind == "multi" else 1
-        gate_weights = sp.Matrix(h, size, lambda i, j: sp.Symbol(f"W_rg_{i}{j}"))
-        a_g = gate_weights * state + sp.Matrix(h, inputs, lambda i, j: sp.Symbol(f"W_ig_{i}{j}")) * drive
-        g = (a_g + matrix("b_g", h, 1)).applyfunc(sigmoid)
+        weights["W_rg"] = gate_weights = sp.Matrix(h, size, lambda i, j: sp.Symbol(f"W_rg_{i}{j}"))
+        weights["W_ig"] = sp.Matrix(h, inputs, lambda i, j: sp.Symbol(f"W_ig_{i}{j}"))
+        weights["b_g"] = matrix("b_g", h, 1)
+        g = (gate_weights * state + weights["W_ig"] * drive + weights["b_g"]).applyfunc(sigmoid)
         if kind == "scalar":
             g, gate_weights = ones * g, ones * gate_weights
     else:
@@ -183,16 +204,113 @@ def explicit(kind: str, size: int, inputs: int = 1) -> Explicit:
         gate_weights = sp.zeros(size, size)
         if g is None:
             gate(kind)  # raises the sentence that names the gates
-    phi = a.applyfunc(sp.tanh)
+    phi = a.applyfunc(tanh)
     kept = ones - g
     slope = (ones - phi.multiply_elementwise(phi)).multiply_elementwise(g)
     return Explicit(
         state=state,
         update=kept.multiply_elementwise(state) + g.multiply_elementwise(phi),
         leak=sp.diag(*kept),
-        recurrent=sp.diag(*slope) * recurrent_weights,
+        recurrent=sp.diag(*slope) * weights["W_r"],
         gate=sp.diag(*(phi - state).multiply_elementwise(g).multiply_elementwise(kept)) * gate_weights,
+        drive=drive,
+        weights=weights,
+        phi=phi,
+        g=g,
     )
+
+
+class plain_tanh(sp.Function):
+    """tanh, known only by its rule: SymPy's own asks of every argument whether it is special, which takes long."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The derivative, in terms of the function itself."""
+        return 1 - self**2
+
+
+class Step(NamedTuple):
+    """One step of an unrolled network, with a symbol for each value of tanh and of σ.
+
+    Attributes:
+        J: the Jacobian as claimed (C2).
+        x: the state before the update.
+        u: the input.
+        phi: the candidate.
+        g: the gate, one entry a neuron.
+        delta: what the loss weighs the new state by.
+    """
+
+    J: sp.Matrix
+    x: sp.Matrix
+    u: sp.Matrix
+    phi: sp.Matrix
+    g: sp.Matrix
+    delta: sp.Matrix
+
+
+class Unrolled(NamedTuple):
+    r"""A network over a few steps as one nested expression, its loss :math:`\sum_t δ_t^\top x_t`.
+
+    Attributes:
+        weights: by name, one symbol an entry.
+        loss: of the weights, with nothing abbreviated.
+        steps: the same steps, abbreviated, oldest first.
+        names: the symbol of each value of tanh and of σ.
+    """
+
+    weights: dict[str, sp.Matrix]
+    loss: sp.Expr
+    steps: list[Step]
+    names: dict[sp.Expr, sp.Symbol]
+
+    def mismatches(self, gradients: dict[str, sp.Matrix], *, expand: bool = True) -> list[str]:
+        """The weights whose derivative, by brute force, is not the claimed one.
+
+        Args:
+            gradients: the claim, by name of the weight, in the steps' symbols.
+            expand: whether to expand the differences; otherwise each is evaluated at one rational point, exactly.
+        """
+        wrong = []
+        for weight in (entry for matrix in self.weights.values() for entry in matrix):
+            name, index = str(weight).rsplit("_", 1)
+            claim = gradients[name][tuple(map(int, index)) if len(index) > 1 else int(index)]
+            difference = self.loss.diff(weight).xreplace(self.names) - claim
+            if not expand:
+                symbols = sorted(difference.free_symbols, key=str)
+                point = {v: sp.Rational(7919 * k % 1013 - 506, 1013) for k, v in enumerate(symbols, 1)}
+                difference = difference.xreplace(point)
+            if sp.expand(difference) != 0:
+                wrong.append(str(weight))
+        return wrong
+
+
+def unrolled(kind: str, T: int, size: int = 2) -> Unrolled:
+    """The whole network written out, for ``diff`` to differentiate without knowing its structure.
+
+    Args:
+        kind: the gate.
+        T: steps.
+        size: number of neurons n; there is one input.
+
+    Raises:
+        ValueError: for an unknown gate.
+    """
+    one = explicit(kind, size, tanh=plain_tanh)
+    x, loss, steps, names = one.state, sp.Integer(0), [], dict[sp.Expr, sp.Symbol]()
+    for t in range(1, T + 1):
+        u = sp.Matrix([sp.Symbol(f"u{t}")])
+        delta = sp.Matrix([sp.Symbol(f"delta{t}_{row}") for row in range(size)])
+        here = dict(zip([*one.state, *one.drive], [*x, *u], strict=True))
+        phi, g = one.phi.xreplace(here), one.g.xreplace(here)
+        for label, values in (("phi", phi), ("g", g)):
+            for row, value in enumerate(values):
+                if value.func in (plain_tanh, sigmoid):  # a scalar gate's one value keeps its first name
+                    names.setdefault(value, sp.Symbol(f"{label}{t}_{row}"))
+        J = (one.leak + one.recurrent + one.gate).xreplace(here)
+        steps.append(Step(*(part.xreplace(names) for part in (J, x, u, phi, g, delta))))
+        x = one.update.xreplace(here)
+        loss += (delta.T * x)[0]
+    return Unrolled(one.weights, loss, steps, names)
 
 
 class IndexLatex(LatexPrinter):

@@ -45,6 +45,22 @@ def test_each_order_is_the_sum_over_all_words(AB: tuple) -> None:
         assert relative(M[r], expected) <= 1e-12
 
 
+@given(random_factors, st.integers(0, 3))
+def test_one_sweep_gives_the_orders_of_every_lag(AB: tuple, order: int) -> None:
+    A, B = AB
+    lags = sorted({1, len(A)})
+    swept = dict(expansion.orders_at(A, B, order, lags))
+    assert list(swept) == lags
+    assert all(torch.equal(M, expansion.orders(A[:lag], B[:lag], order)) for lag, M in swept.items())
+
+
+@given(random_factors)
+def test_a_diagonal_factor_may_be_its_diagonal(AB: tuple) -> None:
+    diagonal, B = AB[0].diagonal(dim1=-2, dim2=-1), AB[1]
+    ((_, M),) = expansion.orders_at(diagonal, B, 2, [len(B)])
+    assert relative(M, expansion.orders(torch.diag_embed(diagonal), B, 2)) <= 1e-13
+
+
 @given(random_factors, st.integers(0, 5), st.floats(-2, 2))
 def test_orders_and_remainder_make_the_product(AB: tuple, order: int, eps: float) -> None:
     A, B = AB
@@ -108,6 +124,7 @@ def test_bad_input_is_refused() -> None:
     A, B = factors(3, (), 2, 0)
     for call, sentence in (
         (lambda: expansion.orders(A, B, -1), "got order=-1, expected at least 0"),
+        (lambda: next(expansion.orders_at(A, B, 1, [4])), "got lags [4], expected at least one, each from 1 to the 3"),
         (lambda: expansion.orders(A, B[:2], 1), "got factors A of shape (3, 2, 2) and B of shape (2, 2, 2)"),
         (lambda: expansion.remainder(A[..., :1], B[..., :1], 1, 1.0), "expected the same shape (L, *batch, n, n)"),
         (
