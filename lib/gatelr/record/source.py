@@ -15,7 +15,7 @@ DIRECTIVES = {"figure": "fig-", "table-file": "tab-", "csv-table": "tab-"}
 
 _CELL = re.compile(r"^# %%(.*)$", flags=re.MULTILINE)
 _OPENING = re.compile(r"\s*(:{3,}|`{3,})\{([a-z-]+)\}\s*(.*)")
-_OPTION = re.compile(r"\s*:([a-z-]+):\s*(.*)")
+_OPTION = re.compile(r"\s*:([a-z-]+):\s*(.*)|\s*:\s+(.*)")  # the second goes on with the option before it
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,14 @@ def directives(prose: str) -> Iterator[Caption]:
         fence, kind, argument = opening.groups()
         options: dict[str, str] = {}
         text: list[str] = []
+        key = ""
         for following in lines[start + 1 :]:
             if following.strip() == fence:
                 break
             option = _OPTION.fullmatch(following)
             if option and not text:
-                options[option[1]] = option[2].strip()
+                key = option[1] or key
+                options[key] = f"{options.get(key, '')} {option[2] or option[3] or ''}".strip()
             elif following.strip() or text:
                 text.append(following)
         label = options.get("name", "")
