@@ -6,9 +6,9 @@ the step, and a file from which a killed run goes on as if nothing had happened.
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Callable, Collection, Iterable, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.optim import lr_scheduler
-from tqdm import tqdm
 
-from gatelr import files
+from gatelr import checkpoint
 from gatelr.cells import GatedRNN
 from gatelr.kernels.sweep import Backward, Workspace
 from gatelr.tasks import Task
@@ -74,6 +73,7 @@ def train(
     checkpoints: Collection[int] = (),
     save: str | Path | None = None,
     save_every: int = 200,
+    companions: Mapping[str, checkpoint.Stateful] | None = None,
     progress: bool | None = None,
 ) -> Run:
     r"""Train a network, or S of them in one pass, on fresh data at every step.
@@ -97,6 +97,8 @@ def train(
         save: a file from which a run that was killed goes on, with the same numbers as if it had not been; it is
             written aside and renamed. A finished run is read back instead of being done again.
         save_every: updates from one writing of it to the next.
+        companions: whatever else moves along with training, such as what a probe sums up, by name: it is saved and
+            read back with the run.
         progress: whether to show a progress bar; by default, where standard error is a terminal.
 
     Returns:
@@ -132,21 +134,23 @@ def train(
         diverged=torch.full((S,), -1),
         redrawn=torch.zeros(S, dtype=torch.long),
     )
-    state = _State(run, model, optimiser, schedule, sources, Path(save) if save else None)
-    identity = _identity(model, task, optimiser, schedule, steps, batch, sources, checkpoints, backward)
-    start = state.read(identity)
+    identity = checkpoint.identity(model, task, optimiser, schedule, steps, batch, sources, checkpoints, backward)
+    path = None if save is None else Path(save)
+    state = checkpoint.Checkpoint(vars(run), model, optimiser, schedule, sources, companions or {}, identity, path)
+    start = state.read()
 
     parameters: list[Tensor] = list(model.parameters())
     last_finite = [parameter.detach().clone() for parameter in parameters]
     workspace = Workspace()
-    quiet = None if progress is None else not progress
-    with tqdm(initial=start, total=steps, disable=quiet, unit="step") as bar:
+    with progress_bar(progress, initial=start, total=steps, unit="step") as bar:
         for step in range(start, steps + 1):
-            due = probe is not None and step in checkpoints and step not in run.probes
-            if due and probe is not None:
+            began = time.perf_counter()
+            if probe is not None and step in checkpoints and step not in run.probes:
                 run.probes[step] = probe(step, model)
-            if due or (step > start and (step == steps or step % save_every == 0)):
-                state.write(identity, step)
+            # a probe that took long is not to be made twice; writing after every quick one would take longer than it
+            long = time.perf_counter() - began > 1.0
+            if long or (step > start and (step == steps or step % save_every == 0)):
+                state.write(step)
             if step == steps:
                 break
             data = task.draw(batch, source, dtype=dtype)
@@ -163,9 +167,29 @@ def train(
             _copy_rows(last_finite, parameters, ~run.alive)
             if schedule is not None:
                 schedule.step()
-            bar.set_postfix(median_loss=f"{float(run.losses[step].nanmedian()):.3g}", refresh=False)
-            bar.update()
+            if bar is not None:
+                bar.set_postfix(median_loss=f"{float(run.losses[step].nanmedian()):.3g}", refresh=False)
+                bar.update()
     return run
+
+
+def progress_bar(wanted: bool | None, **options: Any) -> contextlib.AbstractContextManager[Any]:
+    """One of tqdm's; nothing where tqdm, which comes with the extra ``experiments``, is not installed.
+
+    Args:
+        wanted: whether to show it; None where standard error is a terminal.
+        options: tqdm's own.
+
+    Raises:
+        ImportError: if it is wanted and cannot be had.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        if wanted:
+            raise ImportError("a progress bar needs tqdm: pip install 'gatelr[experiments]'") from error
+        return contextlib.nullcontext()
+    return tqdm(disable=None if wanted is None else not wanted, **options)
 
 
 @torch.no_grad()
@@ -176,95 +200,6 @@ def _copy_rows(source: list[Tensor], target: list[Tensor], which: Bool[Tensor, "
     elif which.any():
         for a, b in zip(source, target, strict=True):
             b[which] = a[which]
-
-
-@dataclass
-class _State:
-    """All that a run needs to go on, and the file that holds it."""
-
-    run: Run
-    model: GatedRNN
-    optimiser: torch.optim.Optimizer
-    schedule: lr_scheduler.LRScheduler | None
-    sources: Sequence[torch.Generator]
-    path: Path | None
-
-    def write(self, identity: dict[str, str], step: int) -> None:
-        if self.path is None:
-            return
-        content = {
-            "identity": identity,
-            "step": step,
-            "run": vars(self.run),
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": None if self.schedule is None else self.schedule.state_dict(),
-            "sources": [source.get_state() for source in self.sources],
-        }
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        files.write(self.path, buffer.getvalue())
-
-    def read(self, identity: dict[str, str]) -> int:
-        """The step to go on from: 0 where there is no file."""
-        if self.path is None or not self.path.exists():
-            return 0
-        try:
-            content = torch.load(self.path, map_location="cpu")
-            theirs = content["identity"]
-        except Exception as error:
-            raise ValueError(
-                f"got a file that holds no run in {self.path}, expected one that train() wrote: "
-                "delete it, or save to another"
-            ) from error
-        for name, mine in identity.items():
-            if theirs.get(name) != mine:
-                raise ValueError(
-                    f"got the file of another run in {self.path}: its {name} is {theirs.get(name)}, expected {mine}: "
-                    "delete it, or save to another"
-                )
-        vars(self.run).update(content["run"])
-        self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(content["schedule"])
-        for source, state in zip(self.sources, content["sources"], strict=True):
-            source.set_state(state)
-        return int(content["step"])
-
-
-def _identity(
-    model: GatedRNN,
-    task: Task,
-    optimiser: torch.optim.Optimizer,
-    schedule: lr_scheduler.LRScheduler | None,
-    steps: int,
-    batch: int,
-    sources: Sequence[torch.Generator],
-    checkpoints: Collection[int],
-    backward: Backward,
-) -> dict[str, str]:
-    """What makes two runs the same, from before their first step; text, so that a difference can be shown."""
-
-    def digest(tensors: Sequence[Tensor]) -> str:
-        total = hashlib.sha256()
-        for tensor in tensors:
-            total.update(tensor.detach().cpu().numpy().tobytes())
-        return total.hexdigest()[:12]
-
-    plain = {} if schedule is None else {k: v for k, v in schedule.state_dict().items() if isinstance(v, int | float)}
-    return {
-        "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs"
-        + (")" if task.delays is None else f", delays {task.delays})"),
-        "model": f"{model} in {model.W_r.dtype}" + ("" if backward == "full" else f", backward pass: {backward}"),
-        "optimiser": repr(optimiser),
-        "schedule": "none" if schedule is None else f"{type(schedule).__name__} {plain}",
-        "number of steps": str(steps),
-        "batch": str(batch),
-        "list of checkpoints": str(sorted(checkpoints)),
-        "digest of the initial weights": digest(list(model.parameters())),
-        "digest of the data generators": digest([source.get_state() for source in sources]),
-    }
 
 
 def _check(

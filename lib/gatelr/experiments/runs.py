@@ -1,117 +1,279 @@
-"""Runs of the protocols kept on disk, so that a killed chapter goes on where it was and chapters share what they can.
+"""Runs: one experiment on one task with one gate, one optimiser and a block of seeds, each kept as one file of tables.
 
-A *cell* is one experiment on one task with one gate and one optimiser, all seeds side by side. It is found again by all
-its settings and a digest of the code that makes its numbers, in which comments and docstrings do not count.
+An experiment is a module of this room with two functions: ``plan(parameters)`` says which runs a chapter's parameters
+ask for, and ``measure(task, gate, optimiser, seeds, …)`` makes one. The workflow makes them side by side, before the
+chapter; a chapter that is opened alone makes by the same code what it finds missing.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import json
+import math
 import os
 import platform
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import joblib
-import pandas as pd
-import torch
+from gatelr import files
+from gatelr.experiments import fingerprint
 
-from gatelr import tasks
-from gatelr.experiments import against_optimisers, corrections, protocols
+if TYPE_CHECKING:
+    import pandas as pd
 
-#: What each experiment does.
-PROTOCOLS: dict[str, Callable[..., Any]] = {
-    "E1": protocols.effective_rates,
-    "E2": protocols.joint_anisotropy,
-    "E3": corrections.small_persistent_effective,
-    "E4": against_optimisers.against_optimisers,
+#: The experiment that each chapter with runs reads, by the chapter's slug.
+CHAPTERS = {
+    "effective-rate-profiles": "effective_rates",
+    "joint-anisotropy": "joint_anisotropy",
+    "gate-corrections": "gate_corrections",
+    "gates-against-optimisers": "against_optimisers",
 }
 
-#: What decides the numbers of every experiment.
-SHARED = ("artifacts", "cells", "experiments", "jacobian", "products", "protocols", "recurrence", "tasks", "training")
+#: Where files of runs lie, seen from a chapter.
+FOLDER = "../artifacts/runs"
 
-#: The modules that decide an experiment's numbers; its cells outlive a change in any other.
-MODULES: dict[str, tuple[str, ...]] = {
-    "E1": (*SHARED, "lanczos", "lanczos_cpu", "profiles", "transport"),
-    "E2": (*SHARED, "adjoint", "anisotropy"),
-    "E3": (*SHARED, "corrections"),
-    "E4": (*SHARED, "adjoint", "optimisers", "preconditioners", "rates"),
-}
-
-#: Results of one cell by name, each a table with a row for each record, seed and step among its columns.
-Tables = dict[str, pd.DataFrame]
+#: Results by the name of their records, each a table with a row for each record, seed and step among its columns.
+Tables = dict[str, "pd.DataFrame"]
 
 
-def cells(location: str | Path) -> Callable[..., Tables]:
-    """How to have a cell: ``cell = cells(location)``, then ``cell("E1", "adding", "multi", "SGD", (1, 2, 3))``.
+@dataclass(frozen=True)
+class Run:
+    """One run, before it is made.
+
+    Attributes:
+        experiment: a module of this room.
+        task: the name of a task.
+        gate: of the networks.
+        optimiser: which trains them.
+        seeds: one network for each.
+        settings: of ``measure`` by name, and ``task_options`` for :func:`gatelr.tasks.get`; what JSON can hold.
+        labels: columns that tell a chapter which run a row is of; they do not make another run of it.
+    """
+
+    experiment: str
+    task: str
+    gate: str
+    optimiser: str
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides its numbers but the code, as JSON holds it."""
+        names = ("experiment", "task", "gate", "optimiser", "seeds", "settings")
+        return dict(json.loads(json.dumps({name: getattr(self, name) for name in names}, sort_keys=True)))
+
+    @property
+    def name(self) -> str:
+        """Readable, and another one for any other run."""
+        short = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:10]
+        words = [self.task, self.gate, self.optimiser, f"seeds-{self.seeds[0]}-{self.seeds[-1]}", short]
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(words))
+
+    def path(self, folder: str | Path) -> Path:
+        """Its file."""
+        return Path(folder) / self.experiment / f"{self.name}.json"
+
+
+def plan(chapter: str, parameters: Mapping[str, Any]) -> list[Run]:
+    """The runs that a chapter reads, none for most.
 
     Args:
-        location: the folder that holds what was computed; it can be deleted at any time.
+        chapter: its slug.
+        parameters: all of the chapter's, with their values; ``block`` among them says how many seeds a run has.
+    """
+    if chapter not in CHAPTERS:
+        return []
+    whole = import_module(f"gatelr.experiments.{CHAPTERS[chapter]}").plan(parameters)
+    return split(whole, int(parameters.get("block", 0)))
+
+
+def split(plan: Iterable[Run], block: int = 0) -> list[Run]:
+    """The same runs in blocks of at most so many seeds; 0 leaves all seeds of a run together."""
+    return [
+        replace(run, seeds=run.seeds[start : start + (block or len(run.seeds))])
+        for run in plan
+        for start in range(0, len(run.seeds), block or len(run.seeds))
+    ]
+
+
+def load(
+    plan: Iterable[Run],
+    *,
+    block: int = 0,
+    folder: str | Path = FOLDER,
+    device: object = "cpu",
+    progress: bool | None = None,
+) -> Tables:
+    """The tables of all runs, read where this code has made them before and made where not.
+
+    Args:
+        plan: the runs.
+        block: seeds of one file, 0 for all of a run; it decides where numbers lie and not what they are.
+        folder: where the files lie; it can be deleted at any time.
+        device: where to compute what is missing.
+        progress: whether to show a bar over the runs that are missing; by default, where there is a terminal.
 
     Returns:
-        A function of experiment, task, gate, optimiser and seeds, with settings of the protocol by name, and
-        ``task_options`` for :func:`gatelr.tasks.get`. Its tables are those of the protocol's records, to each of which
-        ``"step"`` is added; ``"run"``: for each seed the step at which it diverged (-1: not) and how many sequences
-        were redrawn; and ``"cost"``, one row: seconds, CPU seconds and the machine.
+        By the name of the records, the rows of all runs with the columns of their labels: in the order of the plan,
+        then of steps, then of seeds. ``"run"`` has for each seed the step at which it diverged (-1: not) and how many
+        sequences were redrawn, and ``"cost"`` for each run seconds, CPU seconds and the machine.
+
+    Example:
+        >>> from gatelr.experiments import runs
+        >>> runs.load([], folder="nowhere")
+        {}
     """
-    kept = joblib.Memory(location, verbose=0).cache(_cell)
+    import pandas as pd
 
-    def cell(experiment: str, task: str, gate: str, optimiser: str, seeds: Any, **settings: Any) -> Tables:
-        plain = {name: tuple(v) if isinstance(v, list | range) else v for name, v in sorted(settings.items())}
-        return kept(experiment, task, gate, optimiser, tuple(seeds), plain, digest(experiment))
+    from gatelr.training import progress_bar
 
-    return cell
+    whole = list(plan)
+    missing = [run for run in split(whole, block) if not fresh(run, folder, device)]
+    if missing:
+        with progress_bar(progress, total=len(missing), unit="run", desc="runs that are not on disk yet") as bar:
+            for run in missing:
+                make(run, folder=folder, device=device)
+                if bar is not None:
+                    bar.update()
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for run in whole:
+        found = _joined([_read(part.path(folder)) for part in split([run], block)], run.seeds)
+        for name, table in found.items():
+            parts.setdefault(name, []).append(table.assign(**run.labels))
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
 
-def digest(experiment: str) -> str:
-    """A fingerprint of the code that makes an experiment's numbers, and of the torch that runs it."""
-    total = hashlib.sha256(torch.__version__.encode())
-    for name in sorted(MODULES[experiment]):
-        total.update(_code((Path(__file__).parent / f"{name}.py").read_text()).encode())
-    return total.hexdigest()[:16]
+def fresh(run: Run, folder: str | Path, device: object = "cpu") -> bool:
+    """Whether its file is there, made by the code that there is now, on the same kind of device."""
+    try:
+        content = json.loads(run.path(folder).read_text())
+    except (OSError, ValueError):
+        return False
+    made = (content.get("code"), content.get("torch"), content.get("device"), content.get("run"))
+    return made == (code(run.experiment), torch_version(), str(device), run.identity)
+
+
+def code(experiment: str) -> str:
+    """A fingerprint of the code that makes an experiment's numbers."""
+    return fingerprint.code([f"gatelr.experiments.{experiment}", __name__])
+
+
+def torch_version() -> str:
+    """Of the torch that is installed, which need not be imported for that."""
+    from importlib.metadata import version
+
+    return version("torch")
+
+
+def make(run: Run, *, folder: str | Path = FOLDER, device: object = "cpu", progress: bool | None = False) -> Path:
+    """Make one run and write its file; where it was killed before, go on from there.
+
+    Args:
+        run: which.
+        folder: where the files lie.
+        device: where to compute.
+        progress: whether to show a bar over its steps.
+
+    Returns:
+        The file.
+
+    Raises:
+        ModuleNotFoundError: if there is no such experiment.
+        OSError: if the file cannot be written.
+    """
+    from gatelr import tasks
+
+    measure = import_module(f"gatelr.experiments.{run.experiment}").measure
+    path, made_by = run.path(folder), code(run.experiment)
+    # named after the code too: what other code has begun is begun again
+    save = path.with_name(f"{run.name}-{made_by}.checkpoint")
+    wall, cpu = time.perf_counter(), time.process_time()
+    options = dict(run.settings)
+    task = tasks.get(run.task, **options.pop("task_options", {}))
+    options |= {"gate": run.gate, "optimiser": run.optimiser, "seeds": run.seeds, "device": str(device)}
+    done = measure(task=task, save=save, progress=progress, **options)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for step, probe in done.probes.items():
+        for name, records in probe.items():
+            rows.setdefault(name, []).extend({"step": step} | record for record in records)
+    seeds = zip(run.seeds, done.diverged.tolist(), done.redrawn.tolist(), strict=True)
+    rows["run"] = [{"seed": seed, "diverged": step, "redrawn": redrawn} for seed, step, redrawn in seeds]
+    spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    rows["cost"] = [spent | {"machine": machine()}]
+    content = {
+        "run": run.identity,
+        "code": made_by,
+        "torch": torch_version(),
+        "device": str(device),
+        "tables": {name: _columns(records) for name, records in rows.items()},
+    }
+    files.write(path, json.dumps(content, allow_nan=False) + "\n")
+    for left in path.parent.glob(f"{run.name}-*.checkpoint"):
+        left.unlink(missing_ok=True)
+    return path
 
 
 def machine() -> str:
     """The processor and the number of threads, in words."""
-    found = platform.processor() or platform.machine()
+    import torch
+
+    processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        found = names[0] if names else found
-    return f"{found}, {torch.get_num_threads()} of {os.cpu_count()} cores"
+        processor = names[0] if names else processor
+    return f"{processor}, {torch.get_num_threads()} of {os.cpu_count()} cores"
 
 
-def _cell(
-    experiment: str,
-    task: str,
-    gate: str,
-    optimiser: str,
-    seeds: tuple[int, ...],
-    settings: Mapping[str, Any],
-    made_with: str,
-) -> Tables:
-    options = dict(settings)
-    wall, cpu = time.perf_counter(), time.process_time()
-    chosen = tasks.get(task, **options.pop("task_options", {}))
-    run = PROTOCOLS[experiment](chosen, gate, optimiser=optimiser, seeds=seeds, **options)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for step, probe in run.probes.items():
-        for name, records in probe.items():
-            rows.setdefault(name, []).extend({"step": step} | record for record in records)
-    found = {name: pd.DataFrame(records) for name, records in rows.items()}
-    found["run"] = pd.DataFrame({"seed": seeds, "diverged": run.diverged.numpy(), "redrawn": run.redrawn.numpy()})
-    spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-    found["cost"] = pd.DataFrame([spent | {"machine": machine()}])
+def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Records as columns; a number that is missing or NaN is null, and infinity a word, which JSON can hold."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [_plain(record.get(name)) for record in records] for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _read(path: Path) -> Tables:
+    import pandas as pd
+
+    tables = json.loads(path.read_text())["tables"]
+    return {
+        name: pd.DataFrame({key: _values(column) for key, column in table.items()}) for name, table in tables.items()
+    }
+
+
+def _values(column: list[Any]) -> Any:
+    import pandas as pd
+
+    numbers = all(value is None or isinstance(value, int | float) or value in ("inf", "-inf") for value in column)
+    floats = any(value is None or isinstance(value, str | float) for value in column)
+    return (
+        pd.Series([math.nan if value is None else float(value) for value in column]) if numbers and floats else column
+    )
+
+
+def _joined(blocks: list[Tables], seeds: tuple[int, ...]) -> Tables:
+    """The tables of a run from those of its blocks of seeds, rows in the order of steps and then of seeds."""
+    import pandas as pd
+
+    place = {seed: i for i, seed in enumerate(seeds)}
+    found: Tables = {}
+    for name in dict.fromkeys(name for block in blocks for name in block):
+        table = pd.concat([block[name] for block in blocks if name in block], ignore_index=True)
+        if name == "cost":
+            table = table.iloc[:1].assign(seconds=table.seconds.sum(), cpu_seconds=table.cpu_seconds.sum())
+        elif keys := [key for key in ("step", "seed") if key in table]:
+            table = table.sort_values(keys, key=lambda c: c.map(place) if c.name == "seed" else c, kind="stable")
+        found[name] = table.reset_index(drop=True)
     return found
-
-
-def _code(source: str) -> str:
-    """A module's code without what only people read."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)

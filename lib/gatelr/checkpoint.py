@@ -1,0 +1,153 @@
+"""The file from which a training run that was killed goes on as if nothing had happened.
+
+It holds all that moves along training, and says which run it belongs to, so that another one cannot go on from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import lr_scheduler
+
+from gatelr import files
+from gatelr.cells import GatedRNN
+from gatelr.kernels.sweep import Backward
+from gatelr.tasks import Task
+
+
+class Stateful(Protocol):
+    """What can be saved and read back, as torch's modules and optimisers can."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+class Kept(dict[str, Any]):
+    """A dictionary that is saved with a run: tensors, numbers, text, and lists and dictionaries of them."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it holds."""
+        return dict(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Hold what was saved instead."""
+        self.clear()
+        self.update(state_dict)
+
+
+@dataclass
+class Checkpoint:
+    """All that a run needs to go on, and the file that holds it.
+
+    Attributes:
+        run: losses, divergences and probes so far, changed in place.
+        model: the network.
+        optimiser: torch's.
+        schedule: torch's, if there is one.
+        sources: of the data, one for each replica.
+        companions: whatever else moves along training, by name.
+        identity: which run this is, as :func:`identity` says.
+        path: the file; None saves nothing.
+    """
+
+    run: dict[str, Any]
+    model: GatedRNN
+    optimiser: torch.optim.Optimizer
+    schedule: lr_scheduler.LRScheduler | None
+    sources: Sequence[torch.Generator]
+    companions: Mapping[str, Stateful]
+    identity: dict[str, str]
+    path: Path | None
+
+    def write(self, step: int) -> None:
+        """Save the state before the update of a step."""
+        if self.path is None:
+            return
+        content = {
+            "identity": self.identity,
+            "step": step,
+            "run": self.run,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "sources": [source.get_state() for source in self.sources],
+            "companions": {name: companion.state_dict() for name, companion in self.companions.items()},
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        files.write(self.path, buffer.getvalue())
+
+    def read(self) -> int:
+        """The step to go on from: 0 where there is no file.
+
+        Raises:
+            ValueError: if the file is none of ours, or belongs to another run.
+        """
+        if self.path is None or not self.path.exists():
+            return 0
+        try:
+            content = torch.load(self.path, map_location="cpu")
+            theirs = content["identity"]
+        except Exception as error:
+            raise ValueError(
+                f"got a file that holds no run in {self.path}, expected one that train() wrote: "
+                "delete it, or save to another"
+            ) from error
+        for name, mine in self.identity.items():
+            if theirs.get(name) != mine:
+                raise ValueError(
+                    f"got the file of another run in {self.path}: its {name} is {theirs.get(name)}, expected {mine}: "
+                    "delete it, or save to another"
+                )
+        self.run.update(content["run"])
+        self.model.load_state_dict(content["model"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(content["schedule"])
+        for source, state in zip(self.sources, content["sources"], strict=True):
+            source.set_state(state)
+        for name, companion in self.companions.items():
+            companion.load_state_dict(content["companions"][name])
+        return int(content["step"])
+
+
+def identity(
+    model: GatedRNN,
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    schedule: lr_scheduler.LRScheduler | None,
+    steps: int,
+    batch: int,
+    sources: Sequence[torch.Generator],
+    checkpoints: Collection[int],
+    backward: Backward,
+) -> dict[str, str]:
+    """What makes two runs the same, from before their first step; text, so that a difference can be shown."""
+
+    def digest(tensors: Sequence[Tensor]) -> str:
+        total = hashlib.sha256()
+        for tensor in tensors:
+            total.update(tensor.detach().cpu().numpy().tobytes())
+        return total.hexdigest()[:12]
+
+    plain = {} if schedule is None else {k: v for k, v in schedule.state_dict().items() if isinstance(v, int | float)}
+    return {
+        "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs"
+        + (")" if task.delays is None else f", delays {task.delays})"),
+        "model": f"{model} in {model.W_r.dtype}" + ("" if backward == "full" else f", backward pass: {backward}"),
+        "optimiser": repr(optimiser),
+        "schedule": "none" if schedule is None else f"{type(schedule).__name__} {plain}",
+        "number of steps": str(steps),
+        "batch": str(batch),
+        "list of checkpoints": str(sorted(checkpoints)),
+        "digest of the initial weights": digest(list(model.parameters())),
+        "digest of the data generators": digest([source.get_state() for source in sources]),
+    }
