@@ -21,11 +21,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gatelr import files, statistics
-from gatelr.record import display, figures, reference, source
+from gatelr.record import display, figures, reference, source, tables
 from gatelr.record.manifest import manifest
-
-#: What a check supports that belongs to no claim of the notation page.
-REPRODUCIBILITY = "reproducibility"
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -289,7 +286,7 @@ class Chapter:
         self._caption("table", "table-file", "tab", name)
         files.write(self.out / "tables" / f"{name}.csv", data.to_csv(index=False))
         self.tables.append({"id": name, "file": f"tables/{name}.csv", "rows": len(data)})
-        display.display(display.table(data))
+        display.display(display.table(name, data))
 
     def compare(
         self,
@@ -334,34 +331,11 @@ class Chapter:
 
     def verdicts(self, name: str) -> None:
         """The table of all claims so far; p values are adjusted after Holm for the number of rows."""
-        rows = [
-            {
-                "claim": f"`{row['id']}`",
-                "effect": f"{row['effect']:.3g}",
-                "95 % interval": f"{row['interval'][0]:.3g} to {row['interval'][1]:.3g}",
-                "needs": f"{'more' if row['greater'] else 'less'} than {row['threshold']:.3g}",
-                "null": f"{row['null']:.2g}",
-                "p, after Holm": f"{p:.2g}",
-                "verdict": row["verdict"],
-            }
-            for row, p in zip(self.claims, statistics.holm([row["p"] for row in self.claims]), strict=True)
-        ]
-        self.table(name, pd.DataFrame(rows))
+        self.table(name, tables.verdicts(self.claims))
 
     def validation(self, name: str = "validation") -> None:
         """The table ``<slug>-<name>`` of all checks so far: claim, statement, value, tolerance, verdict."""
-        rows = [
-            {
-                "claim": row["claim"] or REPRODUCIBILITY,
-                "statement": row["statement"],
-                "by": row["kind"],
-                "value": row["value"] if isinstance(row["value"], str) else f"{row['value']:.2g}",
-                "tolerance": f"{row['tolerance']:.2g}",
-                "verdict": "holds" if row["passed"] else "FAILS",
-            }
-            for row in self.checks
-        ]
-        self.table(f"{self.slug}-{name}", pd.DataFrame(rows))
+        self.table(f"{self.slug}-{name}", tables.validation(self.checks))
 
     def close(self) -> None:
         """Write ``results.json`` and ``manifest.json``; then raise if a check is red or if there was none.

@@ -24,17 +24,20 @@ class Shown:
         markdown: for the book, with MyST directives; empty for what the book shows elsewhere.
         html: for JupyterLab.
         text: for a terminal.
+        file: what is shown, as the chapter's artefact folder has it, for a notebook that is to be taken away.
     """
 
     markdown: str
     html: str
     text: str
+    file: str = ""
 
     def __repr__(self) -> str:
         return self.text
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/markdown": self.markdown, "text/html": self.html, "text/plain": self.text}
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        forms = {"text/markdown": self.markdown, "text/html": self.html, "text/plain": self.text}
+        return forms, {"gatelr": {"file": self.file}} if self.file else {}
 
 
 def check(chapter: str, row: Mapping[str, Any]) -> Shown:
@@ -65,12 +68,12 @@ def figure(name: str, svg: bytes, alt: str) -> Shown:
     """A figure, for JupyterLab alone."""
     source = base64.b64encode(svg).decode()
     image = f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(alt)}" style="background: white">'
-    return Shown("", image, f"Figure {name}: {alt}")
+    return Shown("", image, f"Figure {name}: {alt}", f"figures/{name}.svg")
 
 
-def table(data: pd.DataFrame) -> Shown:
+def table(name: str, data: pd.DataFrame) -> Shown:
     """A table, for JupyterLab alone."""
-    return Shown("", data.to_html(index=False), data.to_string(index=False))
+    return Shown("", data.to_html(index=False), data.to_string(index=False), f"tables/{name}.csv")
 
 
 def show(name: str, *expressions: Any) -> None:
