@@ -10,7 +10,7 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from gatelr.kernels.sweep import Backward
 from gatelr.tasks import Task
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """What can be saved and read back, as torch's modules and optimisers can."""
 
