@@ -1,12 +1,11 @@
-r"""Corrections that gates induce in gradients: how large they are, whether they last, and what they do (protocol E3).
+r"""Corrections that gates induce in gradients: how large they are and whether they last (measured by experiment E3).
 
 The step Jacobian has a gate term G, and so has the gradient. Their correction is what that term adds:
 
 .. math:: c = ∇L - ∇L|_{G = 0}
 
 with the second gradient from a backward pass that carries :math:`\Lambda + R` from step to step. It is *small* if its
-norm is, beside that of the gradient; *persistent* if its direction lasts from one iteration to those after it; and
-*effective* if networks that are trained without it end elsewhere.
+norm is, beside that of the gradient, and *persistent* if its direction lasts from one iteration to those after it.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr import jacobian, tasks, training
+from gatelr import jacobian, tasks
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import protocols
 from gatelr.kernels.sweep import Backward, Workspace
 
 #: The weights that make states; the readout's gradient does not pass through the transport.
@@ -64,13 +62,14 @@ def split(
 
     Example:
         >>> import torch
-        >>> from gatelr import corrections, tasks
+        >>> from gatelr import tasks
+        >>> from gatelr.experiments import corrections
         >>> from gatelr.cells import GatedRNN
         >>> generator = torch.Generator().manual_seed(0)
         >>> task = tasks.get("adding", steps=12)
         >>> model = GatedRNN(task.n_inputs, 8, "multi", generator=generator)
-        >>> found = corrections.split(model, task, task.draw(16, generator))
-        >>> bool(found.correction["W_r"].norm() < found.gradient["W_r"].norm())
+        >>> parts = corrections.split(model, task, task.draw(16, generator))
+        >>> bool(parts.correction["W_r"].norm() < parts.gradient["W_r"].norm())
         True
     """
     if model.W_rg is None:
@@ -109,19 +108,19 @@ class Size(NamedTuple):
     cosine: Float[Tensor, " S"]
 
 
-def size(found: Split) -> Size:
+def size(parts: Split) -> Size:
     r"""The correction beside the gradient that it is part of, :math:`\lVert c \rVert / \lVert ∇L \rVert`.
 
     Args:
-        found: of a model with replicas.
+        parts: of a model with replicas.
 
     Returns:
         The ratio of all weights together and of each, and the cosine between correction and gradient.
     """
-    gradient, correction = flat(found.gradient), flat(found.correction)
+    gradient, correction = flat(parts.gradient), flat(parts.correction)
     by_weight = {
-        name: part.flatten(1).norm(dim=1) / found.gradient[name].flatten(1).norm(dim=1)
-        for name, part in found.correction.items()
+        name: part.flatten(1).norm(dim=1) / parts.gradient[name].flatten(1).norm(dim=1)
+        for name, part in parts.correction.items()
     }
     return Size(
         correction.norm(dim=1) / gradient.norm(dim=1),
@@ -218,12 +217,12 @@ def persistence(vectors: Float[Tensor, "W S P"], distances: Sequence[int]) -> Pe
 
     Example:
         >>> import torch
-        >>> from gatelr import corrections
+        >>> from gatelr.experiments import corrections
         >>> swinging = torch.tensor([1.0, 1.0, -1.0, -1.0] * 16).reshape(64, 1, 1)
-        >>> found = corrections.persistence(swinging, [2, 4])
-        >>> float(found.cosine[2]), float(found.cosine[4])
+        >>> lasting = corrections.persistence(swinging, [2, 4])
+        >>> float(lasting.cosine[2]), float(lasting.cosine[4])
         (-1.0, 1.0)
-        >>> float(found.resultant)
+        >>> float(lasting.resultant)
         0.0
     """
     W = len(vectors)
@@ -264,6 +263,14 @@ class Displacement:
         for total, vector in zip(self._sums, now, strict=True):
             total += vector
 
+    def state_dict(self) -> dict[str, Any]:
+        """The sums, to go on from after a kill."""
+        return {"sums": self._sums}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on from there."""
+        self._sums = state_dict["sums"]
+
     def shares(self) -> dict[str, Tensor]:
         """``"length"``, ``"along"`` and ``"steps"`` as above, and ``"random"``: the first with random signs."""
         gradient, correction, all_gradients, all_corrections, squares = self._sums
@@ -274,144 +281,3 @@ class Displacement:
             "steps": all_corrections / all_gradients,
             "random": squares.sqrt() / way,
         }
-
-
-def small_persistent_effective(
-    task: tasks.Task,
-    gate: str,
-    seeds: Sequence[int],
-    *,
-    optimiser: protocols.Optimiser = "SGD",
-    rate: float | None = None,
-    backward: Backward = "full",
-    data: int = protocols.TRAINING,
-    steps: int = 2000,
-    checkpoints: Sequence[int] = (0, 500, 1000, 1500, 2000),
-    sizes: Sequence[int] = (),
-    windows: Sequence[int] = (),
-    window: int = 64,
-    every: int = 0,
-    distances: Sequence[int] = (1, 2, 4, 8, 16, 32),
-    lags: Sequence[int] = (1, 2, 4, 8, 16),
-    probed: int = 64,
-    traced: int = 4,
-    fresh: int = 500,
-    n: int = 32,
-    batch: int = 32,
-    device: torch.device | str = "cpu",
-    progress: bool | None = None,
-) -> training.Run:
-    """Train with one backward pass, and measure on the way how large corrections are and how long they last.
-
-    Args:
-        task: what to learn.
-        gate: ``"scalar"`` or ``"multi"``.
-        seeds: one replica for each.
-        optimiser: which.
-        rate: of the optimiser; as published by default.
-        backward: what each backward pass carries from step to step.
-        data: added to a seed for its training data: another number is the same network on other data.
-        steps: number of updates.
-        checkpoints: the steps before which the loss on fresh data is taken.
-        sizes: the steps before which the correction is measured in float64, on a fresh batch.
-        windows: the first steps of windows of iterations whose training gradients are split, batch by batch.
-        window: W, iterations of each.
-        every: training gradients are also split at every step that this divides, for their sums; 0 for none.
-        distances: between iterations, up to W - 1.
-        lags: of transports; those longer than the task are left out.
-        probed: sequences of a fresh batch.
-        traced: how many of them Jacobians are taken along.
-        fresh: sequences for the loss, which training never sees.
-        n: neurons.
-        batch: sequences a step.
-        device: where to compute; every draw is made on the CPU.
-        progress: whether to show a bar, as for ``training.train``.
-
-    Returns:
-        The run; its probes hold records ``"training"`` (seed; fresh loss and that of the best constant); ``"size"``
-        (seed; as :func:`size`, and what the diagonal and order 0 leave out), ``"terms"`` (seed, lag; as :func:`terms`,
-        with lag 0 for the step) and ``"displacement"`` (seed; as :meth:`Displacement.shares`, of all steps before);
-        and at the last step of a window ``"persistence"`` (seed, window, kind, distance; as :func:`persistence`) and
-        ``"resultant"`` (seed, window, kind), with the gradient itself as the other kind.
-    """
-    model = protocols.network(task, gate, seeds, n, device=device)
-    sources = training.generators(seeds, data)
-    unseen = task.draw(fresh, training.generators(seeds, protocols.FRESH), held_out=True)
-    on_probe = task.draw(probed, training.generators(seeds, protocols.PROBE), torch.float64)
-    on_probe = tasks.Batch(on_probe.u.to(device), on_probe.target.to(device))
-    reached = [lag for lag in lags if lag <= task.steps]
-    workspace, way = Workspace(), Displacement()
-    within = {step: start for start in windows for step in range(start, start + window)}
-    summed = range(0, steps, every) if every else range(0)
-    series: dict[str, list[Tensor]] = {}
-
-    def measured(model: GatedRNN) -> dict[str, list[dict[str, Any]]]:
-        wide = protocols.in_float64(model)
-        of = size(split(wide.requires_grad_(), task, on_probe))
-        beyond = {name: size(split(wide, task, on_probe, without=name)).share for name in ("diagonal", "order 0")}
-        ratio = terms(wide.requires_grad_(False), on_probe.u[:, :, :traced], reached)
-        found: dict[str, list[dict[str, Any]]] = {"size": [], "terms": []}
-        for s, seed in enumerate(seeds):
-            each = {name: float(share[s]) for name, share in of.by_weight.items()}
-            found["size"].append(
-                {"seed": seed, "share": float(of.share[s]), "cosine": float(of.cosine[s])}
-                | each
-                | {f"beyond {name}": float(share[s]) for name, share in beyond.items()}
-            )
-            for lag, values in {0: ratio.step, **ratio.transport}.items():
-                found["terms"].append({"seed": seed, "lag": lag, "share": float(values[s])})
-        return found
-
-    def probe(step: int, model: GatedRNN) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = {}
-        if step in checkpoints:
-            loss = protocols.losses(model, task, unseen)
-            found["training"] = [
-                {"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss} for s, seed in enumerate(seeds)
-            ]
-        if step in sizes:
-            found |= measured(model)
-            if step and every:
-                shares = {name: share.tolist() for name, share in way.shares().items()}
-                found["displacement"] = [
-                    {"seed": seed} | {name: share[s] for name, share in shares.items()} for s, seed in enumerate(seeds)
-                ]
-        if step in within or step in summed:
-            # the batch that this step is about to be trained on, from the states in which its sources are
-            ahead = task.draw(batch, [source.clone_state() for source in sources])
-            here = tasks.Batch(ahead.u.to(device), ahead.target.to(device))
-            both = split(model, task, here, workspace)
-            now = {"gradient": flat(both.gradient).cpu(), "correction": flat(both.correction).cpu()}
-            if step in summed:
-                way.add(**now)
-            if step in within:
-                for kind, vectors in now.items():
-                    series.setdefault(kind, []).append(vectors)
-                if step == within[step] + window - 1:
-                    found |= {"persistence": [], "resultant": []}
-                    for kind in now:
-                        lasting = persistence(torch.stack(series.pop(kind)), distances)
-                        for s, seed in enumerate(seeds):
-                            key = {"seed": seed, "window": within[step], "kind": kind}
-                            shuffled = {"shuffled": float(lasting.shuffled[s])}
-                            found["persistence"] += [
-                                key | {"distance": distance, "cosine": float(cosine[s])} | shuffled
-                                for distance, cosine in lasting.cosine.items()
-                            ]
-                            found["resultant"].append(
-                                key | {"resultant": float(lasting.resultant[s])} | {"random": float(lasting.random[s])}
-                            )
-        return found
-
-    return training.train(
-        model,
-        task,
-        protocols.optimised(model, optimiser, rate),
-        steps,
-        sources,
-        batch=batch,
-        backward=backward,
-        probe=probe,
-        checkpoints=sorted({*checkpoints, *sizes, *within, *summed}),
-        progress=progress,
-    )

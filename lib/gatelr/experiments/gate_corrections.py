@@ -1,0 +1,345 @@
+r"""E3, gate corrections: how large they are, whether they last, and what training without them changes.
+
+The gate term G of the step Jacobian adds a correction :math:`c = ∇L - ∇L|_{G = 0}` to every gradient. Along a run with
+the full gradient the correction is measured (:mod:`gatelr.experiments.corrections`); beside that run, networks with the
+same weights at the start are trained on the same data with less of the Jacobian in their backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gatelr import tasks, training
+from gatelr.cells import GatedRNN
+from gatelr.checkpoint import Kept
+from gatelr.experiments import corrections, protocol
+from gatelr.experiments.runs import Run
+from gatelr.kernels.sweep import BACKWARD, Backward, Workspace
+
+#: Chosen on seeds from 101 on, with the full backward pass alone, so that no pass but the reference was tuned.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "moving average": {
+        "task": "moving_average",
+        "task_options": {"steps": 12, "n_inputs": 2},
+        "optimiser": "SGD",
+        "rate": 0.3,
+        "steps": 1000,
+    },
+    "delay-sum": {
+        "task": "delay_sum",
+        "task_options": {"steps": 8, "n_inputs": 2, "delays": (1, 3, 5)},
+        "optimiser": "SGD",
+        "rate": 0.4,
+        "steps": 2400,
+    },
+    "adding, 20": {
+        "task": "adding",
+        "task_options": {"steps": 20},
+        "optimiser": "SGD",
+        "rate": 0.2,
+        "steps": 2400,
+    },
+    "adding, 50": {
+        "task": "adding",
+        "task_options": {"steps": 50},
+        "optimiser": "Adam",
+        "rate": 0.01,
+        "steps": 1000,
+    },
+    "digits": {"task": "digits", "task_options": {}, "optimiser": "Adam", "rate": 0.005, "steps": 2400},
+}
+GATES = ("scalar", "multi")
+
+#: Each setting with each gate.
+MODELS = tuple(product(SETTINGS, GATES))
+
+#: The four backward passes, and the null: the full one on other training data.
+PASSES: dict[str, dict[str, Any]] = {name: {"backward": name} for name in BACKWARD} | {"other data": {"data": 321}}
+
+#: The loss is taken at the start and sixteen times along training; W iterations make a window.
+PARTS, WINDOW = 16, 64
+
+#: Under plain SGD gradients are summed at every seventh iteration: an odd number, since SGD may swing with period two.
+EVERY = 7
+
+#: What says which row of a table is which, and how far two runs of it may differ (absolute, relative).
+MODEL = ["setting", "gate", "seed"]
+KEYS = {name: [*MODEL, "step"] for name in ("training", "size", "displacement")} | {"persistence": [*MODEL, "window"]}
+TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
+    "training": dict.fromkeys(PASSES, (0.0, 0.05)),
+    "size": {"share": (0.005, 0.05), "G": (0.0, 0.05)},
+    "persistence": dict.fromkeys(("c @1", "c @8", "c shuffled", "g @1"), (0.02, 0.0)),
+    "displacement": dict.fromkeys(("length", "along", "steps"), (0.01, 0.05)),
+}
+
+
+def plan(parameters: Mapping[str, Any]) -> list[Run]:
+    """All runs of the chapter: both gates, four backward passes and the null, in the settings that are trained here.
+
+    Args:
+        parameters: ``seeds``, ``settings_here`` and ``until``, the last training step.
+
+    Returns:
+        The runs; along those with the full gradient, corrections are measured.
+    """
+    seeds, runs = tuple(range(1, parameters["seeds"] + 1)), []
+    for (setting, gate), (name, options) in product(MODELS, PASSES.items()):
+        if setting not in parameters["settings_here"]:
+            continue
+        settings = SETTINGS[setting] | options
+        task, optimiser, steps = (settings.pop(key) for key in ("task", "optimiser", "steps"))
+        reached = [step for i in range(PARTS + 1) if (step := steps * i // PARTS) <= parameters["until"]]
+        settings |= {"steps": reached[-1], "checkpoints": reached}
+        if name == "full":
+            starts = [steps * i // 4 - (WINDOW if i == 4 else 0) for i in range(5)]
+            settings |= {
+                "sizes": reached[::4] if len(reached) > 4 else [0, reached[-1]],
+                "windows": [start for start in starts if start + WINDOW <= reached[-1]],
+                "every": EVERY if optimiser == "SGD" else 0,
+            }
+        labels = {"setting": setting, "gate": gate, "run": name}
+        runs.append(Run("gate_corrections", task, gate, optimiser, seeds, settings, labels))
+    return runs
+
+
+def measure(
+    task: tasks.Task,
+    gate: str,
+    optimiser: protocol.Optimiser,
+    seeds: Sequence[int],
+    *,
+    rate: float,
+    backward: Backward = "full",
+    data: int = protocol.TRAINING,
+    steps: int,
+    checkpoints: Sequence[int],
+    sizes: Sequence[int] = (),
+    windows: Sequence[int] = (),
+    window: int = WINDOW,
+    every: int = 0,
+    distances: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    lags: Sequence[int] = (1, 2, 4, 8, 16),
+    probed: int = 64,
+    traced: int = 4,
+    fresh: int = 500,
+    n: int = 32,
+    batch: int = 32,
+    device: torch.device | str = "cpu",
+    save: str | Path | None = None,
+    progress: bool | None = None,
+) -> training.Run:
+    """Train with one backward pass, and measure on the way how large corrections are and how long they last.
+
+    Args:
+        task: what to learn.
+        gate: ``"scalar"`` or ``"multi"``.
+        optimiser: which.
+        seeds: one replica for each.
+        rate: of the optimiser.
+        backward: what each backward pass carries from step to step.
+        data: added to a seed for its training data: another number is the same network on other data.
+        steps: number of updates.
+        checkpoints: the steps before which the loss on fresh data is taken.
+        sizes: the steps before which the correction is measured in float64, on a fresh batch.
+        windows: the first steps of windows of iterations whose training gradients are split, batch by batch.
+        window: W, iterations of each.
+        every: training gradients are also split at every step that this divides, for their sums; 0 for none.
+        distances: between iterations, up to W - 1.
+        lags: of transports; those longer than the task are left out.
+        probed: sequences of a fresh batch.
+        traced: how many of them Jacobians are taken along.
+        fresh: sequences for the loss, which training never sees.
+        n: neurons.
+        batch: sequences a step.
+        device: where to compute; every draw is made on the CPU.
+        save: a file from which a run that was killed goes on.
+        progress: whether to show a bar, as for ``training.train``.
+
+    Returns:
+        The run. Its probes hold a record for each seed under ``"training"`` (the loss on fresh data), ``"size"``
+        (:func:`corrections.size`, what the diagonal and order 0 leave out, and :func:`corrections.terms` as ``G`` and
+        ``M @lag``), ``"displacement"`` (:meth:`corrections.Displacement.shares` of all steps before) and, at the last
+        step of a window, ``"persistence"`` (:func:`corrections.persistence`, ``c`` of corrections and ``g`` of
+        gradients).
+    """
+    model = protocol.network(task, gate, seeds, n, device=device)
+    sources = training.generators(seeds, data)
+    unseen = task.draw(fresh, training.generators(seeds, protocol.FRESH), held_out=True)
+    on_probe = _to(device, task.draw(probed, training.generators(seeds, protocol.PROBE), torch.float64))
+    reached = [lag for lag in lags if lag <= task.steps]
+    workspace, way = Workspace(), corrections.Displacement()
+    start_of = {step: start for start in windows for step in range(start, start + window)}
+    summed = range(0, steps, every) if every else range(0)
+    series = Kept(c=[], g=[])  # the vectors of the window so far
+
+    def size(model: GatedRNN) -> dict[str, Tensor]:
+        wide = protocol.in_float64(model).requires_grad_()
+        whole = corrections.size(corrections.split(wide, task, on_probe))
+        columns = {"share": whole.share, "cosine": whole.cosine, **whole.by_weight}
+        without: tuple[Backward, ...] = ("diagonal", "order 0")
+        for name in without:
+            columns[f"beyond {name}"] = corrections.size(corrections.split(wide, task, on_probe, without=name)).share
+        terms = corrections.terms(wide.requires_grad_(False), on_probe.u[:, :, :traced], reached)
+        return columns | {"G": terms.step} | {f"M @{lag}": share for lag, share in terms.transport.items()}
+
+    def persistence() -> dict[str, Tensor]:
+        columns: dict[str, Tensor] = {}
+        for kind in ("c", "g"):
+            lasting = corrections.persistence(torch.stack(series[kind]), distances)
+            columns |= {f"{kind} @{distance}": cosine for distance, cosine in lasting.cosine.items()}
+            columns |= {f"{kind} {name}": getattr(lasting, name) for name in ("shuffled", "resultant", "random")}
+            series[kind] = []
+        return columns
+
+    def probe(step: int, model: GatedRNN) -> protocol.Records:
+        records: protocol.Records = {}
+        if step in checkpoints:
+            records["training"] = _by_seed(seeds, {"loss": protocol.losses(model, task, unseen)})
+        if step in sizes:
+            records["size"] = _by_seed(seeds, size(model))
+            if step and every:
+                records["displacement"] = _by_seed(seeds, way.shares())
+        if step in start_of or step in summed:
+            # the batch that this step is about to be trained on, from the states in which its sources are
+            next_batch = _to(device, task.draw(batch, [source.clone_state() for source in sources]))
+            parts = corrections.split(model, task, next_batch, workspace)
+            gradient, correction = (corrections.flat(part).cpu() for part in parts)
+            if step in summed:
+                way.add(gradient, correction)
+            if step in start_of:
+                series["c"].append(correction)
+                series["g"].append(gradient)
+                if step == start_of[step] + window - 1:
+                    records["persistence"] = _by_seed(seeds, persistence(), window=start_of[step])
+        return records
+
+    return training.train(
+        model,
+        task,
+        protocol.optimised(model, optimiser, rate),
+        steps,
+        sources,
+        batch=batch,
+        backward=backward,
+        probe=probe,
+        checkpoints=sorted({*checkpoints, *sizes, *start_of, *summed}),
+        save=save,
+        companions={"series": series, "way": way},
+        progress=progress,
+    )
+
+
+def _to(device: torch.device | str, data: tasks.Batch) -> tasks.Batch:
+    return tasks.Batch(data.u.to(device), data.target.to(device))
+
+
+def _by_seed(seeds: Sequence[int], columns: Mapping[str, Tensor], **labels: Any) -> list[dict[str, Any]]:
+    """One record for each seed, of vectors that have a number for each."""
+    values = {name: vector.tolist() for name, vector in columns.items()}
+    return [
+        {"seed": seed} | labels | {name: vector[s] for name, vector in values.items()} for s, seed in enumerate(seeds)
+    ]
+
+
+# What the chapter makes of the records
+
+
+def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables that are compared with the committed ones, without those that a short run does not come to.
+
+    Args:
+        records: what :func:`gatelr.experiments.runs.load` returns.
+
+    Returns:
+        ``"training"`` with a column for each backward pass, and ``"size"``, ``"persistence"`` and ``"displacement"``.
+    """
+    losses = records["training"].pivot(index=KEYS["training"], columns="run", values="loss").rename(columns=str)
+    by_name = {"training": losses.reset_index()}
+    for name in ("size", "persistence", "displacement"):
+        if name in records:
+            others = [column for column in records[name] if column not in (*KEYS[name], "run", "step")]
+            by_name[name] = records[name][[*KEYS[name], *others]]
+    return by_name
+
+
+def best_constants() -> dict[str, float]:
+    """The loss of the best constant prediction in each setting."""
+    return {
+        name: tasks.get(setting["task"], **setting["task_options"]).constant_loss for name, setting in SETTINGS.items()
+    }
+
+
+def at_end(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last step of each setting, indexed by model and seed."""
+    last = rows[rows.step == rows.groupby("setting").step.transform("max")]
+    return last.set_index(MODEL).sort_index()
+
+
+def effects(training_table: pd.DataFrame) -> pd.DataFrame:
+    """What each other pass costs: log10 of its final loss over that with the full gradient, of the same seed.
+
+    Args:
+        training_table: the table ``"training"``.
+
+    Returns:
+        One row for each model and seed, one column for each pass but the full one.
+    """
+    final = at_end(training_table)
+    return np.log10(final[[name for name in PASSES if name != "full"]].div(final["full"], axis=0))
+
+
+def likeness(persistence: pd.DataFrame) -> pd.DataFrame:
+    """How alike the corrections of a window are, and how alike its gradients.
+
+    Args:
+        persistence: the table of that name.
+
+    Returns:
+        For each model and seed, means over windows: the mean cosine over all distances, ``"mean"``; that at the
+        largest distance, ``"far"``; by how much the mean exceeds that of the gradients, ``"above gradient"``, and the
+        cosine of neighbours that of all pairs, ``"memory"``; the resultant beyond that of random signs, ``"above
+        random"``; and the gradients' mean cosine, ``"gradient"``.
+    """
+    distances = sorted(int(name[3:]) for name in persistence if name.startswith("c @"))
+    mean, gradient = (persistence[[f"{kind} @{distance}" for distance in distances]].mean(axis=1) for kind in "cg")
+    measures = {
+        "mean": mean,
+        "far": persistence[f"c @{distances[-1]}"],
+        "above gradient": mean - gradient,
+        "memory": persistence["c @1"] - persistence["c shuffled"],
+        "above random": persistence["c resultant"] - persistence["c random"],
+        "gradient": gradient,
+    }
+    return persistence[MODEL].assign(**measures).groupby(MODEL).mean()
+
+
+def arrivals(training_table: pd.DataFrame, level: Mapping[str, float]) -> pd.DataFrame:
+    """When the loss is first below a level, by model and pass.
+
+    Args:
+        training_table: the table ``"training"``.
+        level: of the loss, for each setting.
+
+    Returns:
+        The median step (infinite where most seeds never arrive), how many seeds arrive, and of how many.
+    """
+    losses = training_table.melt(KEYS["training"], list(PASSES), var_name="run", value_name="loss")
+    below = losses.loss < losses.setting.map(level)
+    first = losses.step.where(below, np.inf).groupby([losses[key] for key in (*MODEL, "run")]).min()
+    by_run = first.groupby(["setting", "gate", "run"])
+    return by_run.agg(median="median", reached=lambda steps: int(np.isfinite(steps).sum()), seeds="size")
+
+
+def side(low: float, high: float, threshold: float, *, greater: bool = True) -> str:
+    """Whether a whole interval lies beyond a threshold: ``"yes"``, ``"no"``, or ``"open"`` where it holds it."""
+    if low <= threshold <= high:
+        return "open"
+    return "yes" if (low > threshold) is greater else "no"
