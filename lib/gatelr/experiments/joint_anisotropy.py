@@ -1,0 +1,263 @@
+r"""Joint anisotropy (experiment E2): how unequally directions are treated by propagation and by updates.
+
+Each model, none, a scalar gate and multi-gates, is trained by SGD and by Adam: a design of six cells, in which the part
+of the gates and the part of the optimiser can be told apart. At each checkpoint, the singular values of transports over
+chosen lags, and those of the gradients of many sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gatelr import adjoint, anisotropy, jacobian, tasks, training
+from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments import protocol
+from gatelr.experiments.protocol import Optimiser, Records
+from gatelr.experiments.runs import Run
+
+#: The tasks, in the order in which they are drawn, and their names in words.
+TASKS = {
+    "adding": "adding",
+    "ar2": "AR(2)",
+    "moving_average": "moving average",
+    "delay_sum": "delay-sum",
+    "narma10": "NARMA-10",
+}
+
+#: The cells of the design, a gate and an optimiser.
+MODELS = tuple(product(("none", "scalar", "multi"), ("SGD", "Adam")))
+
+#: Those that the paper compares.
+PUBLISHED = (("none", "Adam"), ("scalar", "SGD"), ("multi", "SGD"))
+
+#: The lags of the transports.
+LAGS = (1, 2, 4, 8, 12, 16, 24, 32, 40)
+
+#: The steps before which to probe.
+CHECKPOINTS = (0, 400, 800, 1200)
+
+#: What tells the rows of a table apart.
+KEYS = ["task", "gate", "optimiser", "seed", "step"]
+
+#: How far a run may be from the committed one, absolute and relative, by column.
+TOLERANCES: dict[str, tuple[float, float]] = {
+    "loss": (0.0, 0.05),
+    "update AI": (0.0, 0.05),
+    "update CE": (0.01, 0.0),
+    **{f"AI @{lag}": (0.0, 0.05) for lag in LAGS},
+    **{f"CE @{lag}": (0.01, 0.0) for lag in LAGS},
+}
+
+#: Each measure of anisotropy as one number for each row of :func:`table`; log10 of AI, and CE; of propagation, the mean
+#: over lags.
+MEASURES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "propagation AI": lambda rows: np.log10(rows[[f"AI @{lag}" for lag in LAGS]]).mean(axis=1),
+    "propagation CE": lambda rows: rows[[f"CE @{lag}" for lag in LAGS]].mean(axis=1),
+    "update AI": lambda rows: np.log10(rows["update AI"]),
+    "update CE": lambda rows: rows["update CE"],
+}
+
+#: Differences of two cells of the design, the first minus the second.
+CONTRASTS = {
+    "published": (("multi", "SGD"), ("none", "Adam")),
+    "scalar, published": (("scalar", "SGD"), ("none", "Adam")),
+    "gates under SGD": (("multi", "SGD"), ("none", "SGD")),
+    "gates under Adam": (("multi", "Adam"), ("none", "Adam")),
+    "Adam in none": (("none", "Adam"), ("none", "SGD")),
+    "Adam in scalar": (("scalar", "Adam"), ("scalar", "SGD")),
+    "Adam in multi": (("multi", "Adam"), ("multi", "SGD")),
+}
+
+#: How much less still counts as matching, of log10 AI and of CE.
+MARGINS = {"AI": float(np.log10(0.9)), "CE": -0.01}
+
+
+# The protocol
+
+
+def plan(parameters: Mapping[str, Any]) -> list[Run]:
+    """The runs of a chapter with these parameters.
+
+    Args:
+        parameters: ``seeds``, how many; ``tasks_here``; and ``until``, the last step.
+    """
+    seeds = tuple(range(1, parameters["seeds"] + 1))
+    reached = [step for step in CHECKPOINTS if step <= parameters["until"]]
+    settings = {"steps": reached[-1], "checkpoints": reached}
+    return [
+        Run("joint_anisotropy", task, *model, seeds, settings, dict(zip(KEYS, (task, *model), strict=False)))
+        for task, model in product(parameters["tasks_here"], MODELS)
+    ]
+
+
+def measure(
+    task: tasks.Task,
+    gate: str,
+    optimiser: Optimiser,
+    seeds: Sequence[int],
+    *,
+    rate: float | None = None,
+    steps: int = 1200,
+    checkpoints: Sequence[int] = CHECKPOINTS,
+    lags: Sequence[int] = LAGS,
+    pairs: int = 64,
+    rows: int = 256,
+    fresh: int = 512,
+    r: int = 10,
+    n: int = 64,
+    batch: int = 64,
+    device: torch.device | str = "cpu",
+    save: str | Path | None = None,
+    progress: bool | None = None,
+) -> training.Run:
+    """Train, and measure at each checkpoint the anisotropy of propagation and of updates.
+
+    Args:
+        task: what to learn.
+        gate: ``"none"``, ``"scalar"`` or ``"multi"``.
+        optimiser: which.
+        seeds: one replica for each.
+        rate: of the optimiser; as published by default.
+        steps: number of updates.
+        checkpoints: the steps before which to probe.
+        lags: of the transports.
+        pairs: transports of a lag, each along one of ``batch`` sequences to a step drawn at random.
+        rows: sequences whose gradients are taken.
+        fresh: sequences for the loss, which training never sees.
+        r: the singular value that the first is compared with, and how many make the top.
+        n: neurons.
+        batch: sequences a step.
+        device: where to compute; every draw is made on the CPU.
+        save: a file from which a run that was killed goes on.
+        progress: whether to show a bar, as for ``training.train``.
+
+    Returns:
+        The run; each of its probes holds records ``"propagation"`` (seed, lag; medians over pairs of AI and CE),
+        ``"update"`` (seed; AI, CE and effective rank), ``"training"`` (seed; fresh loss and that of the best
+        constant); and ``"spectra"`` (seed, lag, index; the median over pairs of log10 of each singular value over the
+        first).
+    """
+    model = protocol.network(task, gate, seeds, n, device=device)
+    draw = training.generators(seeds, protocol.PROBE)
+    u = task.draw(batch, draw, torch.float64).u.to(device)
+    data = task.draw(rows, draw, torch.float64)
+    unseen = task.draw(fresh, training.generators(seeds, protocol.FRESH), held_out=True)
+    ends = windows(task.steps, batch, lags, pairs, torch.Generator().manual_seed(protocol.PROBE))
+
+    def probe(step: int, model: GatedRNN) -> Records:
+        sigma, gradients = propagation(model, u, ends), update(model, task, data)
+        loss = protocol.losses(model, task, unseen)
+        records: Records = {"propagation": [], "update": [], "training": [], "spectra": []}
+        for s, seed in enumerate(seeds):
+            records["training"].append({"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss})
+            records["update"].append(
+                {"seed": seed, "AI": float(anisotropy.anisotropy_index(gradients[s], r))}
+                | {"CE": float(anisotropy.energy_concentration(gradients[s], r))}
+                | {"effective rank": float(anisotropy.effective_rank(gradients[s]))}
+            )
+            for lag, of_lag in sigma.items():
+                of_seed = of_lag[s]
+                records["propagation"].append(
+                    {"seed": seed, "lag": lag, "AI": float(anisotropy.anisotropy_index(of_seed, r).median())}
+                    | {"CE": float(anisotropy.energy_concentration(of_seed, r).median())}
+                )
+                middle = (of_seed / of_seed[:, :1]).log10().median(0).values.tolist()
+                records["spectra"] += [
+                    {"seed": seed, "lag": lag, "index": i, "log10": value} for i, value in enumerate(middle, 1)
+                ]
+        return records
+
+    return training.train(
+        model,
+        task,
+        protocol.optimised(model, optimiser, rate),
+        steps,
+        training.generators(seeds, protocol.TRAINING),
+        batch=batch,
+        probe=probe,
+        checkpoints=checkpoints,
+        save=save,
+        progress=progress,
+    )
+
+
+def windows(
+    steps: int, batch: int, lags: Sequence[int], pairs: int, generator: torch.Generator
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """For each lag pairs of a sequence and the step t ≥ lag at which a transport ends, ``(pairs,)`` each."""
+    ends = {}
+    for lag in lags:
+        sequence = torch.randint(batch, (pairs,), generator=generator)
+        ends[lag] = sequence, torch.randint(lag, steps + 1, (pairs,), generator=generator)
+    return ends
+
+
+def propagation(model: GatedRNN, u: Tensor, ends: dict[int, tuple[Tensor, Tensor]]) -> dict[int, Tensor]:
+    """Singular values of the transports that end there, ``(S, pairs, n)`` for each lag, on the CPU."""
+    model = protocol.in_float64(model)
+    run = model.run(u)
+    spectra: dict[int, list[Tensor]] = {lag: [] for lag in ends}
+    for s in range(u.shape[1]):  # one after the other: the factors of one network stay in a processor's cache
+        alone = model.replica(s)
+        for lag, (sequence, t) in ends.items():
+            sequence, t = sequence.to(u.device), t.to(u.device)
+            M: Tensor | None = None
+            for step in range(lag):  # the factors of each window, oldest first: index t - lag holds J_{t-lag+1}
+                here = Trajectory(*(member[t - lag + step, s, sequence].unsqueeze(0) for member in run))
+                J = jacobian.blocks(alone, here)[0]
+                M = J if M is None else J @ M
+            assert M is not None
+            spectra[lag].append(torch.linalg.svdvals(M).cpu())
+    return {lag: torch.stack(sigma) for lag, sigma in spectra.items()}
+
+
+def update(model: GatedRNN, task: tasks.Task, data: tasks.Batch) -> Tensor:
+    """The spectrum of the gradients of single sequences, ``(S, K)``, on the CPU."""
+    model, device = protocol.in_float64(model), model.W_r.device
+    spectra = []
+    for s in range(data.u.shape[1]):  # one after the other: the trajectories of all would take gigabytes
+        alone, target = model.replica(s), data.target[s].to(device)
+        run = alone.run(data.u[:, s].to(device))
+        # to the task every sequence is a replica: a loss of its own, and so its gradient at the readout
+        out = (run.x[-1] @ alone.W_o.mT).unsqueeze(1).requires_grad_()
+        (error,) = torch.autograd.grad(task.loss(out, target.unsqueeze(1)).sum(), out)
+        delta = torch.zeros_like(run.x)
+        delta[-1] = error[:, 0] @ alone.W_o
+        gradients = adjoint.gradients(alone, run, delta, per_sample=True)
+        gradients["W_o"] = error.mT @ run.x[-1].unsqueeze(1)
+        spectra.append(anisotropy.update_spectrum(anisotropy.sample_matrix(gradients)).cpu())
+    return torch.stack(spectra)
+
+
+# A table with a row for each network and checkpoint, and its statistics
+
+
+def table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What is compared with ``reference/e2-anisotropy.csv``, from the records of the runs."""
+    by_lag = measured["propagation"].pivot(index=KEYS, columns="lag", values=["AI", "CE"])
+    by_lag.columns = [f"{measure} @{lag}" for measure, lag in by_lag.columns]
+    update = measured["update"].rename(columns={"AI": "update AI", "CE": "update CE"})
+    losses = measured["training"][[*KEYS, "loss", "constant"]]
+    return losses.merge(update, on=KEYS).merge(by_lag.reset_index(), on=KEYS)
+
+
+def contrast(rows: pd.DataFrame, measure: str, name: str) -> pd.Series:
+    """The difference of two cells of the design, by task and seed, where both have been measured.
+
+    Args:
+        rows: of :func:`table`, at one step.
+        measure: of :data:`MEASURES`.
+        name: of :data:`CONTRASTS`.
+    """
+    values = MEASURES[measure](rows)
+    values.index = pd.MultiIndex.from_frame(rows[["gate", "optimiser", "task", "seed"]])
+    more, less = CONTRASTS[name]
+    return values.sort_index().loc[more] - values.sort_index().loc[less]
