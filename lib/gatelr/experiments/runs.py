@@ -95,12 +95,24 @@ def plan(chapter: str, parameters: Mapping[str, Any]) -> list[Run]:
 
 
 def split(plan: Iterable[Run], block: int = 0) -> list[Run]:
-    """The same runs in blocks of at most so many seeds; 0 leaves all seeds of a run together."""
-    return [
-        replace(run, seeds=run.seeds[start : start + (block or len(run.seeds))])
-        for run in plan
-        for start in range(0, len(run.seeds), block or len(run.seeds))
-    ]
+    """The same runs in blocks of so many seeds; 0 leaves all seeds of a run together.
+
+    A network alone takes another way through BLAS than networks side by side, and so rounds otherwise: a last block of
+    one joins the block before it.
+
+    Raises:
+        ValueError: for a block of one, or a negative one.
+    """
+    if block < 0 or block == 1:
+        raise ValueError(f"got a block of {block} seeds, expected 0 for all together, or at least 2")
+    parts = []
+    for run in plan:
+        starts = list(range(0, len(run.seeds), block or len(run.seeds)))
+        if len(starts) > 1 and starts[-1] == len(run.seeds) - 1:
+            starts.pop()
+        for start, end in zip(starts, [*starts[1:], len(run.seeds)], strict=True):
+            parts.append(replace(run, seeds=run.seeds[start:end]))
+    return parts
 
 
 def load(
@@ -235,10 +247,10 @@ def machine() -> str:
 def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Records as columns; a number that is missing or NaN is null, and infinity a word, which JSON can hold."""
     names = dict.fromkeys(name for record in records for name in record)
-    return {name: [_plain(record.get(name)) for record in records] for name in names}
+    return {name: [_as_json(record.get(name)) for record in records] for name in names}
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value
@@ -249,18 +261,16 @@ def _read(path: Path) -> Tables:
 
     tables = json.loads(path.read_text())["tables"]
     return {
-        name: pd.DataFrame({key: _values(column) for key, column in table.items()}) for name, table in tables.items()
+        name: pd.DataFrame({column: _values(values) for column, values in table.items()})
+        for name, table in tables.items()
     }
 
 
-def _values(column: list[Any]) -> Any:
-    import pandas as pd
-
+def _values(column: list[Any]) -> list[Any]:
     numbers = all(value is None or isinstance(value, int | float) or value in ("inf", "-inf") for value in column)
-    floats = any(value is None or isinstance(value, str | float) for value in column)
-    return (
-        pd.Series([math.nan if value is None else float(value) for value in column]) if numbers and floats else column
-    )
+    if numbers and any(value is None or isinstance(value, str | float) for value in column):
+        return [math.nan if value is None else float(value) for value in column]
+    return column
 
 
 def _joined(blocks: list[Tables], seeds: tuple[int, ...]) -> Tables:
