@@ -24,6 +24,8 @@ n, m = sp.symbols("n m", integer=True, positive=True)
 q, p, r = (sp.Idx(name, n) for name in ("q", "p", "r"))
 #: The input that a sum runs over.
 s = sp.Idx("s", m)
+#: Row and column of a weight, and the column of one that reads inputs.
+i, j, c = sp.Idx("i", n), sp.Idx("j", n), sp.Idx("c", m)
 
 #: State before the update, input, and the constant gate.
 x, u, alpha = sp.IndexedBase("x"), sp.IndexedBase("u"), sp.IndexedBase("alpha")
@@ -139,6 +141,32 @@ def closed_form(kind: str) -> Terms:
         recurrent=g * (1 - phi**2) * W_r[q, p],
         gate=g * (1 - g) * (phi - x[q]) * row,
     )
+
+
+def weight_derivatives(kind: str) -> dict[sp.Expr, sp.Expr]:
+    r"""The claim C7 for one step: :math:`∂x_t^q` by entry (i, j) of each weight, (i, c) of those that read inputs.
+
+    Row i of a weight reaches neuron i alone; the one row of a scalar gate reaches every neuron.
+
+    Raises:
+        ValueError: for an unknown gate.
+    """
+    g, phi, own_row = gate(kind), sp.tanh(preactivation()), sp.KroneckerDelta(q, i)
+    signal = own_row * g * (1 - phi**2)
+    derivatives = {W_r[i, j]: signal * x[j], W_i[i, c]: signal * u[c], b[i]: signal}
+    signal = g * (1 - g) * (phi - x[q])
+    if kind == "multi":
+        signal *= own_row
+        derivatives |= {W_rg[i, j]: signal * x[j], W_ig[i, c]: signal * u[c], b_g[i]: signal}
+    if kind == "scalar":
+        derivatives |= {w_rg[j]: signal * x[j], w_ig[c]: signal * u[c], b_g[0]: signal}
+    return derivatives
+
+
+def by_weight(kind: str, weight: sp.Expr) -> sp.Expr:
+    """The same, derived: SymPy differentiates the update; j numbers a neuron and c an input, so sums collapse."""
+    derivative = update(kind).diff(weight).doit()
+    return derivative.replace(lambda e: isinstance(e, sp.Piecewise), lambda e: e.args[0].expr)
 
 
 class Explicit(NamedTuple):

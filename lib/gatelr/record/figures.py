@@ -12,6 +12,7 @@ import base64
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +92,9 @@ _RC: dict[Any, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """The book's look for the figures drawn inside the ``with`` block; matplotlib's settings return afterwards."""
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        # seaborn's grids lay themselves out
+        warnings.filterwarnings("ignore", "The figure layout has changed to tight")
         yield
 
 

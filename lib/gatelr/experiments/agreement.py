@@ -1,0 +1,81 @@
+"""Two ways to one number: random networks to try them on, autograd's way to a gradient, and how far two ways part."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gatelr.cells import GatedRNN
+
+
+def random_case(
+    gate: str,
+    n: int,
+    m: int,
+    T: int,
+    *,
+    batch: tuple[int, ...] = (),
+    replicas: int | None = None,
+    fastest: float = 0.9,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> tuple[GatedRNN, Float[Tensor, "T *batch m"], Float[Tensor, "T *batch n"]]:
+    """A random network with biases, inputs for it and targets for its states: the same ones for the same arguments.
+
+    Args:
+        gate: one of :data:`gatelr.cells.GATES`; a constant gate has values from 0.1 to ``fastest``.
+        n: neurons.
+        m: inputs.
+        T: steps.
+        batch: the axes of the batch, behind the axis of replicas.
+        replicas: networks side by side.
+        fastest: the largest constant gate.
+        dtype: of weights and sequences.
+        device: where they live.
+    """
+    draw = torch.Generator().manual_seed(0)
+    alpha = torch.linspace(0.1, fastest, n) if gate == "constant" else None
+    model = GatedRNN(m, n, gate, alpha=alpha, bias=True, replicas=replicas, generator=draw, dtype=dtype, device=device)
+    lead = (T, *batch) if replicas is None else (T, replicas, *batch)
+    u, y = (torch.randn(*lead, size, generator=draw, dtype=dtype).to(device) for size in (m, n))
+    return model, u, y
+
+
+def discrepancy(value: Tensor, reference: Tensor) -> float:
+    """The largest difference between two tensors, relative to the largest entry of the second."""
+    return float((value - reference).abs().max() / reference.abs().max())
+
+
+def gradients(model: GatedRNN, u: Tensor, y: Tensor, *, per_sample: bool = False) -> dict[str, Tensor]:
+    r"""Autograd's gradients of :math:`\frac12 \sum_t \lVert x_t - y_t \rVert^2`, by the name of the weight.
+
+    Args:
+        model: the network.
+        u: inputs.
+        y: targets of all states.
+        per_sample: the gradient of each sequence by itself, in a loop over the last axis of the batch.
+
+    Returns:
+        As :func:`gatelr.adjoint.gradients` returns them.
+    """
+    if per_sample:
+        alone = [gradients(model, u[..., k, :], y[..., k, :]) for k in range(u.shape[-2])]
+        axis = 0 if model.replicas is None else 1
+        return {name: torch.stack([each[name] for each in alone], axis) for name in alone[0]}
+    weights = {name: weight for name, weight in model.named_parameters() if name not in ("W_o", "b_o")}
+    loss = ((model.run(u).x - y) ** 2).sum() / 2
+    return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+
+
+def leak_only(model: GatedRNN, u: Tensor) -> Tensor:
+    """The states of a network that autograd sees only the leak of: detached wherever candidate and gate read them.
+
+    Values are those of ``model.run(u).x``; the one road back in time is :math:`(1 - g_t) x_{t-1}`.
+    """
+    x, states = u.new_zeros(*u.shape[1:-1], model.n_hidden), []
+    for u_t in u.split(1):
+        step = model.run(u_t, x.detach())
+        x = (1 - step.g[0]) * x + step.g[0] * step.phi[0]
+        states.append(x)
+    return torch.stack(states)

@@ -1,0 +1,77 @@
+"""What order 0 leaves out: effective rates against the diagonal of transport, and against the gradient itself."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, cross_entropy
+
+from gatelr import adjoint, rates, transport
+from gatelr.cells import GatedRNN, Trajectory
+from gatelr.jacobian import Terms
+
+
+def diagonal_errors(trajectory: Trajectory, terms: Terms, lag: int) -> dict[str, Float[Tensor, "W S B"]]:
+    """How far three estimates are from the diagonal of transport, relative to it, and how much is not on it.
+
+    Args:
+        trajectory: of S networks along B sequences.
+        terms: its Jacobians'.
+        lag: ℓ.
+
+    Returns:
+        The error at ``"order 0"``, ``"corrected"`` to first order, and corrected with another sequence's terms, the
+        ``"placebo"``; and the share of the norm ``"off the diagonal"``.
+    """
+    M = transport.products(sum(terms[1:], terms.leak), lag)
+    diagonal = M.diagonal(dim1=-2, dim2=-1)
+    other = Terms(terms.leak, terms.recurrent.roll(1, 2), terms.gate.roll(1, 2))
+    estimates = {
+        "order 0": rates.retention(trajectory, lag),
+        "corrected": rates.corrected(terms, lag),
+        "placebo": rates.corrected(other, lag),
+    }
+    size = diagonal.norm(dim=-1)
+    errors = {name: (estimate - diagonal).norm(dim=-1) / size for name, estimate in estimates.items()}
+    off = (M - torch.diag_embed(diagonal)).flatten(-2)
+    return errors | {"off the diagonal": off.norm(dim=-1) / M.flatten(-2).norm(dim=-1)}
+
+
+def imitations(
+    model: GatedRNN, trajectory: Trajectory, terms: Terms, target: Int[Tensor, " B"]
+) -> dict[str, tuple[Float[Tensor, "S B"], Float[Tensor, "S B"]]]:
+    """Gradients of the cross entropy by W_r that are made of rates, against the exact one of each sequence.
+
+    Args:
+        model: S networks with biases.
+        trajectory: along B sequences.
+        terms: its Jacobians'.
+        target: the class of each sequence.
+
+    Returns:
+        Relative error and cosine, for the rates of ``"order 0"``, ``"corrected"`` to first order, and those of
+        ``"another digit"``.
+    """
+    last = trajectory.x[-1].clone().requires_grad_()
+    assert model.b_o is not None
+    answer = torch.einsum("sbn,son->sbo", last, model.W_o) + model.b_o.unsqueeze(1)
+    loss = cross_entropy(answer.flatten(0, 1), target.repeat(len(last)), reduction="sum")
+    delta = torch.zeros_like(trajectory.x)
+    delta[-1] = torch.autograd.grad(loss, last)[0]
+    with torch.no_grad():
+        exact = adjoint.gradients(model, trajectory, delta, per_sample=True)["W_r"].flatten(-2)
+        share = rates.shares(trajectory)
+        retained = [rates.corrected(terms, lag)[-1] for lag in reversed(range(len(share)))]
+        by_rates = {
+            "order 0": share,
+            "corrected": trajectory.g * torch.stack(retained),
+            "another digit": share.roll(1, 2),
+        }
+        compared = {}
+        for name, rate in by_rates.items():
+            signal = rate * (1 - trajectory.phi**2) * delta[-1]
+            gradient = torch.einsum("tsbq,tsbp->sbqp", signal, trajectory.x_prev).flatten(-2)
+            error = (gradient - exact).norm(dim=-1) / exact.norm(dim=-1)
+            compared[name] = (error, cosine_similarity(gradient, exact, dim=-1))
+    return compared
