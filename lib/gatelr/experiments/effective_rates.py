@@ -349,10 +349,11 @@ def tables(measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     ``"training"``: losses and gates. ``"fits"``: what each predictor explains, with true gates and with wrong ones.
     ``"profiles"``: log10 of medians at some lags, relative to lag 1, and correlations within these lags.
     """
-    fits = measured["fits"].pivot(index=KEYS, columns=["gates", "predictor"], values=["slope", "r2", "within r"])
-    explained = [fits[value, "true"].add_suffix(f" {value}") for value in ("slope", "r2", "within r")]
+    values = ["slope", "r2", "within r"]
+    fits = measured["fits"].pivot(index=KEYS, columns=["gates", "predictor"], values=values).sort_index(axis=1)
+    explained = [fits[value, "true"].add_suffix(f" {value}") for value in values]
     explained += [fits["within r", null].add_suffix(f" {null} r") for null in NULLS]
-    profiles = measured["profiles"].pivot(index=KEYS, columns="lag")
+    profiles = measured["profiles"].pivot(index=KEYS, columns="lag").sort_index(axis=1)
     relative = np.log10(profiles[list(SERIES)])
     columns = {
         f"{name} @{lag}": relative[name, lag] - relative[name, 1]
