@@ -1,0 +1,139 @@
+"""Networks whose gates and candidates read the input alone: trained, then given a recurrence little by little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import log10
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from gatelr import adjoint, expansion, jacobian, rates, tasks, training
+from gatelr.cells import GatedRNN, Trajectory
+
+#: Which recurrent weights are on, of candidate and gate.
+PARTS = {"both": (1.0, 1.0), "candidate only": (1.0, 0.0), "gate only": (0.0, 1.0)}
+
+
+class Selective(NamedTuple):
+    """A trained diagonal network, S replicas of it, and what it was not trained on.
+
+    Attributes:
+        model: its W_r and W_rg are zero.
+        drawn: what they were before they were set to zero.
+        u: digits to test on.
+        target: their classes.
+        guess: the commonest class of the others.
+    """
+
+    model: GatedRNN
+    drawn: tuple[Float[Tensor, "S n n"], Float[Tensor, "S n n"]]
+    u: Float[Tensor, "T B 1"]
+    target: Int[Tensor, " B"]
+    guess: int
+
+
+def train(n_hidden: int, seeds: int, steps: int, device: torch.device | str = "cpu") -> Selective:
+    """Teach a multi-gate network without recurrence to name digits read pixel by pixel, by Adam.
+
+    Its gates start at 1/(1 + ℓ) for lags ℓ between one step and the whole sequence, its W_r and W_rg stay zero.
+    """
+    draws = training.generators(range(seeds))
+    model = GatedRNN(1, n_hidden, "multi", n_outputs=10, bias=True, replicas=seeds, generator=draws, device=device)
+    u, target = tasks.digits(1797, torch.Generator().manual_seed(0), device=device)
+    seen = 1297
+    assert model.W_rg is not None
+    assert model.b_g is not None
+    drawn = model.W_r.detach().double(), model.W_rg.detach().double()
+    with torch.no_grad():
+        model.W_r.zero_()
+        model.W_rg.zero_()
+        horizons = torch.logspace(0, log10(len(u)), n_hidden, device=device)
+        model.b_g.copy_(-horizons.log().expand_as(model.b_g))
+    blind = [weight for name, weight in model.named_parameters() if name not in ("W_r", "W_rg")]
+    optimiser = torch.optim.Adam(blind, lr=2e-2)
+    for _ in range(steps):
+        rows = torch.stack([torch.randint(seen, (64,), generator=draw) for draw in draws]).to(device)
+        loss = cross_entropy(model(u[:, rows]).flatten(0, 1), target[rows].flatten(), reduction="sum") / 64
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return Selective(model, drawn, u[:, seen:], target[seen:], int(target[:seen].bincount().argmax()))
+
+
+@torch.no_grad()
+def recur(selective: Selective, candidate: float, gate: float) -> None:
+    """Set W_r and W_rg to what was drawn, times a factor each."""
+    assert selective.model.W_rg is not None
+    selective.model.W_r.copy_(candidate * selective.drawn[0])
+    selective.model.W_rg.copy_(gate * selective.drawn[1])
+
+
+@torch.no_grad()
+def order_one(model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "S B n"]) -> Float[Tensor, "T S B n"]:
+    r"""The signal of a loss at the last step at orders 0 and 1, :math:`g_k ⊙ (λ^{(0)}_k + λ^{(1)}_k)` (claim C3).
+
+    .. math::
+        λ^{(0)}_{k-1} = \Lambda_k λ^{(0)}_k, \qquad
+        λ^{(1)}_{k-1} = \Lambda_k λ^{(1)}_k + (R_k + G_k)^\top λ^{(0)}_k
+    """
+    _, B = expansion.split(jacobian.terms(model, trajectory), "leak")
+    order0, order1 = delta, torch.zeros_like(delta)
+    signals = []
+    for g_k, B_k in zip(trajectory.g.flip(0), B.flip(0), strict=True):
+        signals.append(g_k * (order0 + order1))
+        order1 = (1 - g_k) * order1 + torch.einsum("sbqp,sbq->sbp", B_k, order0)
+        order0 = (1 - g_k) * order0
+    return torch.stack(signals[::-1])
+
+
+def switched_on(
+    selective: Selective, u: Float[Tensor, "T S B 1"], target: Int[Tensor, " B"], scales: Sequence[float]
+) -> pd.DataFrame:
+    """How wrong the gradient is at order 0, at order 1, and with gates shuffled over time, as the recurrence grows.
+
+    The loss is the cross entropy at the last step, the error that of all weights that read the input, relative to the
+    norm of their true gradient.
+
+    Args:
+        selective: its recurrent weights are set to the drawn ones, scaled, and to zero in the end.
+        u: the digits, in double precision as the model.
+        target: their classes.
+        scales: of the recurrent weights; 1 is the usual initialisation.
+
+    Returns:
+        Columns recurrence (of :data:`PARTS`), scale, signal, seed, error.
+    """
+    model = selective.model
+    assert model.b_o is not None
+    shuffled = torch.randperm(len(u), generator=torch.Generator().manual_seed(3))
+    rows: list[tuple[str, float, str, int, float]] = []
+    for (part, on), scale in product(PARTS.items(), scales):
+        recur(selective, scale * on[0], scale * on[1])
+        with torch.no_grad():
+            run = model.run(u)
+        x_T = run.x[-1].clone().requires_grad_()
+        answer = torch.einsum("sbq,soq->sbo", x_T, model.W_o) + model.b_o.unsqueeze(1)
+        loss = cross_entropy(answer.flatten(0, 1), target.repeat(len(answer)), reduction="sum")
+        delta = torch.zeros_like(run.x)
+        (delta[-1],) = torch.autograd.grad(loss, x_T)
+        signals = {"order 0": rates.shares(run) * delta[-1]}
+        if part == "both":
+            signals["order 1"] = order_one(model, run, delta[-1])
+            signals["shuffled"] = rates.shares(run._replace(g=run.g[shuffled])) * delta[-1]
+        truth = _flat(adjoint.gradients(model, run, delta))
+        for name, signal in signals.items():
+            wrong = _flat(rates.gradients(model, run, signal)) - truth
+            errors = (wrong.norm(dim=1) / truth.norm(dim=1)).tolist()
+            rows += [(part, scale, name, seed, error) for seed, error in enumerate(errors)]
+    recur(selective, 0.0, 0.0)
+    return pd.DataFrame(rows, columns=["recurrence", "scale", "signal", "seed", "error"])
+
+
+def _flat(gradient: dict[str, Tensor]) -> Float[Tensor, "S w"]:
+    return torch.cat([gradient[name].flatten(1) for name in ("W_i", "W_ig", "b", "b_g")], 1)
