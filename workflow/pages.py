@@ -10,9 +10,12 @@ from typing import Any
 
 import failures
 import jinja2
+import toc
 
 TEMPLATES = Path(__file__).parent / "templates"
 OUT = Path("book/generated")
+#: What a check stands under that belongs to no claim.
+REPRODUCIBILITY = "reproducibility"
 
 
 def order(claim: str) -> tuple[str, int, str]:
@@ -40,32 +43,48 @@ def problems(runs: dict[str, dict[str, Any]]) -> list[str]:
         if not checks:
             found.append(f"{chapter} has no check: a chapter must be able to fail")
         found += [
-            f"{chapter}: check '{c['id']}' of {c['claim']} does not hold: got {number(c['value'])}, "
+            f"{chapter}: check '{c['id']}' of {c['claim'] or REPRODUCIBILITY} does not hold: got {number(c['value'])}, "
             f"tolerance {number(c['tolerance'])}"
             for c in checks
             if not c["passed"]
         ]
         if checks and all(c["passed"] for c in checks) and not run["results"]["passed"]:
             found.append(f"{chapter} says that it did not pass, though its checks do")
-    return found
+    return [*found, *twice(runs)]
+
+
+def twice(runs: dict[str, dict[str, Any]]) -> list[str]:
+    """One sentence for each name of a figure or table that two chapters use: it is cited without its chapter."""
+    owners: dict[str, list[str]] = {}
+    for chapter, run in runs.items():
+        for kind in ("figure", "table"):
+            for made in run["results"].get(f"{kind}s", []):
+                owners.setdefault(f"{kind} '{made['id']}'", []).append(chapter)
+    return [
+        f"{' and '.join(chapters)} both have a {what}: rename one of them"
+        for what, chapters in owners.items()
+        if len(chapters) > 1
+    ]
 
 
 def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the ledger's template needs."""
+    numbers = toc.chapters()
     claims: dict[str, list[dict[str, Any]]] = {}
     for chapter, run in runs.items():
         for check in run["results"]["checks"]:
             symbolic = check["kind"] == "symbolic"
-            claims.setdefault(check["claim"], []).append(
+            claims.setdefault(check["claim"] or REPRODUCIBILITY, []).append(
                 {
                     # A list-table's cell ends where its line does.
                     "statement": " ".join(check["statement"].split()),
                     # An identity holds or does not: a discrepancy of zero would say less.
                     "checked": "exact" if symbolic else f"{number(check['value'])} ≤ {number(check['tolerance'])}",
+                    "scope": check.get("scope", ""),
                     "verdict": "holds" if check["passed"] else "fails",
                     "chapter": chapter,
                     "id": check["id"],
-                    "number": chapter.split("-")[0],
+                    "number": numbers.get(chapter, chapter),
                 }
             )
     rows = [row for group in claims.values() for row in group]
@@ -81,7 +100,7 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "verdict": claim["verdict"],
             "chapter": chapter,
             "id": claim["id"],
-            "number": chapter.split("-")[0],
+            "number": numbers.get(chapter, chapter),
         }
         for chapter, run in runs.items()
         for claim in run["results"]["claims"]
@@ -132,7 +151,11 @@ def contents(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def main(chapters: list[str]) -> int:
     """Write the pages, unless something is red."""
-    runs = {chapter: load(chapter) for chapter in chapters}
+    place = list(toc.chapters())
+    if lost := [chapter for chapter in chapters if chapter not in place]:
+        failures.record("pages", f"{', '.join(lost)} is not in _toc.yml: add it where it belongs in the book")
+        return 1
+    runs = {chapter: load(chapter) for chapter in sorted(chapters, key=place.index)}
     if found := problems(runs):
         failures.record("pages", "\n    ".join(found))
         return 1

@@ -27,6 +27,7 @@ from typing import Any
 import dependencies
 import jinja2
 import nbformat
+from gatelr.record import tables
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_inline import StateInline
@@ -39,6 +40,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = Path(__file__).parent / "templates"
+LIBRARY = "gatelr"
+#: What of the library's extras every chapter needs, where there are such.
+EXTRAS = ("record", "experiments")
 #: Directives that show code, and those whose box has no title of its own.
 CODE = {"code", "code-block", "code-cell"}
 BARE = {"container", "div", "figure", "table", "list-table", "math"}
@@ -157,8 +161,8 @@ def _directive(token: Token) -> tuple[str, str, dict[str, str], str] | None:
     if not (named := re.fullmatch(r"\{([^}]+)\} *(.*)", token.info.strip())):
         return None
     options, body = {}, token.content.split("\n")
-    while body and (option := re.fullmatch(r":([\w-]+): *(.*)", body[0].strip())):
-        options[option[1]] = option[2]
+    while body and (option := re.fullmatch(r":([\w-]+): *(.*)|: +.*", body[0].strip())):
+        options.update({option[1]: option[2]} if option[1] else {})  # a long option goes on after a colon
         body.pop(0)
     return named[1], named[2], options, "\n".join(body).strip("\n")
 
@@ -171,8 +175,8 @@ def _box(name: str, argument: str, options: dict[str, str], body: str, resolve: 
         return _equation(body, options.get("label", ""), resolve)
     label = options.get("label", options.get("name", ""))
     body = soften(body, resolve)
-    if name in ("figure", "table"):
-        caption, rest = (body, "") if name == "figure" else (soften(argument, resolve), body)
+    if name in ("figure", "table", "table-file"):  # of the first and the last the cell above shows the thing itself
+        caption, rest = (soften(argument, resolve), body) if name == "table" else (body, "")
         number = f"**{resolve(f'{{numref}}`{label}`')}.** " if label else ""
         return f"{number}{caption}\n\n{rest}".strip()
     if name in BARE:
@@ -216,7 +220,7 @@ def wheel(folder: Path) -> Path:
         # Setuptools leaves folders where it builds.
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             (Path(aside) / name).write_bytes((ROOT / name).read_bytes())
-        for path in (ROOT / "lib" / dependencies.LIBRARY).rglob("*"):
+        for path in (ROOT / "lib" / LIBRARY).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 copy = Path(aside) / path.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +230,7 @@ def wheel(folder: Path) -> Path:
         run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(f"the library cannot be made into a wheel:\n{run.stderr}")
-    (built,) = folder.glob(f"{dependencies.LIBRARY}-*.whl")
+    (built,) = folder.glob(f"{LIBRARY}-*.whl")
     return built
 
 
@@ -262,12 +266,13 @@ def needs(source: str) -> dict[str, str]:
         ValueError: if the chapter imports what pyproject.toml does not name.
     """
     project = _project()
-    extras = project["optional-dependencies"].values()
-    declared = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *(text for extra in extras.values() for text in extra)]
     known = {canonicalize_name(r.name): r for r in map(Requirement, declared)}
-    wanted = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    always = [*project["dependencies"], *(text for extra in EXTRAS for text in extras.get(extra, []))]
+    wanted = {canonicalize_name(Requirement(text).name) for text in always}
     providers = metadata.packages_distributions()
-    for module in sorted(_imports(source) - sys.stdlib_module_names - {dependencies.LIBRARY}):
+    for module in sorted(_imports(source) - sys.stdlib_module_names - {LIBRARY}):
         distributions = {canonicalize_name(name) for name in providers.get(module, [])}
         if not distributions & known.keys():
             raise ValueError(
@@ -346,7 +351,7 @@ def make(chapter: str, built: Path, resolve: Resolve, url: str | None) -> nbform
     """The portable form of an executed chapter.
 
     Args:
-        chapter: its id, such as "01-time-scales".
+        chapter: its id, such as "time-scales".
         built: the library's wheel.
         resolve: says a role of this chapter in plain Markdown.
         url: the public address of the book, if it has one.
@@ -357,7 +362,7 @@ def make(chapter: str, built: Path, resolve: Resolve, url: str | None) -> nbform
         if cell.cell_type == "markdown":
             cell.source = soften(cell.source, resolve)
             continue
-        cell.outputs = [new for old in cell.outputs for new in _outputs(old, resolve)]
+        cell.outputs = [_outputs(output, resolve, ROOT / "artifacts" / chapter) for output in cell.outputs]
         cell.metadata.tags = [tag for tag in tags if not tag.startswith(("hide-", "remove-"))]
         if "injected-parameters" in tags:
             cell.source = f"# What this run set, instead of the above: change it here.\n{cell.source.strip()}"
@@ -392,23 +397,20 @@ def _fold(cell: Any, tags: list[str], prompt: str) -> None:
         cell.metadata.setdefault("jupyter", {})["outputs_hidden"] = True
 
 
-def _outputs(output: Any, resolve: Resolve) -> Iterator[Any]:
-    """An output, or the two that a figure makes: its picture and its caption."""
+def _outputs(output: Any, resolve: Resolve, artefacts: Path) -> Any:
+    """An output in a form that every front end can show."""
     text = output.get("data", {}).get("text/markdown")
     if text is None:
-        yield output
-        return
+        return output
+    file = output.metadata.pop("gatelr", {}).get("file", "")
     output.data.pop("text/html", None)  # the same for JupyterLab, but Colab sets no mathematics in it
-    for token in PARSER.parse(text):
-        directive = _directive(token) if token.type in ("fence", "colon_fence") else None
-        if directive and directive[0] == "figure":
-            picture = (ROOT / directive[1].lstrip("/")).with_suffix(".png")
-            data = {
-                "image/png": base64.b64encode(picture.read_bytes()).decode(),
-                "text/plain": output.data["text/plain"],
-            }
-            yield nbformat.v4.new_output(
-                "display_data", data, metadata={"image/png": {"alt": directive[2].get("alt", "")}}
-            )
-    output.data["text/markdown"] = soften(text, resolve)
-    yield output
+    if file.startswith("figures/"):
+        output.data.pop("text/markdown")
+        picture = (artefacts / file).with_suffix(".png")
+        output.data["image/png"] = base64.b64encode(picture.read_bytes()).decode()
+        output.metadata["image/png"] = {"alt": output.data["text/plain"].partition(": ")[2]}
+    elif file:
+        output.data["text/markdown"] = soften(tables.markdown(tables.read(artefacts / file)), resolve)
+    else:
+        output.data["text/markdown"] = soften(text, resolve)
+    return output

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cells
 from docutils import nodes
 from docutils.nodes import Element, Node
 from pybtex.database import parse_file
@@ -125,6 +126,7 @@ class Menus(SphinxPostTransform):
         if not (docname.startswith("notebooks/") and file.exists()):
             return
         self.manifest = json.loads(file.read_text())
+        self.makers = cells.makers(self.document, self.manifest["chapter"])
         label, title = _chapter(self.env, self.manifest["chapter"])
         within = f"{label[0].lower()}{label[1:]}, {title}"
         for citable in list(found(self.env, docname, self.document)):
@@ -170,17 +172,13 @@ class Menus(SphinxPostTransform):
         return nodes.reference("", text, refuri=relative_uri(here, path), internal=True)
 
     def _code(self, citable: Citable) -> str | None:
-        """An address at the source of the cell that shows it."""
-        cell: Any = citable.node.parent
-        while cell is not None and cell.get("nb_element") != "cell_code":
-            cell = cell.parent
-        if cell is None:
+        """An address at the source of the cell that made it."""
+        cell = self.makers.get(citable.id)
+        source = cells.source(cell) if cell else None
+        if source is None:
             return None
-        for source in cell.findall(nodes.container):
-            if source.get("nb_element") == "cell_code_source":
-                source["ids"].append(f"code-{citable.id}")
-                return str(source["ids"][0])
-        return None
+        source["ids"].append(f"code-{citable.id}")
+        return str(source["ids"][0])
 
 
 def _file(chapter: str, name: str) -> str:
@@ -238,7 +236,7 @@ def _list(items: Iterable[str]) -> list[Node]:
 
 
 class Gallery(SphinxDirective):
-    """``{gallery} figures 01-time-scales``: what there is to see in a chapter, with links to it."""
+    """``{gallery} figures time-scales``: what there is to see in a chapter, with links to it."""
 
     required_arguments = 2
 
@@ -341,6 +339,7 @@ def copy(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("cells")
     app.add_node(element, html=(_visit, _depart))
     app.add_directive("gallery", Gallery)
     app.add_directive("reference", Reference)

@@ -47,23 +47,6 @@ def launch(app: Sphinx, config: Config) -> None:
         }
 
 
-def buttons(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Let the theme's download button give what was made to be taken away, instead of the page's source."""
-    stem = context["pathto"](f"{FOLDER}/{Path(page).name}", 1)
-    files = [
-        (".ipynb", "A notebook that runs anywhere", "fas fa-book", "download-notebook-button"),
-        (".py", "The same as Python", "fab fa-python", "download-source-button"),
-    ]
-    links = [
-        {"type": "link", "url": f"{stem}{suffix}", "text": suffix, "tooltip": tooltip, "icon": icon, "label": label}
-        for suffix, tooltip, icon, label in files
-    ]
-    for group in context["header_buttons"]:
-        if group.get("label") == "download-buttons":
-            printing = [button for button in group["buttons"] if button["type"] == "javascript"]
-            group["buttons"] = [*(links if page.startswith("notebooks/") else []), *printing]
-
-
 def write(app: Sphinx, exception: Exception | None) -> None:
     """Write what the buttons give."""
     if exception or app.builder.name != "html":
@@ -128,6 +111,5 @@ def cite(app: Sphinx, key: str) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", launch)
-    app.connect("html-page-context", buttons, priority=502)  # the theme has put its buttons there by then
     app.connect("build-finished", write)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

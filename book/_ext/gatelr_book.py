@@ -1,10 +1,10 @@
 """Two things that the pages need of Sphinx: numbers quoted from a chapter's results, and figures for a dark page.
 
-``{result}`03-agreement/worst-float64``` prints a number as the chapter wrote it down, so that prose never types one.
+``{result}`agreement/worst-float64``` prints a number as the chapter wrote it down, so that prose never types one.
 ``{result}`checks/total``` counts the checks of every chapter (also ``passed``, ``symbolic``, ``numeric``), and
-``{result}`checks/03-agreement``` those of one chapter. ``{result}`12-effects/small.verdict``` is what a claim about
-training came to; also ``effect``, ``interval``, ``null`` and ``seeds``, and ``{result}`claims/supported``` counts them
-over all chapters. What does not exist is a warning: the build fails.
+``{result}`checks/agreement``` those of one chapter. ``{result}`gate-corrections/small.verdict``` is what a claim about
+training came to; also ``effect``, ``interval``, ``low``, ``high``, ``p``, ``null`` and ``seeds``, and
+``{result}`claims/supported``` counts them over all chapters. What does not exist is a warning: the build fails.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _quote(env: BuildEnvironment, chapter: str, name: str) -> str:
     if name not in numbers:
         raise LookupError(
             f"chapter {chapter} has no number {name!r}, expected one of {', '.join(sorted(numbers)) or '(none)'}: "
-            "record it with ledger.number in the chapter"
+            "record it with chapter.number in the chapter"
         )
     return str(numbers[name]["text"])
 
@@ -67,6 +67,9 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "verdict": lambda claim: str(claim["verdict"]),
     "effect": lambda claim: _short(claim["effect"]),
     "interval": lambda claim: " to ".join(_short(end) for end in claim["interval"]),
+    "low": lambda claim: _short(claim["interval"][0]),
+    "high": lambda claim: _short(claim["interval"][1]),
+    "p": lambda claim: _short(claim["p"]),
     "null": lambda claim: _short(claim["null"]),
     "seeds": lambda claim: str(claim["seeds"]),
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.nodes import Node, system_message
 from sphinx import addnodes
@@ -28,17 +27,6 @@ class Symbol(ReferenceRole):
         return [addnodes.index(entries=entries), symbol], []
 
 
-def preview(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """The row of a table in which a symbol stands is what sphinx-tippy shows of it."""
-    data = getattr(app.env, "tippy_data", {"pages": {}})["pages"].get(page)
-    if data is None or 'class="symbol"' not in context["body"]:
-        return
-    for symbol in BeautifulSoup(context["body"], "html.parser").select("tr .symbol[id]"):
-        row = f'<table class="table"><tbody>{symbol.find_parent("tr")}</tbody></table>'
-        data["id_to_html"][symbol["id"]] = row
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("symbol", Symbol())
-    app.connect("html-page-context", preview, priority=460)  # after sphinx-tippy has read the page
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,7 @@
 """What stands under a cell: a line for each check and claim, a figure, a table, a formula.
 
-Each is given in several forms, of which a front end takes the one that it can. The book takes Markdown. A figure or a
-table has none there: the book shows it where a directive in the chapter's prose says so.
+Each is given in several forms, of which a front end takes the one that it can. The book takes Markdown. Of a figure or
+a table that is a comment: the book shows it where a directive in the chapter's prose says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Shown:
     """What a cell shows.
 
     Attributes:
-        markdown: for the book, with MyST directives; empty for what the book shows elsewhere.
+        markdown: for the book, with MyST directives.
         html: for JupyterLab.
         text: for a terminal.
         file: what is shown, as the chapter's artefact folder has it, for a notebook that is to be taken away.
@@ -68,12 +68,12 @@ def figure(name: str, svg: bytes, alt: str) -> Shown:
     """A figure, for JupyterLab alone."""
     source = base64.b64encode(svg).decode()
     image = f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(alt)}" style="background: white">'
-    return Shown("", image, f"Figure {name}: {alt}", f"figures/{name}.svg")
+    return Shown(f"% fig-{name}\n", image, f"Figure {name}: {alt}", f"figures/{name}.svg")
 
 
 def table(name: str, data: pd.DataFrame) -> Shown:
     """A table, for JupyterLab alone."""
-    return Shown("", data.to_html(index=False), data.to_string(index=False), f"tables/{name}.csv")
+    return Shown(f"% tab-{name}\n", data.to_html(index=False), data.to_string(index=False), f"tables/{name}.csv")
 
 
 def show(name: str, *expressions: Any) -> None:
