@@ -35,6 +35,10 @@ class Estimate(NamedTuple):
         """The two ends."""
         return self.low, self.high
 
+    def __format__(self, spec: str) -> str:
+        """Mean and interval, each number as ``spec`` says: ``0.13 (0.12 to 0.14)``."""
+        return f"{self.mean:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+
 
 def estimate(values: Iterable[Any], *, threshold: float = 0.0, level: float = 0.95) -> Estimate:
     """The mean of one number a seed, with a BCa bootstrap interval and an exact or sampled sign-flip test.

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gatelr import tasks, training
+from gatelr import statistics, tasks, training
 from gatelr.cells import GatedRNN
 from gatelr.checkpoint import Kept
 from gatelr.experiments import corrections, protocol
@@ -64,8 +64,15 @@ MODELS = tuple(product(SETTINGS, GATES))
 #: The four backward passes, and the null: the full one on other training data.
 PASSES: dict[str, dict[str, Any]] = {name: {"backward": name} for name in BACKWARD} | {"other data": {"data": 321}}
 
+#: Neurons, sequences of a batch, of the batch on which the size is measured, of those whose Jacobians are taken, and of
+#: fresh ones for the loss.
+NEURONS, BATCH, PROBED, TRACED, FRESH = 32, 32, 64, 4, 500
+
 #: The loss is taken at the start and sixteen times along training; W iterations make a window.
 PARTS, WINDOW = 16, 64
+
+#: Distances between iterations, and lags of transports; those longer than the task are left out.
+DISTANCES, LAGS = (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16)
 
 #: Under plain SGD gradients are summed at every seventh iteration: an odd number, since SGD may swing with period two.
 EVERY = 7
@@ -123,15 +130,7 @@ def measure(
     checkpoints: Sequence[int],
     sizes: Sequence[int] = (),
     windows: Sequence[int] = (),
-    window: int = WINDOW,
     every: int = 0,
-    distances: Sequence[int] = (1, 2, 4, 8, 16, 32),
-    lags: Sequence[int] = (1, 2, 4, 8, 16),
-    probed: int = 64,
-    traced: int = 4,
-    fresh: int = 500,
-    n: int = 32,
-    batch: int = 32,
     device: torch.device | str = "cpu",
     save: str | Path | None = None,
     progress: bool | None = None,
@@ -150,15 +149,7 @@ def measure(
         checkpoints: the steps before which the loss on fresh data is taken.
         sizes: the steps before which the correction is measured in float64, on a fresh batch.
         windows: the first steps of windows of iterations whose training gradients are split, batch by batch.
-        window: W, iterations of each.
         every: training gradients are also split at every step that this divides, for their sums; 0 for none.
-        distances: between iterations, up to W - 1.
-        lags: of transports; those longer than the task are left out.
-        probed: sequences of a fresh batch.
-        traced: how many of them Jacobians are taken along.
-        fresh: sequences for the loss, which training never sees.
-        n: neurons.
-        batch: sequences a step.
         device: where to compute; every draw is made on the CPU.
         save: a file from which a run that was killed goes on.
         progress: whether to show a bar, as for ``training.train``.
@@ -170,13 +161,13 @@ def measure(
         step of a window, ``"persistence"`` (:func:`corrections.persistence`, ``c`` of corrections and ``g`` of
         gradients).
     """
-    model = protocol.network(task, gate, seeds, n, device=device)
+    model = protocol.network(task, gate, seeds, NEURONS, device=device)
     sources = training.generators(seeds, data)
-    unseen = task.draw(fresh, training.generators(seeds, protocol.FRESH), held_out=True)
-    on_probe = _to(device, task.draw(probed, training.generators(seeds, protocol.PROBE), torch.float64))
-    reached = [lag for lag in lags if lag <= task.steps]
+    unseen = task.draw(FRESH, training.generators(seeds, protocol.FRESH), held_out=True)
+    on_probe = _to(device, task.draw(PROBED, training.generators(seeds, protocol.PROBE), torch.float64))
+    reached = [lag for lag in LAGS if lag <= task.steps]
     workspace, way = Workspace(), corrections.Displacement()
-    start_of = {step: start for start in windows for step in range(start, start + window)}
+    start_of = {step: start for start in windows for step in range(start, start + WINDOW)}
     summed = range(0, steps, every) if every else range(0)
     series = Kept(c=[], g=[])  # the vectors of the window so far
 
@@ -187,13 +178,13 @@ def measure(
         without: tuple[Backward, ...] = ("diagonal", "order 0")
         for name in without:
             columns[f"beyond {name}"] = corrections.size(corrections.split(wide, task, on_probe, without=name)).share
-        terms = corrections.terms(wide.requires_grad_(False), on_probe.u[:, :, :traced], reached)
+        terms = corrections.terms(wide.requires_grad_(False), on_probe.u[:, :, :TRACED], reached)
         return columns | {"G": terms.step} | {f"M @{lag}": share for lag, share in terms.transport.items()}
 
     def persistence() -> dict[str, Tensor]:
         columns: dict[str, Tensor] = {}
         for kind in ("c", "g"):
-            lasting = corrections.persistence(torch.stack(series[kind]), distances)
+            lasting = corrections.persistence(torch.stack(series[kind]), DISTANCES)
             columns |= {f"{kind} @{distance}": cosine for distance, cosine in lasting.cosine.items()}
             columns |= {f"{kind} {name}": getattr(lasting, name) for name in ("shuffled", "resultant", "random")}
             series[kind] = []
@@ -209,7 +200,7 @@ def measure(
                 records["displacement"] = _by_seed(seeds, way.shares())
         if step in start_of or step in summed:
             # the batch that this step is about to be trained on, from the states in which its sources are
-            next_batch = _to(device, task.draw(batch, [source.clone_state() for source in sources]))
+            next_batch = _to(device, task.draw(BATCH, [source.clone_state() for source in sources]))
             parts = corrections.split(model, task, next_batch, workspace)
             gradient, correction = (corrections.flat(part).cpu() for part in parts)
             if step in summed:
@@ -217,7 +208,7 @@ def measure(
             if step in start_of:
                 series["c"].append(correction)
                 series["g"].append(gradient)
-                if step == start_of[step] + window - 1:
+                if step == start_of[step] + WINDOW - 1:
                     records["persistence"] = _by_seed(seeds, persistence(), window=start_of[step])
         return records
 
@@ -227,7 +218,7 @@ def measure(
         protocol.optimised(model, optimiser, rate),
         steps,
         sources,
-        batch=batch,
+        batch=BATCH,
         backward=backward,
         probe=probe,
         checkpoints=sorted({*checkpoints, *sizes, *start_of, *summed}),
@@ -270,11 +261,11 @@ def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return by_name
 
 
-def best_constants() -> dict[str, float]:
-    """The loss of the best constant prediction in each setting."""
-    return {
-        name: tasks.get(setting["task"], **setting["task_options"]).constant_loss for name, setting in SETTINGS.items()
-    }
+def settings() -> pd.DataFrame:
+    """What is trained in each setting, and the loss of the best constant prediction."""
+    rows = pd.DataFrame(SETTINGS).T.rename_axis("setting").drop(columns="task_options")
+    each = [tasks.get(setting["task"], **setting["task_options"]) for setting in SETTINGS.values()]
+    return rows.assign(T=[task.steps for task in each], constant=[task.constant_loss for task in each])
 
 
 def at_end(rows: pd.DataFrame) -> pd.DataFrame:
@@ -293,29 +284,29 @@ def effects(training_table: pd.DataFrame) -> pd.DataFrame:
         One row for each model and seed, one column for each pass but the full one.
     """
     final = at_end(training_table)
-    return np.log10(final[[name for name in PASSES if name != "full"]].div(final["full"], axis=0))
+    others = [name for name in PASSES if name != "full"]
+    return final[others].div(final["full"], axis=0).apply(np.log10)
 
 
 def likeness(persistence: pd.DataFrame) -> pd.DataFrame:
-    """How alike the corrections of a window are, and how alike its gradients.
+    """How alike the corrections of a window are, by the names of the chapter's claims.
 
     Args:
         persistence: the table of that name.
 
     Returns:
-        For each model and seed, means over windows: the mean cosine over all distances, ``"mean"``; that at the
-        largest distance, ``"far"``; by how much the mean exceeds that of the gradients, ``"above gradient"``, and the
-        cosine of neighbours that of all pairs, ``"memory"``; the resultant beyond that of random signs, ``"above
-        random"``; and the gradients' mean cosine, ``"gradient"``.
+        For each model and seed, means over windows: of the cosine over all distances, ``"persistent"``; of that at the
+        largest, ``"-far"``; of what the first exceeds that of the gradients by, ``"-beyond-gradient"``; the cosine of
+        neighbours, of all pairs, ``"-memory"``; the resultant that of random signs, ``"-resultant"``. And
+        ``"gradient"``, the gradients' own mean cosine.
     """
-    distances = sorted(int(name[3:]) for name in persistence if name.startswith("c @"))
-    mean, gradient = (persistence[[f"{kind} @{distance}" for distance in distances]].mean(axis=1) for kind in "cg")
+    mean, gradient = (persistence[[f"{kind} @{distance}" for distance in DISTANCES]].mean(axis=1) for kind in "cg")
     measures = {
-        "mean": mean,
-        "far": persistence[f"c @{distances[-1]}"],
-        "above gradient": mean - gradient,
-        "memory": persistence["c @1"] - persistence["c shuffled"],
-        "above random": persistence["c resultant"] - persistence["c random"],
+        "persistent": mean,
+        "persistent-far": persistence[f"c @{DISTANCES[-1]}"],
+        "persistent-beyond-gradient": mean - gradient,
+        "persistent-memory": persistence["c @1"] - persistence["c shuffled"],
+        "persistent-resultant": persistence["c resultant"] - persistence["c random"],
         "gradient": gradient,
     }
     return persistence[MODEL].assign(**measures).groupby(MODEL).mean()
@@ -335,11 +326,47 @@ def arrivals(training_table: pd.DataFrame, level: Mapping[str, float]) -> pd.Dat
     below = losses.loss < losses.setting.map(level)
     first = losses.step.where(below, np.inf).groupby([losses[key] for key in (*MODEL, "run")]).min()
     by_run = first.groupby(["setting", "gate", "run"])
-    return by_run.agg(median="median", reached=lambda steps: int(np.isfinite(steps).sum()), seeds="size")
+    arrived = by_run.agg(lambda steps: int(np.isfinite(steps).sum()))
+    return pd.DataFrame({"median": by_run.median(), "reached": arrived, "seeds": by_run.size()})
 
 
-def side(low: float, high: float, threshold: float, *, greater: bool = True) -> str:
-    """Whether a whole interval lies beyond a threshold: ``"yes"``, ``"no"``, or ``"open"`` where it holds it."""
-    if low <= threshold <= high:
-        return "open"
-    return "yes" if (low > threshold) is greater else "no"
+def summary(values: pd.Series, spec: str = ".2f") -> pd.Series:
+    """Mean and interval of each model, as text."""
+    return values.groupby(["setting", "gate"]).agg(lambda seeds: f"{statistics.estimate(seeds):{spec}}")
+
+
+def power(effects: pd.DataFrame) -> pd.DataFrame:
+    """What the seeds of each model can show.
+
+    Args:
+        effects: from :func:`effects`, of the passes that are asked about.
+
+    Returns:
+        For each model and pass the mean effect, its interval, the p value of its test against zero adjusted for the
+        number of rows, and :func:`gatelr.statistics.power`.
+    """
+    rows = []
+    for (model, by_pass), name in product(effects.groupby(["setting", "gate"]), effects):
+        estimate, strength = statistics.estimate(by_pass[name]), statistics.power(by_pass[name])
+        rows.append((*model, name, estimate.mean, *estimate.interval, estimate.p, *strength))
+    columns = ["setting", "gate", "run", "mean", "low", "high", "p", "seeds needed", "detectable"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p=statistics.holm(table.p.tolist()))
+
+
+def side(values: pd.Series, threshold: float | pd.Series, *, greater: bool = True) -> pd.Series:
+    """On which side of a threshold the whole interval of each model lies.
+
+    Args:
+        values: by model and seed.
+        threshold: one, or one for each model.
+        greater: whether the side asked about is above it.
+
+    Returns:
+        By model ``"yes"``, ``"no"``, or ``"open"`` where the threshold lies within the interval.
+    """
+    by_model = values.groupby(["setting", "gate"])
+    ends = pd.DataFrame({model: statistics.estimate(seeds).interval for model, seeds in by_model}, ["low", "high"]).T
+    above, below = ends.low > threshold, ends.high < threshold
+    yes, no = (above, below) if greater else (below, above)
+    return pd.Series(np.select([yes, no], ["yes", "no"], "open"), ends.index)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gatelr import adjoint, tasks, training
+from gatelr import adjoint, statistics, tasks, training
 from gatelr.cells import GatedRNN
 from gatelr.experiments import corrections, gate_corrections, protocol
 
@@ -22,14 +22,20 @@ def network(gate: str, dtype: torch.dtype = torch.float64) -> GatedRNN:
     return GatedRNN(TASK.n_inputs, 4, gate, replicas=len(SEEDS), generator=weights, dtype=dtype)
 
 
-OPTIONS = {"n": 4, "batch": 3, "steps": 6, "checkpoints": (0, 6), "fresh": 5, "probed": 4, "traced": 2, "lags": (1, 6)}
+OPTIONS = {"steps": 6, "checkpoints": (0, 6)}
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"NEURONS": 4, "BATCH": 3, "FRESH": 5, "PROBED": 4, "TRACED": 2, "LAGS": (1, 6)}
+    for name, size in (sizes | {"WINDOW": 4, "DISTANCES": (1, 2)}).items():
+        monkeypatch.setattr(gate_corrections, name, size)
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("gate", gate_corrections.GATES)
 def test_the_protocol_measures_what_it_says(gate: str) -> None:
-    run = gate_corrections.measure(
-        TASK, gate, "SGD", SEEDS, rate=0.1, sizes=(0, 6), windows=(1,), window=4, distances=(1, 2), every=2, **OPTIONS
-    )
+    run = gate_corrections.measure(TASK, gate, "SGD", SEEDS, rate=0.1, sizes=(0, 6), windows=(1,), every=2, **OPTIONS)
     counts = {step: {name: len(records) for name, records in probe.items()} for step, probe in run.probes.items()}
     assert counts[0] == {"training": 2, "size": 2}
     assert counts[6] == counts[0] | {"displacement": 2}
@@ -72,6 +78,7 @@ def test_the_protocol_measures_what_it_says(gate: str) -> None:
         assert [r[column] for r in run.probes[6]["size"]] == pytest.approx(expected.share.tolist(), rel=1e-5)
 
 
+@pytest.mark.usefixtures("small")
 def test_backward_passes_and_data_are_those_asked_for() -> None:
     run = {
         name: gate_corrections.measure(TASK, "multi", "SGD", SEEDS, rate=0.5, **OPTIONS, **options)
@@ -161,16 +168,46 @@ def test_arrivals_count_those_who_never_arrive() -> None:
 
 
 def test_likeness_reads_the_columns_of_each_window_and_averages_them() -> None:
-    row = {"setting": "digits", "gate": "multi", "seed": 1, "window": 0, "c @1": 0.8, "c @16": 0.2, "g @1": 0.1}
-    row |= {"g @16": 0.3, "c shuffled": 0.4, "g shuffled": 0.0, "c resultant": 0.6, "c random": 0.1}
-    windows = pd.DataFrame([row, row | {"window": 64, "c @16": 0.4}])
-    alike = gate_corrections.likeness(windows).loc[("digits", "multi", 1)]
-    expected = {"mean": 0.55, "far": 0.3, "above gradient": 0.35, "memory": 0.4, "above random": 0.5, "gradient": 0.2}
-    assert alike.to_dict() == pytest.approx(expected)
+    row = {"setting": "digits", "gate": "multi", "seed": 1, "window": 0, "c shuffled": 0.4, "c resultant": 0.6}
+    row |= {f"{kind} @{d}": 0.2 for kind in "cg" for d in gate_corrections.DISTANCES} | {"c random": 0.1, "c @1": 0.8}
+    windows = pd.DataFrame([row, row | {"window": 64, "c @32": 0.8}])
+    alike = gate_corrections.likeness(windows).loc[("digits", "multi", 1)].to_dict()
+    expected = {"": 0.35, "-far": 0.5, "-beyond-gradient": 0.15, "-memory": 0.4, "-resultant": 0.5}
+    assert alike == pytest.approx({f"persistent{name}": v for name, v in expected.items()} | {"gradient": 0.2})
+
+
+def by_model(**values: list[float]) -> pd.Series:
+    seeds = {("digits", gate, seed): v for gate, each in values.items() for seed, v in enumerate(each, 1)}
+    return pd.Series(seeds).rename_axis(gate_corrections.MODEL)
 
 
 def test_a_side_is_taken_by_the_whole_interval() -> None:
-    assert gate_corrections.side(-0.1, 0.2, 0.0) == "open"
-    assert gate_corrections.side(0.1, 0.2, 0.0) == "yes"
-    assert gate_corrections.side(0.1, 0.2, 0.5) == "no"
-    assert gate_corrections.side(0.1, 0.2, 0.5, greater=False) == "yes"
+    values = by_model(scalar=[0.1, 0.2, 0.3], multi=[-0.1, 0.0, 0.2])
+    assert gate_corrections.side(values, 0.0).to_dict() == {("digits", "multi"): "open", ("digits", "scalar"): "yes"}
+    assert gate_corrections.side(values, 0.5)["digits", "scalar"] == "no"
+    assert gate_corrections.side(values, 0.5, greater=False)["digits", "scalar"] == "yes"
+    limits = pd.Series({("digits", "multi"): -1.0, ("digits", "scalar"): 0.2})
+    assert gate_corrections.side(values, limits).tolist() == ["yes", "open"]
+
+
+def test_power_has_a_row_for_each_model_and_pass() -> None:
+    effects = by_model(scalar=[0.1, 0.2, 0.3], multi=[-0.1, 0.0, 0.2]).to_frame("order 0")
+    table = gate_corrections.power(effects.assign(diagonal=1.0)).set_index(["gate", "run"])
+    assert list(table.index) == [(gate, run) for gate in ("multi", "scalar") for run in ("order 0", "diagonal")]
+    one = statistics.estimate([0.1, 0.2, 0.3])
+    assert table.loc[("scalar", "order 0"), ["mean", "low", "high"]].tolist() == [one.mean, one.low, one.high]
+    assert table.loc[("scalar", "order 0"), "p"] >= one.p
+    needed, detectable = statistics.power([0.1, 0.2, 0.3])
+    assert table.loc[("scalar", "order 0"), ["seeds needed", "detectable"]].tolist() == [needed, detectable]
+
+
+def test_summary_is_mean_and_interval() -> None:
+    text = gate_corrections.summary(by_model(multi=[0.1, 0.2, 0.3]))
+    assert text["digits", "multi"].startswith("0.20 (0.1")
+
+
+def test_settings_have_the_loss_of_the_best_constant() -> None:
+    table = gate_corrections.settings()
+    assert list(table.index) == list(gate_corrections.SETTINGS)
+    assert table.loc["adding, 20", ["T", "optimiser", "steps"]].tolist() == [20, "SGD", 2400]
+    assert table.loc["adding, 20", "constant"] == pytest.approx(1 / 6)
