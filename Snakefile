@@ -1,5 +1,7 @@
-"""The one workflow: source -> papermill -> executed notebook and artefacts -> book.
+"""The one workflow: runs of experiments -> chapters -> book.
 
+A run is one experiment on one task with one gate, one optimiser and a block of seeds; it makes one file of tables. A
+chapter goes through papermill, reads the tables of its runs, and leaves an executed notebook and artefacts.
 `make book` runs it. On a cluster: `make book SNAKEMAKE="--executor slurm --jobs 20"`.
 """
 
@@ -11,29 +13,35 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 import address
 import dependencies
 import parameters
+import toc
 
-CHAPTERS = sorted(p.stem for p in Path("notebooks").glob("[0-9][0-9]-*.py"))
+CHAPTERS = list(toc.chapters())
+SOURCES = {c: Path("notebooks") / f"{c}.py" for c in CHAPTERS}
 PROFILE, DEVICE = config.get("profile", "ci"), config.get("device", "auto")
 PROFILES = parameters.load(Path("profiles.yaml"), CHAPTERS)
-PARAMETERS = {c: parameters.resolve(PROFILES, PROFILE, c, DEVICE) for c in CHAPTERS}
-LIBRARY = dependencies.Library(Path("lib"))
+PARAMETERS = {c: parameters.resolve(PROFILES, PROFILE, SOURCES[c], DEVICE) for c in CHAPTERS}
+PLANS = dependencies.plans({c: parameters.declared(SOURCES[c]) | PARAMETERS[c] for c in CHAPTERS})
+RUNS = {run["path"]: run for runs in PLANS.values() for run in runs}
+LOCK = dependencies.digest(["requirements.lock"])
 
 
-def chapter_inputs(chapter):
-    """What a chapter's results depend on, and nothing else."""
-    source = Path("notebooks") / f"{chapter}.py"
-    mine = [source, *LIBRARY.reach(source), *dependencies.data(source)]
-    return [str(p) for p in [*mine, "requirements.lock", "workflow/chapter.py"]]
+def files(chapter):
+    """What a chapter's results depend on, beside the code of the library and its runs."""
+    source = SOURCES[chapter]
+    more = ["requirements.lock", "workflow/chapter.py", "workflow/environment.py"]
+    return [str(path) for path in [source, *dependencies.data(source), *more]]
 
+
+FILES = {chapter: files(chapter) for chapter in CHAPTERS}
 
 # The prose, and what puts it together. The generated pages come from their own rule.
 PROSE = sorted(str(p) for p in Path("book").rglob("*") if p.is_file() and not {"generated", "__pycache__"} & {*p.parts})
-BOOK = [*PROSE, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py"]
+BOOK = [*PROSE, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py", "workflow/toc.py"]
 BOOK += ["CITATION.cff", "workflow/citation.py", "workflow/address.py"]
 # What a downloaded notebook carries, and what makes it; the library is also what the reference is made of.
-BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/templates/setup.py.j2", *map(str, LIBRARY.files)]
+BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/templates/setup.py.j2", *map(str, dependencies.library())]
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
-PAGES = ["workflow/pages.py", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
+PAGES = ["workflow/pages.py", "workflow/toc.py", "_toc.yml", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
 PAPER = ["workflow/pdf.py", "workflow/browser.py", *sorted(map(str, Path("workflow/paper").iterdir()))]
 
 # What re-runs is decided by contents. Each rule has a fingerprint of its sources among its parameters, so that an edit
@@ -43,6 +51,7 @@ PAPER = ["workflow/pdf.py", "workflow/browser.py", *sorted(map(str, Path("workfl
 
 wildcard_constraints:
     chapter="|".join(CHAPTERS) or "none",
+    experiment="[a-z_]+",
 
 
 localrules:
@@ -95,9 +104,22 @@ rule pages:
         "{sys.executable:q} workflow/pages.py {params.chapters:q}"
 
 
+rule run:
+    output:
+        "artifacts/runs/{experiment}/{name}.json",
+    params:
+        run=lambda wildcards, output: json.dumps(RUNS[output[0]]["run"], sort_keys=True),
+        code=lambda wildcards, output: f"{RUNS[output[0]]['code']} {LOCK}",
+        device=DEVICE,
+    threads: 1
+    shell:
+        "{sys.executable:q} workflow/run.py {params.run:q} --device {params.device:q} --threads {threads}"
+
+
 rule chapter:
     input:
-        sources=lambda wildcards: chapter_inputs(wildcards.chapter),
+        sources=lambda wildcards: FILES[wildcards.chapter],
+        runs=lambda wildcards: [run["path"] for run in PLANS.get(wildcards.chapter, [])],
     output:
         "notebooks/{chapter}.ipynb",
         "artifacts/{chapter}/results.json",
@@ -105,7 +127,8 @@ rule chapter:
         "artifacts/{chapter}/run.json",
     params:
         values=lambda wildcards: json.dumps(PARAMETERS[wildcards.chapter], sort_keys=True),
-        contents=lambda wildcards: dependencies.digest(chapter_inputs(wildcards.chapter)),
+        contents=lambda wildcards: dependencies.digest(FILES[wildcards.chapter]),
+        code=lambda wildcards: dependencies.code(SOURCES[wildcards.chapter]),
     threads: 1
     shell:
         "{sys.executable:q} workflow/chapter.py {input.sources[0]:q}"

@@ -18,6 +18,7 @@ from pathlib import Path
 import address
 import failures
 import parameters
+import toc
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = "workflow/profiles/default"
@@ -38,10 +39,19 @@ def check(profile: str, device: str, here: bool) -> None:
     Raises:
         parameters.BadInput: with the reason.
     """
-    chapters = [p.stem for p in Path("notebooks").glob("[0-9][0-9]-*.py")]
-    if not chapters:
-        raise parameters.BadInput("there is no chapter: expected files such as notebooks/01-time-scales.py")
-    parameters.resolve(parameters.load(Path("profiles.yaml"), chapters), profile, "", device)
+    chapters = toc.chapters(Path())
+    sources = {chapter: Path("notebooks") / f"{chapter}.py" for chapter in chapters}
+    if missing := [source for source in sources.values() if not source.is_file()]:
+        raise parameters.BadInput(
+            f"_toc.yml names {missing[0].with_suffix('')}, but there is no {missing[0]}: write it"
+        )
+    if strangers := sorted({path.stem for path in Path("notebooks").glob("*.py")} - set(chapters)):
+        raise parameters.BadInput(f"notebooks/{strangers[0]}.py stands in no part of _toc.yml: add it there")
+    profiles = parameters.load(Path("profiles.yaml"), chapters)
+    parameters.check_device(device)
+    for each in dict.fromkeys([profile, *profiles]):  # a mistake in another profile is better known today
+        for source in sources.values():
+            parameters.check(source, parameters.resolve(profiles, each, source, device))
     address.repository(), address.url()  # refused now, not after the chapters have run
     if device == "cuda" and here:
         import torch
@@ -113,13 +123,13 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cores", default=str(os.cpu_count()))
     parser.add_argument("--pdf", choices=PAPERS, help="bind the book into one PDF, on paper of this size")
-    asked, more = parser.parse_known_args()
+    args, more = parser.parse_known_args()
     os.chdir(ROOT)
 
     try:
-        check(asked.profile, asked.device, here="--executor" not in more)
-        if not asked.cores.isdecimal() or int(asked.cores) < 1:
-            raise parameters.BadInput(f"got CORES={asked.cores}, expected a whole number of at least 1")
+        check(args.profile, args.device, here="--executor" not in more)
+        if not args.cores.isdecimal() or int(args.cores) < 1:
+            raise parameters.BadInput(f"got CORES={args.cores}, expected a whole number of at least 1")
     except parameters.BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -130,7 +140,7 @@ def main() -> int:
         if not locked(lock.fileno()):
             print("another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr)
             return 2
-        return build(asked.profile, asked.device, asked.cores, asked.pdf, more, lock.fileno())
+        return build(args.profile, args.device, args.cores, args.pdf, more, lock.fileno())
 
 
 if __name__ == "__main__":

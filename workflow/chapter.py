@@ -7,7 +7,6 @@ chapter that fails leaves nothing in place: its partly executed notebook and ``f
 from __future__ import annotations
 
 import argparse
-import ast
 import datetime
 import errno
 import json
@@ -19,7 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import environment
 import failures
+import parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = ("results.json", "manifest.json")
@@ -84,14 +85,13 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def prepare(source: Path, parameters: dict[str, Any], aside: Path) -> tuple[Path, Any]:
+def prepare(source: Path, values: dict[str, Any], aside: Path) -> tuple[Path, Any]:
     """Turn the source into a notebook that papermill can run, and check that it can.
 
     Raises:
         ChapterFailed: if the kernel is missing, or a parameter is not declared or is of another type.
     """
     import jupytext
-    import papermill
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
     notebook = jupytext.read(source)
@@ -107,55 +107,16 @@ def prepare(source: Path, parameters: dict[str, Any], aside: Path) -> tuple[Path
             "'python3' in the chapter's header, or run `make distclean book` if there is none"
         ) from error
 
+    try:
+        parameters.check(source, values)
+    except parameters.BadInput as error:
+        raise ChapterFailed(str(error)) from error
     plain = aside / "source.ipynb"
     jupytext.write(notebook, plain)
-    declared = papermill.inspect_notebook(str(plain))
-    if strangers := [name for name in parameters if name not in declared]:
-        raise ChapterFailed(
-            f"parameter '{strangers[0]}' is not declared by {source.name}, which declares "
-            f"{', '.join(declared) or 'none'}: add it to the cell tagged 'parameters', or take it out of "
-            "profiles.yaml"
-        )
-    for name, value in parameters.items():
-        default = literal(declared[name]["default"])
-        kinds = (int, float) if isinstance(default, float) else type(default)
-        if default is not None and not isinstance(value, kinds):
-            raise ChapterFailed(
-                f"parameter '{name}' is {value!r}, but {source.name} declares {default!r}: give it the same type in "
-                "profiles.yaml and in the cell tagged 'parameters'"
-            )
     return plain, notebook
 
 
-def literal(text: str) -> Any:
-    """The value that a piece of Python spells out, or None if it computes one."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return None
-
-
-def environment(threads: int) -> dict[str, str]:
-    """What the kernel's process is to see."""
-    library = ROOT / "lib"
-    modules = [
-        ".".join(p.relative_to(library).with_suffix("").parts).removesuffix(".__init__")
-        for p in sorted(library.rglob("*.py"))
-    ]
-    pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
-    return {
-        # Chapters share the cores by running side by side; a sum then has the same order on any machine.
-        **{f"{pool}_NUM_THREADS": str(threads) for pool in pools},
-        "PYTHONHASHSEED": "0",
-        # The library whose files decided that this chapter runs, even when another copy is installed.
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(library), os.environ.get("PYTHONPATH")])),
-        # A warning raised in a chapter or in the library is an error; those of others are theirs.
-        "PYTHONWARNINGS": ",".join(f"error:::{module}" for module in ["__main__", *modules]),
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-
-
-def execute(source: Path, parameters: dict[str, Any], threads: int, aside: Path) -> list[dict[str, Any]]:
+def execute(source: Path, values: dict[str, Any], threads: int, aside: Path) -> list[dict[str, Any]]:
     """Run the chapter aside; the seconds of each cell.
 
     Raises:
@@ -166,16 +127,16 @@ def execute(source: Path, parameters: dict[str, Any], threads: int, aside: Path)
     from papermill.exceptions import PapermillExecutionError
 
     chapter = source.stem
-    plain, notebook = prepare(source, parameters, aside)
+    plain, notebook = prepare(source, values, aside)
     staging = aside / "artifacts"
     staging.mkdir()
-    os.environ.update(environment(threads))
+    os.environ.update(environment.variables(threads))
     progress = Progress(chapter, notebook)
     try:
         papermill.execute_notebook(
             str(plain),
             str(aside / f"{chapter}.ipynb"),
-            {**parameters, "out": os.path.relpath(staging, source.parent)},
+            {**values, "out": os.path.relpath(staging, source.parent)},
             cwd=str(source.parent),
             progress_bar=False,
             record_timing=False,  # clock times would make two runs differ
@@ -195,7 +156,7 @@ def execute(source: Path, parameters: dict[str, Any], threads: int, aside: Path)
     if missing := [name for name in REQUIRED if not (staging / name).is_file()]:
         raise ChapterFailed(
             f"{source.name} ran to its end but wrote no {' and no '.join(missing)} into the folder `out`: "
-            "its last cell must call `ledger.close()`"
+            "its last cell must call `chapter.close()`"
         )
     return progress.cells
 
@@ -236,7 +197,7 @@ def publish(source: Path, aside: Path) -> None:
     (aside / f"{chapter}.ipynb").rename(source.with_suffix(".ipynb"))
 
 
-def run(source: Path, parameters: dict[str, Any], threads: int) -> None:
+def run(source: Path, values: dict[str, Any], threads: int) -> None:
     """Run a chapter from its source to its place.
 
     Raises:
@@ -251,12 +212,12 @@ def run(source: Path, parameters: dict[str, Any], threads: int) -> None:
     source.with_suffix(".ipynb").unlink(missing_ok=True)
     shutil.rmtree(ROOT / "artifacts" / source.stem, ignore_errors=True)
 
-    cells = execute(source, parameters, threads, aside)
+    cells = execute(source, values, threads, aside)
     seconds = time.perf_counter() - begin
     record = {
         "chapter": source.stem,
-        "profile": parameters.get("profile"),
-        "parameters": parameters,
+        "profile": values.get("profile"),
+        "parameters": values,
         "seconds": round(seconds, 3),
         "cells": cells,
         "started": started.isoformat(timespec="seconds"),
@@ -271,14 +232,14 @@ def run(source: Path, parameters: dict[str, Any], threads: int) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command that the Snakefile calls; 0 if the chapter stands in its place, 1 if not."""
     parser = argparse.ArgumentParser(description="Run one chapter and put its notebook and artefacts in place.")
-    parser.add_argument("source", type=Path, help="such as notebooks/01-time-scales.py")
+    parser.add_argument("source", type=Path, help="such as notebooks/time-scales.py")
     parser.add_argument("--parameters", type=json.loads, required=True, help="a JSON object")
     parser.add_argument("--threads", type=int, default=1, help="of the numeric libraries")
-    asked = parser.parse_args(arguments)
-    source = asked.source.resolve()
+    args = parser.parse_args(arguments)
+    source = args.source.resolve()
 
     try:
-        run(source, asked.parameters, asked.threads)
+        run(source, args.parameters, args.threads)
     except ChapterFailed as failed:
         failure = failed
     except OSError as error:

@@ -1,27 +1,34 @@
-"""Which files a chapter's results depend on: its source, the part of the library that it can reach, and its data.
+"""What a result depends on: a chapter's source, the code of the library that it can reach, its data and its runs.
 
 Imports are read, not run. What they cannot show, such as ``importlib.import_module("gatelr.cells")``, is not
 seen: a chapter imports what it uses by name. Other files that it reads it declares, as patterns from the root of the
-repository, and finds them by the same list: ``READS = ["benchmarks/results/*.json"]``.
+repository, and finds them by the same list: ``READS = ["benchmarks/results/*.json"]``. Of the library the code counts:
+a comment or a docstring changed there runs nothing again.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import grimp
-from grimp.exceptions import SourceSyntaxError
+LIB = Path("lib")
+sys.path.insert(0, str(LIB.resolve()))  # this checkout's library, even when another is installed
 
-LIBRARY = "gatelr"
+from gatelr.experiments import fingerprint  # noqa: E402
+
 #: What a chapter calls the list of the patterns that it reads.
 READS = "READS"
+#: Where the plans of an earlier call lie.
+PLANS = Path("_build/plans.json")
 
 
-def imported(source: str, modules: set[str]) -> set[str]:
+def imported(source: str, modules: Iterable[str]) -> set[str]:
     """The library modules that a piece of Python names in its import statements.
 
     Args:
@@ -67,48 +74,28 @@ def data(chapter: Path) -> list[Path]:
     return sorted(found)
 
 
-class Library:
-    """The library's files and the imports between them, read once for all chapters.
+def library() -> list[Path]:
+    """All files of the library."""
+    return sorted(p for p in (LIB / fingerprint.LIBRARY).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
-    Args:
-        root: the folder that holds the package, ``lib``.
+
+def reach(chapter: Path) -> list[str]:
+    """The library modules that a chapter can reach; all of them while one of the sources cannot be parsed.
+
+    A chapter that cannot be parsed is run all the same, so that its failure is reported like any other.
     """
+    known = fingerprint.files(LIB.resolve())
+    try:
+        roots = imported(chapter.read_text(), known)
+    except SyntaxError:
+        roots = set(known)
+    return fingerprint.reach(roots, LIB.resolve())
 
-    def __init__(self, root: Path):
-        package = root / LIBRARY
-        self.files = sorted(p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-        sys.path.insert(0, str(root.resolve()))  # this checkout's library, even when another is installed
-        try:
-            self._graph: grimp.ImportGraph | None = grimp.build_graph(LIBRARY, cache_dir=None)
-        except SourceSyntaxError:
-            self._graph = None
-        finally:
-            sys.path.pop(0)
-        self._file = {
-            ".".join(p.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): p
-            for p in self.files
-            if p.suffix == ".py"
-        }
-        # Anything may read a style sheet or a table that lies beside the code.
-        self._data = [p for p in self.files if p.suffix != ".py"]
 
-    def reach(self, chapter: Path) -> list[Path]:
-        """The library files that a chapter can reach; all of them while a file cannot be parsed.
-
-        A chapter that cannot be parsed is run all the same, so that its failure is reported like any other.
-        """
-        if self._graph is None:
-            return self.files
-        try:
-            roots = imported(chapter.read_text(), self._graph.modules)
-        except SyntaxError:
-            return self.files
-        reached = set(roots)
-        for module in roots:
-            reached |= self._graph.find_upstream_modules(module)
-        # Every import of gatelr.x runs gatelr/__init__.py first, and what that imports.
-        reached |= {LIBRARY} | self._graph.find_upstream_modules(LIBRARY)
-        return sorted([self._file[m] for m in reached] + self._data)
+def code(chapter: Path) -> str:
+    """One fingerprint of the code that a chapter can reach, and of what lies beside it, which anything may read."""
+    beside = [path for path in library() if path.suffix != ".py"]
+    return f"{fingerprint.code(reach(chapter), LIB.resolve())} {digest(beside)[:16]}"
 
 
 def digest(files: Iterable[str | Path]) -> str:
@@ -117,3 +104,25 @@ def digest(files: Iterable[str | Path]) -> str:
     for name in sorted(map(str, files)):
         total.update(f"{name}\0{hashlib.sha256(Path(name).read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def plans(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The runs that chapters read: for each run its file's name, what it is, and a fingerprint of its code.
+
+    Plans stand beside the code that measures, which imports torch. So they are made in another process, and again only
+    when the code of the experiments or a parameter has changed.
+
+    Args:
+        parameters: all parameters by chapter, with their values.
+    """
+    asked = json.dumps(parameters, sort_keys=True)
+    experiments = [name for name in fingerprint.files(LIB.resolve()) if name.startswith("gatelr.experiments")]
+    key = hashlib.sha256(f"{asked} {fingerprint.code(experiments, LIB.resolve())}".encode()).hexdigest()
+    if PLANS.exists() and (kept := json.loads(PLANS.read_text()))["key"] == key:
+        return dict(kept["plans"])
+    command = [sys.executable, str(Path(__file__).with_name("run.py")), "--plans"]
+    made = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, list[dict[str, Any]]] = json.loads(made.stdout)
+    PLANS.parent.mkdir(exist_ok=True)
+    PLANS.write_text(json.dumps({"key": key, "plans": found}))
+    return found

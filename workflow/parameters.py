@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import yaml
 
 DEVICES = ("auto", "cpu", "cuda")
+#: Of a profile: parameters of all chapters and of single ones, and how many seeds one run has.
+KEYS = ({"shared", "chapters"}, {"shared", "chapters", "block"})
 
 
 class BadInput(ValueError):
@@ -27,8 +31,10 @@ def load(path: Path, chapters: Iterable[str]) -> dict[str, dict[str, Any]]:
         raise BadInput(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
     known = set(chapters)
     for name, profile in (profiles or {}).items():
-        if not isinstance(profile, dict) or set(profile) != {"shared", "chapters"}:
-            raise BadInput(f"profile '{name}' in {path.name} must have the two keys 'shared' and 'chapters'")
+        if not isinstance(profile, dict) or set(profile) not in KEYS:
+            raise BadInput(
+                f"profile '{name}' in {path.name} must have the two keys 'shared' and 'chapters', and may have 'block'"
+            )
         if strangers := sorted(set(profile["chapters"]) - known):
             raise BadInput(
                 f"profile '{name}' in {path.name} sets parameters of chapter '{strangers[0]}', which is not "
@@ -43,8 +49,46 @@ def check_device(device: str) -> None:
         raise BadInput(f"unknown device '{device}': DEVICE is one of {', '.join(DEVICES)}")
 
 
-def resolve(profiles: dict[str, dict[str, Any]], profile: str, chapter: str, device: str) -> dict[str, Any]:
-    """The parameters of one chapter, ``profile`` and ``device`` among them.
+def declared(source: Path) -> dict[str, Any]:
+    """What the cell tagged ``parameters`` declares, with its values; nothing if there is none or it cannot be read."""
+    cells = re.split(r"^(?=# %%)", source.read_text(), flags=re.MULTILINE)
+    tagged = [cell for cell in cells if re.match(r"# %%.*tags=\[.*[\"']parameters[\"']", cell)]
+    try:
+        body = [node for cell in tagged for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
+        return {ast.unparse(node.targets[0]): ast.literal_eval(node.value) for node in body}
+    except (SyntaxError, ValueError):
+        return {}  # papermill, and then the chapter itself, will say what is wrong
+
+
+def check(source: Path, values: dict[str, Any]) -> None:
+    """Refuse parameters that a chapter does not take.
+
+    Args:
+        source: of the chapter.
+        values: what its profile sets.
+
+    Raises:
+        BadInput: for a parameter that it does not declare, or a value of another type.
+    """
+    known = declared(source)
+    for name, value in values.items():
+        if name not in known:
+            raise BadInput(
+                f"parameter '{name}' is not declared by {source.name}, which declares "
+                f"{', '.join(known) or 'none'}: add it to the cell tagged 'parameters', or take it out of "
+                "profiles.yaml"
+            )
+        default = known[name]
+        kinds = (int, float) if isinstance(default, float) else type(default)
+        if default is not None and not isinstance(value, kinds):
+            raise BadInput(
+                f"parameter '{name}' is {value!r}, but {source.name} declares {default!r}: give it the same type in "
+                "profiles.yaml and in the cell tagged 'parameters'"
+            )
+
+
+def resolve(profiles: dict[str, dict[str, Any]], profile: str, source: Path, device: str) -> dict[str, Any]:
+    """The parameters of one chapter, ``profile`` and ``device`` among them, and ``block`` where it has runs.
 
     Raises:
         BadInput: if there is no such profile or device.
@@ -53,4 +97,7 @@ def resolve(profiles: dict[str, dict[str, Any]], profile: str, chapter: str, dev
         raise BadInput(f"unknown profile '{profile}': PROFILE is one of {', '.join(profiles)} (profiles.yaml)")
     check_device(device)
     chosen = profiles[profile]
-    return {"profile": profile, "device": device, **chosen["shared"], **chosen["chapters"].get(chapter, {})}
+    values = {"profile": profile, "device": device, **chosen["shared"]}
+    if "block" in chosen and "block" in declared(source):
+        values["block"] = chosen["block"]
+    return {**values, **chosen["chapters"].get(source.stem, {})}

@@ -1,6 +1,7 @@
-"""A tiny project that runs the real workflow: three chapters of a second, and a library of five modules.
+"""A tiny project that runs the real workflow: four chapters of a second, one with runs, and a library of its own.
 
-01-one ──> middle ──> base <── 03-three <── data/*.csv        02-two ──> side        nobody ──> lonely
+one ──> middle ──> base <── three <── data/*.csv        two ──> side        nobody ──> lonely
+gate-corrections <── two runs <── experiments.gate_corrections
 """
 
 from __future__ import annotations
@@ -17,8 +18,47 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+EXPERIMENT = """\
+import os
+import signal
+from array import array
+from pathlib import Path
+from types import SimpleNamespace
+
+from gatelr.experiments.runs import Run
+
+SCALE = 2.0  # of each value
+
+
+def plan(parameters):
+    # one of each gate
+    seeds = tuple(range(1, parameters["seeds"] + 1))
+    return [Run("gate_corrections", "adding", gate, "SGD", seeds, {}, {"gate": gate}) for gate in ("scalar", "multi")]
+
+
+def measure(task, gate, optimiser, seeds, *, device, save, progress):
+    if Path("die").exists():
+        Path("die").unlink()
+        Path(save).parent.mkdir(parents=True, exist_ok=True)
+        Path(save).write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if Path("fail").exists():
+        raise ValueError("the gate is stuck")
+    went_on = Path(save).exists()
+    values = [{"seed": seed, "value": SCALE * seed, "went on": went_on} for seed in seeds]
+    none = array("q", [-1] * len(seeds))
+    return SimpleNamespace(probes={0: {"values": values}}, diverged=none, redrawn=none)
+"""
+
+# What makes and reads runs is the library's own; what it would call of the rest stands in.
+OWN = ("files", "experiments/__init__", "experiments/runs", "experiments/fingerprint")
+
 LIBRARY = {
     "__init__": '"""A stand-in."""',
+    "tasks": "def get(name, **options):\n    return name",
+    "training": "import contextlib\n\n\ndef progress_bar(*_, **__):\n    return contextlib.nullcontext()",
+    "experiments/gate_corrections": EXPERIMENT,
+    "experiments/other": "E = 1",
     "base": "A = 1",
     "middle": "from gatelr import base\n\nB = base.A",
     "side": "C = 1",
@@ -26,9 +66,11 @@ LIBRARY = {
 }
 
 IMPORTS = {
-    "01-one": "from gatelr import middle as used",
-    "02-two": "import gatelr.side\n\nused = gatelr.side",
-    "03-three": "from gatelr.base import A\nimport gatelr as used\n\nREADS = ['data/*.csv']",
+    "one": "from gatelr import middle as used",
+    "two": "import gatelr.side\n\nused = gatelr.side",
+    "three": "from gatelr.base import A\nimport gatelr as used\n\nREADS = ['data/*.csv']",
+    "gate-corrections": "from gatelr.experiments import gate_corrections as used, runs\n\n"
+    "table = runs.load(used.plan({'seeds': seeds}), block=block)['values']\nprint(*table.value)",
 }
 
 CHAPTER = """# %% [markdown]
@@ -37,7 +79,8 @@ CHAPTER = """# %% [markdown]
 # %% tags=["parameters"]
 profile = "ci"
 seeds = 1
-device = "auto"
+device = "cpu"
+block = 0
 out = "../artifacts/draft/{chapter}"
 
 # %%
@@ -65,7 +108,7 @@ manifest = {{"chapter": "{chapter}", "parameters": {{"seeds": seeds, "out": out}
 
 PROFILES = """\
 quick: {shared: {seeds: 1}, chapters: {}}
-ci: {shared: {seeds: 3}, chapters: {}}
+ci: {block: 2, shared: {seeds: 3}, chapters: {}}
 """
 
 CONFIG = """\
@@ -78,12 +121,16 @@ only_build_toc_files: true
 TOC = """\
 format: jb-book
 root: book/index
-chapters:
-- file: notebooks/01-one
-- file: notebooks/02-two
-- file: notebooks/03-three
-- file: book/generated/execution
-- file: book/generated/ledger
+parts:
+- caption: All
+  numbered: true
+  chapters:
+  - file: notebooks/one
+  - file: notebooks/two
+  - file: notebooks/three
+  - file: notebooks/gate-corrections
+  - file: book/generated/execution
+  - file: book/generated/ledger
 """
 
 
@@ -117,33 +164,38 @@ class Project:
 
     def build(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """What `make book` calls."""
-        return self.python("workflow/build.py", "--cores", "2", *arguments)
+        return self.python("workflow/build.py", "--cores", "2", "--device", "cpu", *arguments)
 
     def would_run(self, *config: str) -> set[str]:
-        """The chapters that the next build would run."""
-        config = config or ("profile=ci", "device=auto")
+        """The chapters that the next build would run, and "runs" if it would make any."""
+        config = config or ("profile=ci", "device=cpu")
         how = ("--workflow-profile", "workflow/profiles/default", "--quiet", "host", "--dry-run", "--cores", "1")
         done = self.python("-m", "snakemake", *how, "--config", *config)
         assert done.returncode == 0, done.stdout + done.stderr
-        return set(re.findall(r"wildcards: chapter=(\S+)", done.stdout + done.stderr))
+        said = done.stdout + done.stderr
+        return set(re.findall(r"wildcards: chapter=(\S+)", said)) | (
+            {"runs"} if "wildcards: experiment=" in said else set()
+        )
 
 
 def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
     """The chapters that a build ran to their end."""
-    return set(re.findall(r"^(\d\d-\w+)  done", done.stdout, flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+)  done", done.stdout, flags=re.MULTILINE)) & set(IMPORTS)
 
 
 def make(root: Path) -> Project:
     """Write the project into an empty folder."""
-    for folder in ("notebooks", "lib/gatelr", "book", "data"):
+    for folder in ("notebooks", "lib/gatelr/experiments", "book", "data"):
         (root / folder).mkdir(parents=True)
     shutil.copytree(REPOSITORY / "workflow", root / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "Makefile", "requirements.lock", "pyproject.toml", "CITATION.cff"):
         shutil.copy(REPOSITORY / name, root / name)
+    for name in OWN:
+        shutil.copy(REPOSITORY / "lib" / "gatelr" / f"{name}.py", root / "lib" / "gatelr" / f"{name}.py")
     for name, text in LIBRARY.items():
         (root / "lib" / "gatelr" / f"{name}.py").write_text(f"{text}\n")
-    for chapter, imports in IMPORTS.items():
-        text = CHAPTER.format(chapter=chapter, number=chapter.split("-")[0].lstrip("0"), imports=imports)
+    for number, (chapter, imports) in enumerate(IMPORTS.items(), 1):
+        text = CHAPTER.format(chapter=chapter, number=number, imports=imports)
         (root / "notebooks" / f"{chapter}.py").write_text(text)
     for name, text in {
         "profiles.yaml": PROFILES,

@@ -39,35 +39,35 @@ def run(chapter: types.ModuleType, project: Project, name: str, **parameters: ob
 
 
 def test_a_parameter_that_the_chapter_does_not_declare(chapter: types.ModuleType, project: Project) -> None:
-    assert run(chapter, project, "01-one", seeds=1, seed=2) == 1
-    assert failure(project, "01-one") == (
-        "parameter 'seed' is not declared by 01-one.py, which declares profile, seeds, device, out: add it to the cell "
-        "tagged 'parameters', or take it out of profiles.yaml"
+    assert run(chapter, project, "one", seeds=1, seed=2) == 1
+    assert failure(project, "one") == (
+        "parameter 'seed' is not declared by one.py, which declares profile, seeds, device, block, out: add it to the "
+        "cell tagged 'parameters', or take it out of profiles.yaml"
     )
 
 
 def test_a_parameter_of_another_type(chapter: types.ModuleType, project: Project) -> None:
-    assert run(chapter, project, "01-one", seeds=[0, 1]) == 1
-    assert failure(project, "01-one") == (
-        "parameter 'seeds' is [0, 1], but 01-one.py declares 1: give it the same type in profiles.yaml and in the cell "
+    assert run(chapter, project, "one", seeds=[0, 1]) == 1
+    assert failure(project, "one") == (
+        "parameter 'seeds' is [0, 1], but one.py declares 1: give it the same type in profiles.yaml and in the cell "
         "tagged 'parameters'"
     )
 
 
 def test_a_chapter_without_a_cell_of_parameters(chapter: types.ModuleType, project: Project) -> None:
-    project.source("01-one").write_text("# %%\n1 + 1\n")
-    assert run(chapter, project, "01-one", seeds=1) == 1
-    assert "parameter 'seeds' is not declared by 01-one.py, which declares none" in failure(project, "01-one")
+    project.source("one").write_text("# %%\n1 + 1\n")
+    assert run(chapter, project, "one", seeds=1) == 1
+    assert "parameter 'seeds' is not declared by one.py, which declares none" in failure(project, "one")
 
 
 def test_a_missing_kernel(chapter: types.ModuleType, project: Project) -> None:
-    source = project.source("01-one")
+    source = project.source("one")
     kernel = "{name: fortran, display_name: Fortran, language: python}"
     header = f"# ---\n# jupyter:\n#   kernelspec: {kernel}\n# ---\n\n"
     source.write_text(header + source.read_text())
-    assert run(chapter, project, "01-one", seeds=1) == 1
-    said = failure(project, "01-one")
-    assert said.startswith("kernel 'fortran' of 01-one.py is not installed (there is: ")
+    assert run(chapter, project, "one", seeds=1) == 1
+    said = failure(project, "one")
+    assert said.startswith("kernel 'fortran' of one.py is not installed (there is: ")
     assert "python3" in said.split("write")[0]
 
 
@@ -76,29 +76,29 @@ def test_a_full_disk(step: str, chapter: types.ModuleType, project: Project, mon
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "results.json")
 
-    staged = project.root / "_build/run/01-one/artifacts"
+    staged = project.root / "_build/run/one/artifacts"
     monkeypatch.setattr(chapter, "execute", lambda *_: staged.mkdir() or [])
     monkeypatch.setattr(chapter, "finish", lambda *_: None)
     monkeypatch.setattr(chapter, "execute" if step == "prepare" else step, full)
-    assert run(chapter, project, "01-one", seeds=1) == 1
-    assert failure(project, "01-one") == "no space left on the disk while writing results.json: free some"
-    assert not project.notebook("01-one").exists()
-    assert not (project.root / "artifacts/01-one").exists()
+    assert run(chapter, project, "one", seeds=1) == 1
+    assert failure(project, "one") == "no space left on the disk while writing results.json: free some"
+    assert not project.notebook("one").exists()
+    assert not (project.root / "artifacts/one").exists()
 
 
 def test_a_full_disk_inside_a_cell(project: Project) -> None:
-    source = project.source("01-one")
+    source = project.source("one")
     source.write_text(source.read_text() + '\nraise OSError(28, "No space left on device", "figure.svg")\n')
-    done = project.python("workflow/chapter.py", "notebooks/01-one.py", "--parameters", '{"seeds": 1}')
+    done = project.python("workflow/chapter.py", "notebooks/one.py", "--parameters", '{"seeds": 1}')
     assert done.returncode == 1
-    assert failure(project, "01-one") == "OSError: [Errno 28] No space left on device: 'figure.svg'"
+    assert failure(project, "one") == "OSError: [Errno 28] No space left on device: 'figure.svg'"
 
 
 def test_a_chapter_that_writes_no_results(project: Project) -> None:
-    project.source("01-one").write_text('# %% tags=["parameters"]\nseeds = 1\nout = ""\n')
-    done = project.python("workflow/chapter.py", "notebooks/01-one.py", "--parameters", '{"seeds": 1}')
+    project.source("one").write_text('# %% tags=["parameters"]\nseeds = 1\nout = ""\n')
+    done = project.python("workflow/chapter.py", "notebooks/one.py", "--parameters", '{"seeds": 1}')
     assert done.returncode == 1
-    assert "wrote no results.json and no manifest.json into the folder `out`" in failure(project, "01-one")
+    assert "wrote no results.json and no manifest.json into the folder `out`" in failure(project, "one")
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,16 @@ def test_cuda_without_cuda(project: Project) -> None:
     [
         ("ci: {shared: {}}", "profile 'ci' in profiles.yaml must have the two keys 'shared' and 'chapters'"),
         (
-            "ci: {shared: {}, chapters: {09-nine: {}}}",
-            "sets parameters of chapter '09-nine', which is not in notebooks/",
+            "ci: {shared: {}, chapters: {one: {seed: 2}}}",
+            "parameter 'seed' is not declared by one.py, which declares profile, seeds, device, block, out",
+        ),
+        (
+            "ci: {shared: {seeds: 3}, chapters: {}}\nother: {shared: {seeds: many}, chapters: {}}",
+            "parameter 'seeds' is 'many', but one.py declares 1",
+        ),
+        (
+            "ci: {shared: {}, chapters: {nine: {}}}",
+            "sets parameters of chapter 'nine', which is not in notebooks/",
         ),
         ("ci: {shared: [}", "profiles.yaml is not YAML"),
     ],
@@ -147,23 +155,33 @@ def test_a_file_of_profiles_that_is_not_one(project: Project, text: str, sentenc
     assert "Traceback" not in done.stderr
 
 
+def test_contents_and_sources_that_part(project: Project) -> None:
+    project.source("four").write_text("# %%\n")
+    assert project.build().stderr.strip() == "notebooks/four.py stands in no part of _toc.yml: add it there"
+    project.source("four").unlink()
+    project.source("three").unlink()
+    assert project.build().stderr.strip() == "_toc.yml names three, but there is no notebooks/three.py: write it"
+    assert not (project.root / "artifacts").exists()
+
+
 def test_a_module_that_does_not_parse_runs_every_chapter(project: Project) -> None:
     project.module("lonely").write_text("def half(:\n")
     sys_path = str(REPOSITORY / "workflow")
     code = (
         f"import sys; sys.path.insert(0, {sys_path!r}); from pathlib import Path; import dependencies\n"
-        "print(*sorted(p.stem for p in dependencies.Library(Path('lib')).reach(Path('notebooks/02-two.py'))))"
+        "print(*dependencies.reach(Path('notebooks/two.py')), sep='\\n')"
     )
-    assert project.python("-c", code).stdout.split() == ["__init__", "base", "lonely", "middle", "side"]
+    modules = ["base", "lonely", "middle", "side", "experiments.other", "experiments.runs"]
+    assert {f"gatelr.{module}" for module in modules} <= set(project.python("-c", code).stdout.split())
 
 
 @pytest.mark.parametrize("written", ["READS = sorted(names)", "READS = 3", 'READS = ["/data/*.csv"]'])
 def test_data_declared_in_a_way_that_cannot_be_told(project: Project, written: str) -> None:
-    source = project.source("02-two")
+    source = project.source("two")
     source.write_text(f"{source.read_text()}\n{written}\n")
     done = project.build()
     assert done.returncode != 0
-    assert f"got {written} in 02-two.py, expected a list of patterns" in done.stderr.replace("'", '"')
+    assert f"got {written} in two.py, expected a list of patterns" in done.stderr.replace("'", '"')
 
 
 # The Makefile speaks before there is a Python of ours: these run it with stand-ins for Python.
@@ -196,14 +214,14 @@ def test_make_clean_leaves_what_is_not_made(project: Project) -> None:
     before = {p for p in project.root.rglob("*") if p.is_file()}
     for made in (
         "_build/html/index.html",
-        "artifacts/01-one/run.json",
+        "artifacts/one/run.json",
         "book/generated/ledger.md",
         "lib/__pycache__/a",
     ):
         path = project.root / made
         path.parent.mkdir(parents=True)
         path.write_text("")
-    project.notebook("01-one").write_text("")
+    project.notebook("one").write_text("")
     (project.root / ".venv").mkdir()
     assert command(project, "clean").returncode == 0
     assert {p for p in project.root.rglob("*") if p.is_file()} == before

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def test_a_failing_cell(built: Project) -> None:
-    source = built.source("02-two")
+    source = built.source("two")
     before = source.read_text()
     source.write_text(
         before.replace("# %%\nimport json", '# %%\nprint("so far")\nraise ValueError("two is odd")\nimport json')
     )
-    first = built.source("01-one")
+    first = built.source("one")
     untouched = first.read_text()
     first.write_text(untouched + "# one more line\n")
     try:
@@ -32,37 +32,37 @@ def test_a_failing_cell(built: Project) -> None:
         first.write_text(untouched)
 
     assert done.returncode != 0
-    assert ran(done) == {"01-one"}  # the others still run
-    assert "02-two  FAILED" in done.stdout
-    assert "02-two, cell 4 (The end of 2)" in done.stderr
+    assert ran(done) == {"one"}  # the others still run
+    assert "two  FAILED" in done.stdout
+    assert "two, cell 4 (The end of 2)" in done.stderr
     assert "ValueError: two is odd" in done.stderr
-    assert "_build/run/02-two/02-two.ipynb" in done.stderr
+    assert "_build/run/two/two.ipynb" in done.stderr
     assert "The book:" not in done.stdout
 
-    partly = nbformat.read(built.root / "_build/run/02-two/02-two.ipynb", as_version=4)
+    partly = nbformat.read(built.root / "_build/run/two/two.ipynb", as_version=4)
     outputs = [o for c in partly.cells for o in c.get("outputs", [])]
     assert any(o.output_type == "error" and o.ename == "ValueError" for o in outputs)
     assert any(o.get("text") == "so far\n" for o in outputs)
-    failure = json.loads((built.root / "_build/run/02-two/failure.json").read_text())
+    failure = json.loads((built.root / "_build/run/two/failure.json").read_text())
     assert failure["cell"] == 4
     assert failure["error"] == "ValueError: two is odd"
 
     # The results of the run before are gone, so nothing can take them for this one's.
-    assert not built.notebook("02-two").exists()
-    assert not (built.root / "artifacts" / "02-two").exists()
+    assert not built.notebook("two").exists()
+    assert not (built.root / "artifacts" / "two").exists()
 
     repaired = built.build()
     assert repaired.returncode == 0, repaired.stderr
-    assert ran(repaired) == {"01-one", "02-two"}
+    assert ran(repaired) == {"one", "two"}
     assert "book  done" in repaired.stdout
     assert built.would_run() == set()
 
 
 def test_a_red_check_stops_the_pages(project: Project) -> None:
-    for chapter in ("01-one", "02-two"):
+    for chapter in ("one", "two"):
         folder = project.root / "artifacts" / chapter
         folder.mkdir(parents=True)
-        passed = chapter == "01-one"
+        passed = chapter == "one"
         check = {"id": "small", "claim": "C2", "statement": "it is small", "kind": "numeric", "value": 1e-3}
         checks = [check | {"tolerance": 1e-2 if passed else 1e-12, "passed": passed}]
         for name, content in {
@@ -71,17 +71,17 @@ def test_a_red_check_stops_the_pages(project: Project) -> None:
             "run": {"seconds": 1.0, "profile": "ci", "parameters": {}},
         }.items():
             (folder / f"{name}.json").write_text(json.dumps(content))
-    done = project.python("workflow/pages.py", "01-one", "02-two")
+    done = project.python("workflow/pages.py", "one", "two")
     assert done.returncode == 1
-    assert "02-two: check 'small' of C2 does not hold: got 0.001, tolerance 1e-12" in done.stderr
+    assert "two: check 'small' of C2 does not hold: got 0.001, tolerance 1e-12" in done.stderr
     assert not (project.root / "book/generated").exists()
-    assert project.python("workflow/pages.py", "01-one").returncode == 0
+    assert project.python("workflow/pages.py", "one").returncode == 0
 
 
 def test_a_killed_build_blocks_nothing(project: Project) -> None:
-    for chapter in ("01-one", "03-three"):
+    for chapter in ("one", "three"):
         project.source(chapter).unlink()
-    source = project.source("02-two")
+    source = project.source("two")
     before = source.read_text()
     source.write_text(before.replace("# %%\nimport json", "# %%\nimport time; time.sleep(600)\nimport json"))
     command = [sys.executable, "workflow/build.py", "--cores", "1", "book/generated/ledger.md"]
@@ -103,20 +103,20 @@ def test_a_killed_build_blocks_nothing(project: Project) -> None:
     source.write_text(before)
     done = project.build("book/generated/ledger.md")
     assert done.returncode == 0, done.stderr
-    assert ran(done) == {"02-two"}
+    assert ran(done) == {"two"}
 
 
 def test_a_warning_in_a_chapter_or_in_the_library_is_an_error(project: Project) -> None:
     module = project.module("base")
     module.write_text("import warnings\n\nA = 1\nwarnings.warn('mind the step')\n")
-    done = project.python("workflow/chapter.py", "notebooks/03-three.py", "--parameters", '{"seeds": 1}')
+    done = project.python("workflow/chapter.py", "notebooks/three.py", "--parameters", '{"seeds": 1}')
     assert done.returncode == 1
-    failure = json.loads((project.root / "_build/run/03-three/failure.json").read_text())
+    failure = json.loads((project.root / "_build/run/three/failure.json").read_text())
     assert failure["error"] == "UserWarning: mind the step"
 
-    source = project.source("02-two")
+    source = project.source("two")
     source.write_text(source.read_text().replace("used = ", "import warnings\nwarnings.warn('and the gap')\nused = "))
-    done = project.python("workflow/chapter.py", "notebooks/02-two.py", "--parameters", '{"seeds": 1}')
+    done = project.python("workflow/chapter.py", "notebooks/two.py", "--parameters", '{"seeds": 1}')
     assert done.returncode == 1
-    failure = json.loads((project.root / "_build/run/02-two/failure.json").read_text())
+    failure = json.loads((project.root / "_build/run/two/failure.json").read_text())
     assert failure["error"] == "UserWarning: and the gap"

@@ -1,0 +1,83 @@
+"""Make one run of an experiment, as the Snakefile calls it, or say which runs chapters read.
+
+    python workflow/run.py --device cpu '{"experiment": "joint_anisotropy", "task": "adding", …}'
+    python workflow/run.py --plans < parameters-by-chapter.json
+
+A run that is killed goes on from its checkpoint when it is called again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "lib"))  # this checkout's library, even when another is installed
+
+import failures  # noqa: E402
+
+FOLDER = ROOT / "artifacts" / "runs"
+
+
+def plans() -> str:
+    """The plans of the chapters whose parameters stand on standard input, as JSON."""
+    from gatelr.experiments import runs
+
+    found: dict[str, list[dict[str, object]]] = {}
+    for chapter, parameters in json.load(sys.stdin).items():
+        try:
+            plan = runs.plan(chapter, parameters)
+        except Exception:
+            plan = []  # the chapter makes the same plan, and will say in its own words what is wrong
+        found[chapter] = [
+            {"path": str(run.path("artifacts/runs")), "run": run.identity, "code": runs.code(run.experiment)}
+            for run in plan
+        ]
+    return json.dumps(found)
+
+
+def make(text: str, device: str) -> int:
+    """Make the run that is written out as JSON; 0 if its file is there."""
+    from gatelr.experiments import runs
+
+    content = json.loads(text)
+    run = runs.Run(**content | {"seeds": tuple(content["seeds"])})
+    begin = time.perf_counter()
+    try:
+        if device != "cpu":
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        runs.make(run, folder=FOLDER, device=device)
+    except Exception as error:
+        failures.record(f"{run.experiment} {run.name}", f"{type(error).__name__}: {error}")
+        return 1
+    print(f"{run.experiment}  {run.name}  {time.perf_counter() - begin:.1f} s", flush=True)
+    return 0
+
+
+def main() -> int:
+    """Do as asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", help="what the run is, a JSON object")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, default=1, help="of the numeric libraries")
+    parser.add_argument("--plans", action="store_true", help="say which runs chapters read")
+    args = parser.parse_args()
+    os.environ.update(environment.variables(args.threads))  # before torch is imported
+    warnings.filterwarnings("error", module=r"gatelr(\.|$)")
+    if args.plans:
+        print(plans())
+        return 0
+    return make(args.run, args.device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
