@@ -256,89 +256,84 @@ class plain_tanh(sp.Function):
         return 1 - self**2
 
 
-class Step(NamedTuple):
-    """One step of an unrolled network, with a symbol for each value of tanh and of σ.
-
-    Attributes:
-        J: the Jacobian as claimed (C2).
-        x: the state before the update.
-        u: the input.
-        phi: the candidate.
-        g: the gate, one entry a neuron.
-        delta: what the loss weighs the new state by.
-    """
-
-    J: sp.Matrix
-    x: sp.Matrix
-    u: sp.Matrix
-    phi: sp.Matrix
-    g: sp.Matrix
-    delta: sp.Matrix
-
-
-class Unrolled(NamedTuple):
-    r"""A network over a few steps as one nested expression, its loss :math:`\sum_t δ_t^\top x_t`.
-
-    Attributes:
-        weights: by name, one symbol an entry.
-        loss: of the weights, with nothing abbreviated.
-        steps: the same steps, abbreviated, oldest first.
-        names: the symbol of each value of tanh and of σ.
-    """
-
-    weights: dict[str, sp.Matrix]
-    loss: sp.Expr
-    steps: list[Step]
-    names: dict[sp.Expr, sp.Symbol]
-
-    def mismatches(self, gradients: dict[str, sp.Matrix], *, expand: bool = True) -> list[str]:
-        """The weights whose derivative, by brute force, is not the claimed one.
-
-        Args:
-            gradients: the claim, by name of the weight, in the steps' symbols.
-            expand: whether to expand the differences; otherwise each is evaluated at one rational point, exactly.
-        """
-        wrong = []
-        for weight in (entry for matrix in self.weights.values() for entry in matrix):
-            name, index = str(weight).rsplit("_", 1)
-            claim = gradients[name][tuple(map(int, index)) if len(index) > 1 else int(index)]
-            difference = self.loss.diff(weight).xreplace(self.names) - claim
-            if not expand:
-                symbols = sorted(difference.free_symbols, key=str)
-                point = {v: sp.Rational(7919 * k % 1013 - 506, 1013) for k, v in enumerate(symbols, 1)}
-                difference = difference.xreplace(point)
-            if sp.expand(difference) != 0:
-                wrong.append(str(weight))
-        return wrong
-
-
-def unrolled(kind: str, T: int, size: int = 2) -> Unrolled:
-    """The whole network written out, for ``diff`` to differentiate without knowing its structure.
+def unrolled(kind: str, T: int, size: int = 2) -> list[tuple[sp.Expr, sp.Expr]]:
+    r"""The claim C7 for a network written out as one nested expression, its loss :math:`\sum_t δ_t^\top x_t`.
 
     Args:
         kind: the gate.
         T: steps.
         size: number of neurons n; there is one input.
 
+    Returns:
+        For each entry of each weight the derivative of the loss, by brute force, and as the claim has it; both with a
+        symbol for each value of tanh and of σ, in which they are polynomials.
+
     Raises:
         ValueError: for an unknown gate.
     """
     one = explicit(kind, size, tanh=plain_tanh)
+    J = one.leak + one.recurrent + one.gate
     x, loss, steps, names = one.state, sp.Integer(0), [], dict[sp.Expr, sp.Symbol]()
     for t in range(1, T + 1):
-        u = sp.Matrix([sp.Symbol(f"u{t}")])
-        delta = sp.Matrix([sp.Symbol(f"delta{t}_{row}") for row in range(size)])
-        here = dict(zip([*one.state, *one.drive], [*x, *u], strict=True))
-        phi, g = one.phi.xreplace(here), one.g.xreplace(here)
-        for label, values in (("phi", phi), ("g", g)):
-            for row, value in enumerate(values):
+        u, delta = sp.Symbol(f"u{t}"), sp.Matrix(sp.symbols(f"delta{t}_:{size}"))
+        here = dict(zip([*one.state, *one.drive], [*x, u], strict=True))
+        for label, values in (("phi", one.phi), ("g", one.g)):
+            for row, value in enumerate(values.xreplace(here)):
                 if value.func in (plain_tanh, sigmoid):  # a scalar gate's one value keeps its first name
                     names.setdefault(value, sp.Symbol(f"{label}{t}_{row}"))
-        J = (one.leak + one.recurrent + one.gate).xreplace(here)
-        steps.append(Step(*(part.xreplace(names) for part in (J, x, u, phi, g, delta))))
+        steps.append([part.xreplace(here).xreplace(names) for part in (J, one.state, one.phi, one.g)] + [u, delta])
         x = one.update.xreplace(here)
         loss += (delta.T * x)[0]
-    return Unrolled(one.weights, loss, steps, names)
+
+    adjoint, gradients = sp.zeros(size, 1), {name: sp.zeros(*weight.shape) for name, weight in one.weights.items()}
+    for J_k, x_k, phi, g, u, delta in reversed(steps):
+        adjoint += delta
+        signal = sp.Matrix([g[k] * (1 - phi[k] ** 2) * adjoint[k] for k in range(size)])
+        at_gate = sp.Matrix([(phi[k] - x_k[k]) * g[k] * (1 - g[k]) * adjoint[k] for k in range(size)])
+        if kind == "scalar":
+            at_gate = sp.Matrix([sum(at_gate)])
+        shares = {"W_r": signal * x_k.T, "W_i": signal * u, "b": signal}
+        shares |= {"W_rg": at_gate * x_k.T, "W_ig": at_gate * u, "b_g": at_gate}
+        gradients = {name: gradient + shares[name] for name, gradient in gradients.items()}
+        adjoint = J_k.T * adjoint
+    return [
+        (loss.diff(entry).xreplace(names), claim)
+        for name, weight in one.weights.items()
+        for entry, claim in zip(weight, gradients[name], strict=True)
+    ]
+
+
+def at_a_point(expression: sp.Expr) -> sp.Expr:
+    """The expression at one rational point, exactly: for polynomials that are too long to expand."""
+    symbols = sorted(expression.free_symbols, key=str)
+    return expression.xreplace({v: sp.Rational(7919 * k % 1013 - 506, 1013) for k, v in enumerate(symbols, 1)})
+
+
+def leak_orders(size: int, lag: int) -> tuple[sp.Matrix, sp.Matrix, sp.Matrix, sp.Matrix]:
+    r"""Orders 0 and 1 of the leak splitting for a given size and lag: by the sweep (claim C3), then as C6 has them.
+
+    .. math:: \mathrm{diag}(P_{t,k}), \qquad \sum_i P^q_{t,i} B_i^{qp} P^p_{i-1,k}
+
+    Nothing collapses on the side of the sweep: it multiplies explicit matrices of symbols.
+
+    Args:
+        size: number of neurons n, small.
+        lag: ℓ.
+    """
+    kept = sp.Matrix(lag, size, sp.symbols(f"l:{lag}_:{size}"))
+    B = [sp.Matrix(size, size, sp.symbols(f"b_{i}_:{size}_:{size}")) for i in range(lag)]
+    M_0, M_1 = sp.eye(size), sp.zeros(size, size)
+    for i in range(lag):
+        A_i = sp.diag(*kept[i, :])
+        M_0, M_1 = A_i * M_0, A_i * M_1 + B[i] * M_0
+
+    def P(neuron: int, first: int, last: int) -> sp.Expr:
+        return sp.prod(kept[first:last, neuron])
+
+    def crossings(q: int, p: int) -> sp.Expr:
+        return sp.Add(*(P(q, i + 1, lag) * B[i][q, p] * P(p, 0, i) for i in range(lag)))
+
+    return M_0, M_1, sp.diag(*(P(q, 0, lag) for q in range(size))), sp.Matrix(size, size, crossings)
 
 
 class IndexLatex(LatexPrinter):

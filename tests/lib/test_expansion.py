@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from gatelr import expansion, jacobian
+from gatelr.cells import GatedRNN, Trajectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Case, relative
@@ -102,6 +103,15 @@ def test_the_bound_is_attained_by_scalars() -> None:
         assert float(expansion.remainder_bound(A, B, order, 0.7)) == pytest.approx(float(exact), rel=1e-12)
 
 
+@torch.no_grad()
+def trajectory(gate: str, alpha: float | None = None) -> tuple[jacobian.Terms, Trajectory]:
+    """The terms of three networks of nine neurons over twelve steps, two sequences each, and their run."""
+    draws = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    model = GatedRNN(3, 9, gate, alpha=alpha, bias=True, replicas=3, generator=draws, dtype=torch.float64)
+    run = model.run(torch.randn(12, 3, 2, 3, generator=draws[0], dtype=torch.float64))
+    return jacobian.terms(model, run), run
+
+
 @pytest.mark.parametrize("kind", ["none", "constant", "scalar", "multi"])
 def test_both_splittings_add_up_and_are_what_they_say(kind: str) -> None:
     case = Case(kind, n=4, m=2, T=5, batch=(2,), replicas=None, bias=False, seed=3)
@@ -112,11 +122,53 @@ def test_both_splittings_add_up_and_are_what_they_say(kind: str) -> None:
     for splitting in expansion.SPLITTINGS:
         A, B = expansion.split(terms, splitting)
         assert relative(A + B, J) <= 1e-14
+        assert relative(expansion.orders(A, B, 5).sum(0), product(J)) <= 1e-12
     assert torch.equal(expansion.split(terms, "leak")[0], terms.leak)
     assert torch.equal(expansion.split(terms, "gate")[1], terms.gate)
     if kind == "none":  # a vanilla network keeps nothing: order 0 of the leak splitting is zero
         A, B = expansion.split(terms, "leak")
         assert not expansion.orders(A, B, 0).any()
+
+
+@pytest.mark.parametrize("lag", [1, 12])
+@pytest.mark.parametrize("around", ["leak", "gate", "recurrent"])
+def test_all_orders_add_up_around_any_part(around: str, lag: int) -> None:
+    terms, _ = trajectory("multi")
+    kept = {"leak": terms.leak, "gate": terms.leak + terms.recurrent, "recurrent": terms.recurrent}[around][:lag]
+    J = sum(terms)[:lag]
+    assert relative(expansion.orders(kept, J - kept, lag).sum(0), product(J)) <= 1e-12
+
+
+def test_special_cases_of_the_leak_splitting() -> None:
+    """One constant: every crossing weighs the same; one scalar gate: both waits run on one clock."""
+    alpha = 0.3
+    terms, run = trajectory("constant", alpha=alpha)
+    steps = len(run.x)
+    swept = expansion.orders(*expansion.split(terms, "leak"), 1)[1]
+    assert relative(swept, (1 - alpha) ** (steps - 1) * terms.recurrent.sum(0)) <= 1e-12
+    terms, run = trajectory("scalar")
+    kept = 1 - run.g.unsqueeze(-1)
+    swept = expansion.orders(*expansion.split(terms, "leak"), 1)[1]
+    assert relative(swept, kept.prod(0) * ((terms.recurrent + terms.gate) / kept).sum(0)) <= 1e-12
+
+
+def test_rank_of_order_one_in_the_gate_splitting() -> None:
+    """At most one for each step that a scalar gate crosses; more for a gate a neuron."""
+    lag, beyond = 3, {}
+    for gate in ("scalar", "multi"):
+        A, B = (part[:lag] for part in expansion.split(trajectory(gate)[0], "gate"))
+        values = torch.linalg.svdvals(expansion.orders(A, B, 1)[1])
+        beyond[gate] = float((values[..., lag] / values[..., 0]).max())
+    assert beyond["scalar"] <= 1e-12
+    assert beyond["multi"] > 1e-6
+
+
+def test_commuting_factors() -> None:
+    """Diagonal factors: order 1 is the product of all A times the sum of B / A."""
+    draw = torch.Generator().manual_seed(0)
+    A, B = (torch.rand(5, 4, generator=draw, dtype=torch.float64) + 0.1 for _ in "AB")
+    swept = expansion.orders(torch.diag_embed(A), torch.diag_embed(B), 1)[1]
+    assert relative(swept, torch.diag_embed(A.prod(0) * (B / A).sum(0))) <= 1e-12
 
 
 @pytest.mark.usefixtures("as_installed")

@@ -39,6 +39,35 @@ def test_entry_by_entry(kind: str, size: int) -> None:
     assert (J - written.leak - written.recurrent - written.gate).applyfunc(sp.expand) == sp.zeros(size, size)
 
 
+@pytest.mark.parametrize("lag", range(1, 7))
+def test_the_collapsed_sweep_gives_the_closed_form(lag: int) -> None:
+    """Claim C6 entry by entry, for every number of neurons."""
+    keep_q, keep_p, cross = (sp.Function(name) for name in ("l^q", "l^p", "B"))
+
+    def kept(keep: sp.Function, first: int, last: int) -> sp.Expr:
+        return sp.prod([keep(step) for step in range(first, last + 1)])
+
+    value = sp.Integer(0)
+    for step in range(1, lag + 1):
+        value = keep_q(step) * value + cross(step) * kept(keep_p, 1, step - 1)
+    crossings = (kept(keep_q, i + 1, lag) * cross(i) * kept(keep_p, 1, i - 1) for i in range(1, lag + 1))
+    assert sp.expand(value - sum(crossings)) == 0
+
+
+def test_orders_of_the_leak_splitting_by_matrices_and_entry_by_entry() -> None:
+    M_0, M_1, closed_0, closed_1 = symbolic.leak_orders(2, 3)
+    assert M_0 == closed_0
+    assert (M_1 - closed_1).applyfunc(sp.expand).is_zero_matrix
+    assert not (M_1 - closed_1.T).applyfunc(sp.expand).is_zero_matrix
+
+
+def test_sums_over_neurons_collapse() -> None:
+    q, p, r = symbolic.q, symbolic.p, symbolic.r
+    both = sp.KroneckerDelta(q, r) * sp.KroneckerDelta(r, p)
+    assert symbolic.over_neurons(symbolic.W_r[q, r] * sp.KroneckerDelta(r, p)) == symbolic.W_r[q, p]
+    assert symbolic.over_neurons(both) == sp.KroneckerDelta(q, p)
+
+
 def test_sigmoid_is_the_logistic_function() -> None:
     z = sp.Symbol("z")
     s = symbolic.sigmoid(z)

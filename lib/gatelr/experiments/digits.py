@@ -1,0 +1,58 @@
+"""The small networks of the theory chapters: one for each seed, taught to name handwritten digits read pixel by pixel."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gatelr import tasks, training
+from gatelr.cells import GatedRNN
+from gatelr.experiments import protocol
+
+
+def train(
+    gate: str,
+    n_hidden: int,
+    seeds: int,
+    steps: int,
+    *,
+    alpha: float | Tensor | None = None,
+    learning_rate: float = 1e-2,
+    batch: int = 64,
+    device: torch.device | str | None = None,
+) -> GatedRNN:
+    """Networks with one kind of gate after some steps of Adam; replica i has weights from seed i, digits from 123 + i.
+
+    Args:
+        gate: one of :data:`gatelr.cells.GATES`.
+        n_hidden: n.
+        seeds: S, how many replicas.
+        steps: of training.
+        alpha: of the constant gate, one number or one a neuron; the other gates do without.
+        learning_rate: Adam's.
+        batch: digits a step.
+        device: where the networks live.
+
+    Raises:
+        ValueError: as :class:`gatelr.cells.GatedRNN` and :func:`gatelr.training.train`.
+    """
+    task = tasks.get("digits")
+    alpha = alpha if gate == "constant" else None
+    model = protocol.network(task, gate, range(seeds), n_hidden, alpha=alpha, bias=True, device=device)
+    optimiser = protocol.optimised(model, "Adam", learning_rate)
+    training.train(model, task, optimiser, steps, training.generators(range(seeds), protocol.TRAINING), batch=batch)
+    return model
+
+
+def for_each_seed(u: Float[Tensor, "T B m"], seeds: int) -> Float[Tensor, "T S B m"]:
+    """The same sequences for every replica, as a view."""
+    return u.unsqueeze(1).expand(-1, seeds, -1, -1)
+
+
+@torch.no_grad()
+def accuracy(model: GatedRNN, u: Float[Tensor, "T B m"], target: Int[Tensor, " B"]) -> Float[Tensor, " S"]:
+    """The share of digits that each replica names correctly."""
+    assert model.replicas is not None
+    guessed = model(for_each_seed(u, model.replicas)).argmax(-1)
+    return (guessed == target).to(u.dtype).mean(-1)
