@@ -140,3 +140,24 @@ def test_bad_input_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             call()
+
+
+def test_the_state_of_a_constant_gate_is_a_sum_with_powers_as_weights() -> None:
+    """C1: x_T = (1 - g)^T x_0 + Σ_k g (1 - g)^{T-k} φ_k, wherever the candidates come from."""
+    g, age = 0.3, torch.arange(79.0, -1, -1).double()
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        model = GatedRNN(3, 16, "constant", alpha=g, generator=generator).double()
+        u = torch.randn(80, 3, generator=generator, dtype=torch.float64)
+        x0 = torch.rand(16, generator=generator, dtype=torch.float64)
+        with torch.no_grad():
+            run = model.run(u, x0)
+        expected = (g * (1 - g) ** age) @ run.phi + (1 - g) ** 80 * x0
+        assert (expected - run.x[-1]).norm() <= 1e-13 * run.x[-1].norm()
+
+
+def test_no_constant_gate_is_above_the_envelope() -> None:
+    """C10: g (1 - g)^ℓ < 1/(eℓ) at the gates and lags that the book draws."""
+    gate = torch.logspace(math.log10(3e-4), math.log10(0.999), 120, dtype=torch.float64)
+    lag = torch.logspace(0, 3, 100, dtype=torch.float64)[:, None]
+    assert (gate * (1 - gate) ** lag * math.e * lag < 1).all()
