@@ -56,7 +56,7 @@ def test_the_collapsed_sweep_gives_the_closed_form(lag: int) -> None:
 
 def test_orders_of_the_leak_splitting_by_matrices_and_entry_by_entry() -> None:
     M_0, M_1, closed_0, closed_1 = symbolic.leak_orders(2, 3)
-    assert M_0 == closed_0
+    assert closed_0 == M_0
     assert (M_1 - closed_1).applyfunc(sp.expand).is_zero_matrix
     assert not (M_1 - closed_1.T).applyfunc(sp.expand).is_zero_matrix
 

@@ -1,4 +1,4 @@
-"""The small networks of the theory chapters: one for each seed, taught to name handwritten digits read pixel by pixel."""
+"""The small networks of the theory chapters, one for each seed, taught to name handwritten digits pixel by pixel."""
 
 from __future__ import annotations
 
