@@ -14,14 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from matplotlib.figure import Figure
 
 from gatelr import files, statistics
-from gatelr.record import display, figures, reference, source, tables
+from gatelr.record import figures, forms, reference, source, tables
 from gatelr.record.manifest import manifest
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -77,7 +79,7 @@ class Chapter:
         self.slug = slug
         self.source = source.read(Path(folder) / f"{slug}.py")
         self.title = self.source.title
-        values = sys._getframe(1).f_globals if parameters is None else parameters
+        values = _callers() if parameters is None else parameters
         if missing := [name for name in self.source.parameters if name not in values]:
             raise ValueError(f"chapter {slug} has no value for {', '.join(missing)}: run the cell of parameters first")
         taken = {name: values[name] for name in self.source.parameters}
@@ -229,7 +231,7 @@ class Chapter:
                 "note": note,
             }
         )
-        display.display(display.claim(self.slug, self.claims[-1]))
+        display(forms.claim(self.slug, self.claims[-1]))
         return Finding(estimate.mean, low, high, estimate.p, estimate.seeds, verdict)
 
     def number(self, name: str, value: float | int | str, text: str | None = None, unit: str = "") -> None:
@@ -272,7 +274,7 @@ class Chapter:
         svg = figures.write(figure, name, data, alt=caption.alt, chapter=self.slug, out=self.out)
         written = [f"figures/{name}.{suffix}" for suffix in ("svg", "png", "pdf", "csv")]
         self.figures.append({"id": name, "files": written})
-        display.display(display.figure(name, svg, caption.alt))
+        display(forms.figure(name, svg, caption.alt))
 
     def table(self, name: str, data: pd.DataFrame) -> None:
         """Write ``tables/<name>.csv``, which the directive ``tab-<name>`` of the chapter's prose shows.
@@ -286,7 +288,7 @@ class Chapter:
         self._caption("table", "table-file", "tab", name)
         files.write(self.out / "tables" / f"{name}.csv", data.to_csv(index=False))
         self.tables.append({"id": name, "file": f"tables/{name}.csv", "rows": len(data)})
-        display.display(display.table(name, data))
+        display(forms.table(name, data))
 
     def compare(
         self,
@@ -394,7 +396,7 @@ class Chapter:
                 "note": note,
             }
         )
-        display.display(display.check(self.slug, self.checks[-1]))
+        display(forms.check(self.slug, self.checks[-1]))
 
     def _new(self, name: str, taken: list[str], what: str) -> None:
         if not _NAME.fullmatch(name):
@@ -417,6 +419,14 @@ class Chapter:
         if not caption.text:
             raise ValueError(f"the directive {label!r} has no caption: say in a sentence or two what one sees")
         return caption
+
+
+def _callers() -> Mapping[str, Any]:
+    """The names of the notebook that asks: the nearest caller's that has an artefact folder."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and "out" not in frame.f_globals:
+        frame = frame.f_back
+    return frame.f_globals if frame else {}
 
 
 def _per_seed(values: pd.Series) -> pd.Series:
