@@ -216,7 +216,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     script = textwrap.dedent(
         f"""
         import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
         import test_training as t
 
         def probe(step, model):

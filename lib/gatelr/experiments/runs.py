@@ -147,7 +147,8 @@ def load(
     from gatelr.training import progress_bar
 
     whole = list(plan)
-    missing = [run for run in split(whole, block) if not fresh(run, folder, device)]
+    # two runs of a plan may differ in their labels alone
+    missing = list({run.path(folder): run for run in split(whole, block) if not fresh(run, folder, device)}.values())
     if missing:
         with progress_bar(progress, total=len(missing), unit="run", desc="runs that are not on disk yet") as bar:
             for run in missing:

@@ -1,97 +1,216 @@
-"""Cells come back from disk, and are made anew when their settings or the code behind their numbers change."""
+"""Runs come back from disk as they were made, are made anew when their code changes, and go on after a kill."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import grimp
 import pandas as pd
 import pytest
-from gatelr.experiments import runs
+import torch
+from gatelr.experiments import effective_rates, fingerprint, runs
+from gatelr.experiments.runs import Run
 
-SMALL = {"n": 4, "batch": 3, "steps": 2, "checkpoints": [0, 2], "fresh": 5, "task_options": {"steps": 6}}
-SEEDS = (3, 5)
+SMALL = {"n": 4, "batch": 3, "steps": 12, "checkpoints": [0, 6, 12], "fresh": 5, "task_options": {"steps": 6}}
+#: What makes each experiment a small one.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "effective_rates": SMALL | {"probed": 2},
+    "joint_anisotropy": SMALL | {"lags": [1], "pairs": 2, "rows": 5, "r": 2},
+    "gate_corrections": SMALL
+    | {"sizes": [0, 12], "windows": [4], "window": 6, "distances": [1], "every": 5, "probed": 2, "traced": 1},
+    "against_optimisers": SMALL | {"probed": 4, "rate": 0.1},
+}
+EXPERIMENTS = pytest.mark.parametrize("experiment", SETTINGS)
+
+
+def small(experiment: str, seeds: tuple[int, ...] = (3, 5), **settings: Any) -> Run:
+    return Run(experiment, "adding", "multi", "SGD", seeds, SETTINGS[experiment] | settings, {"kind": "small"})
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which experiments were really run."""
-    ran: list[str] = []
-    for name, protocol in runs.PROTOCOLS.items():
+    """The names of the runs that were really made."""
+    made: list[str] = []
+    make = runs.make
 
-        def count(*arguments, name=name, protocol=protocol, **options):  # type: ignore[no-untyped-def]
-            ran.append(name)
-            return protocol(*arguments, **options)
+    def count(run: Run, **options: Any) -> Path:
+        made.append(run.name)
+        return make(run, **options)
 
-        monkeypatch.setitem(runs.PROTOCOLS, name, count)
-    return ran
+    monkeypatch.setattr(runs, "make", count)
+    return made
 
 
-def test_a_cell_is_made_once(tmp_path: Path, counted: list[str]) -> None:
-    first = runs.cells(tmp_path)("E1", "adding", "multi", "SGD", SEEDS, probed=2, **SMALL)
-    again = runs.cells(tmp_path)("E1", "adding", "multi", "SGD", [*SEEDS], probed=2, **SMALL)
-    assert counted == ["E1"]
+def test_every_chapter_with_runs_has_an_experiment() -> None:
+    assert set(SETTINGS) == set(runs.CHAPTERS.values())
+    for name in runs.CHAPTERS.values():
+        experiment = importlib.import_module(f"gatelr.experiments.{name}")
+        assert list(inspect.signature(experiment.plan).parameters) == ["parameters"]
+        assert {"task", "gate", "optimiser", "seeds", "device", "save", "progress"} <= set(
+            inspect.signature(experiment.measure).parameters
+        )
+    assert runs.plan("time-scales", {}) == []
+
+
+def test_a_run_is_made_once(tmp_path: Path, counted: list[str]) -> None:
+    run = small("effective_rates")
+    first = runs.load([run], folder=tmp_path)
+    again = runs.load([run], folder=tmp_path)
+    assert counted == [run.name]
     for name, table in first.items():
-        pd.testing.assert_frame_equal(table, again[name])
-    assert set(first["training"].step) == {0, 2}
-    assert list(first["training"].seed) == [*SEEDS] * 2
+        pd.testing.assert_frame_equal(table, again[name], check_exact=True)
+    assert list(first["training"].seed) == [3, 5] * 3
+    assert list(first["training"].step) == [0, 0, 6, 6, 12, 12]
     assert list(first["run"].diverged) == [-1, -1]
     assert first["cost"].seconds[0] > 0
+    assert all((table.kind == "small").all() for table in first.values())
 
 
-def test_other_settings_and_other_code_make_another_cell(
+def test_a_table_is_what_was_measured(tmp_path: Path) -> None:
+    run = small("effective_rates")
+    tables = runs.load([run], folder=tmp_path)
+    from gatelr import tasks
+
+    options = dict(run.settings)
+    task = tasks.get(run.task, **options.pop("task_options"))
+    measured = effective_rates.measure(task=task, gate=run.gate, optimiser=run.optimiser, seeds=run.seeds, **options)
+    for name in measured.probes[0]:
+        records = [{"step": step} | record for step, probe in measured.probes.items() for record in probe[name]]
+        expected = pd.DataFrame(records).assign(kind="small")
+        pd.testing.assert_frame_equal(tables[name], expected, check_exact=True)
+
+
+def test_other_settings_make_another_run_and_other_labels_do_not(tmp_path: Path, counted: list[str]) -> None:
+    run = small("effective_rates", steps=0, checkpoints=[0])
+    others = [
+        small("effective_rates", steps=0, checkpoints=[0], rate=0.1),
+        small("effective_rates", (3,), steps=0, checkpoints=[0]),
+    ]
+    labelled = Run("effective_rates", "adding", "multi", "SGD", run.seeds, run.settings, {"kind": "another"})
+    runs.load([run, *others, labelled], folder=tmp_path)
+    assert counted == [run.name, *(other.name for other in others)]
+
+
+def test_other_code_torch_or_device_makes_it_again(
     tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = SMALL | {"lags": (1,), "pairs": 2, "rows": 5, "r": 2}
-    for seeds, changed in (SEEDS, {}), (SEEDS, {"rate": 0.1}), (SEEDS[:1], {}):
-        runs.cells(tmp_path)("E2", "adding", "none", "SGD", seeds, **options | changed)
-    assert len(counted) == 3
-    monkeypatch.setattr(experiments, "digest", lambda experiment: "other")
-    runs.cells(tmp_path)("E2", "adding", "none", "SGD", SEEDS, **options)
-    assert len(counted) == 4
+    run = small("effective_rates", steps=0, checkpoints=[0])
+    runs.load([run], folder=tmp_path)
+    for name, function in {"code": lambda _: "other", "torch_version": lambda: "0.1"}.items():
+        with monkeypatch.context() as changed:
+            changed.setattr(runs, name, function)
+            runs.load([run], folder=tmp_path)
+        runs.load([run], folder=tmp_path)
+    assert len(counted) == 5
+    assert not runs.fresh(run, tmp_path, "cuda")
+    run.path(tmp_path).write_text("{}")
+    assert not runs.fresh(run, tmp_path)
 
 
-REACHED = {
-    name.removeprefix("gatelr.")
-    for name in grimp.build_graph("gatelr", cache_dir=None).find_upstream_modules("gatelr.experiments") - {"gatelr"}
-} | {"experiments"}
+@EXPERIMENTS
+def test_blocks_of_seeds_give_the_same_tables(experiment: str, tmp_path: Path, counted: list[str]) -> None:
+    run = small(experiment, (1, 2, 3, 4, 5))
+    whole = runs.load([run], folder=tmp_path)
+    parts = runs.load([run], block=2, folder=tmp_path)
+    assert [name.rpartition("-")[0].partition("seeds")[2] for name in counted] == ["-1-5", "-1-2", "-3-5"]
+    assert whole.keys() == parts.keys()
+    for name in whole.keys() - {"cost"}:
+        pd.testing.assert_frame_equal(whole[name], parts[name], check_exact=True)
+    assert len(parts["cost"]) == 1
 
 
-def test_the_digests_cover_what_the_protocols_can_reach() -> None:
-    assert set().union(*runs.MODULES.values()) == REACHED
-    assert set(runs.MODULES) == set(runs.PROTOCOLS)
+def test_a_block_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="got a block of 1 seeds, expected 0 for all together, or at least 2"):
+        runs.split([small("effective_rates")], 1)
 
 
-@pytest.mark.parametrize("experiment", runs.PROTOCOLS)
-def test_what_an_experiment_leaves_out_of_its_digest_it_does_not_call(
+@EXPERIMENTS
+def test_a_killed_run_goes_on_with_the_same_numbers(experiment: str, tmp_path: Path) -> None:
+    """Killed by the signal that no program can catch, when step 9 was about to be saved after step 6."""
+    run = small(experiment)
+    script = textwrap.dedent(
+        f"""
+        import os, signal
+        import torch
+        from gatelr import checkpoint, training
+        from gatelr.experiments import runs
+
+        torch.set_num_threads(1)
+        training.train.__kwdefaults__["save_every"] = 3
+        write = checkpoint.Checkpoint.write
+
+        def dying(self, step):
+            if step == 9:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(self, step)
+
+        checkpoint.Checkpoint.write = dying
+        runs.make(runs.Run(**{run.identity | {"seeds": run.seeds}!r}), folder={str(tmp_path / "killed")!r})
+        """
+    )
+    killed = subprocess.run([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = (tmp_path / "killed" / experiment).iterdir()
+    assert torch.load(left)["step"] == 6
+    resumed, whole = (runs.load([run], folder=tmp_path / name) for name in ("killed", "whole"))
+    assert not left.exists()
+    for name in whole.keys() - {"cost"}:
+        pd.testing.assert_frame_equal(resumed[name], whole[name], check_exact=True)
+
+
+@EXPERIMENTS
+def test_what_an_experiment_cannot_reach_it_does_not_call(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its fingerprint follows import statements, and so would miss a module that is imported in another way."""
+
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("called")
 
-    for name in REACHED - set(runs.MODULES[experiment]):
-        module = importlib.import_module(f"gatelr.{name}")
+    reached = fingerprint.reach([f"gatelr.experiments.{experiment}", "gatelr.experiments.runs"])
+    for name in set(fingerprint.files()) - set(reached):
+        if name.startswith("gatelr.record"):
+            continue
+        module = importlib.import_module(name)
         for member, value in vars(module).items():
-            if inspect.isfunction(value) and value.__module__ == module.__name__:
+            if inspect.isfunction(value) and value.__module__ == name:
                 monkeypatch.setattr(module, member, fail)
-    options = {
-        "E1": {"probed": 2},
-        "E2": {"lags": (1,), "pairs": 2, "rows": 5, "r": 2},
-        "E3": {"sizes": [0], "windows": [0], "window": 2, "distances": [1], "every": 1, "probed": 2, "traced": 1},
-        "E4": {"probed": 4, "rate": 0.1},
-    }[experiment]
-    runs.cells(tmp_path)(experiment, "adding", "multi", "SGD", SEEDS, **SMALL, **options)
+    less: dict[str, Any] = {"steps": 2, "checkpoints": [0, 2]}
+    if experiment == "gate_corrections":
+        less |= {"sizes": [0], "windows": [0], "window": 2}
+    runs.load([small(experiment, **less)], folder=tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("def f(x):\n    '''Doc.'''\n    return x  # why\n", "def f(x):\n    return x\n", True),
-        ("'''Module.'''\nx = 1\n", "'''Other.'''\nx = 1\n", True),
-        ("x = 1\n", "x = 2\n", False),
-    ],
-)
-def test_comments_and_docstrings_do_not_count(one: str, other: str, same: bool) -> None:
-    assert (runs._code(one) == runs._code(other)) is same
+def test_numbers_that_json_has_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [
+        {"seed": 3, "loss": math.inf, "share": math.nan, "whole": 1.0, "name": "a", "on": True},
+        {"seed": 5, "loss": -math.inf, "share": 0.1, "whole": 2.0, "name": "b", "on": False, "late": 7},
+    ]
+    each = torch.zeros(2, dtype=torch.long)
+    monkeypatch.setattr(
+        effective_rates, "measure", lambda **_: SimpleNamespace(probes={0: {"t": records}}, diverged=each, redrawn=each)
+    )
+    run = small("effective_rates")
+    table = runs.load([run], folder=tmp_path)["t"]
+    expected = pd.DataFrame([{"step": 0} | record for record in records]).assign(kind="small")
+    pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    json.loads(run.path(tmp_path).read_text(), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+    run = small("effective_rates", steps=0, checkpoints=[0])
+    content = json.loads(runs.make(run, folder=tmp_path).read_text())
+    assert content["run"] == run.identity
+    assert content["code"] == runs.code("effective_rates")
+    assert content["device"] == "cpu"
+    assert run.name.startswith("adding-multi-SGD-seeds-3-5-")
