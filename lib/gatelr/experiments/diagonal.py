@@ -1,4 +1,4 @@
-"""Networks whose gates and candidates read the input alone: trained, then given a recurrence little by little."""
+"""Networks whose gates and candidates read the input alone: given a recurrence little by little, and stacked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from gatelr import adjoint, expansion, jacobian, rates, tasks, training
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.kernels import sweep
 
 #: Which recurrent weights are on, of candidate and gate.
 PARTS = {"both": (1.0, 1.0), "candidate only": (1.0, 0.0), "gate only": (0.0, 1.0)}
@@ -133,6 +134,41 @@ def switched_on(
             rows += [(part, scale, name, seed, error) for seed, error in enumerate(errors)]
     recur(selective, 0.0, 0.0)
     return pd.DataFrame(rows, columns=["recurrence", "scale", "signal", "seed", "error"])
+
+
+def layers(width: int, depth: int, generator: torch.Generator) -> list[GatedRNN]:
+    """Multi-gate networks without recurrence, as wide as their inputs, in double precision."""
+    drawn = [GatedRNN(width, width, "multi", bias=True, generator=generator, dtype=torch.float64) for _ in range(depth)]
+    for layer in drawn:
+        assert layer.W_rg is not None
+        layer.requires_grad_(False)
+        layer.W_r.zero_()
+        layer.W_rg.zero_()
+    return drawn
+
+
+def stacked(stack: Sequence[GatedRNN], u: Float[Tensor, "T m"]) -> tuple[Tensor, Tensor]:
+    r"""The leak splitting of the joint state of layers that read each other at the same step (claim C15).
+
+    .. math:: B^{l f}_t = V^l_t (A_t + B_t)^{l-1, f}, \quad f < l, \qquad V^l_t = ∂x^l_t/∂x^{l-1}_t
+
+    Returns:
+        ``(A, B)``, each ``(T, L n, L n)``: A diagonal, B strictly below the diagonal blocks.
+    """
+    n = stack[0].n_hidden
+    A = u.new_zeros(len(u), len(stack) * n, len(stack) * n)
+    B = torch.zeros_like(A)
+    for start, layer in zip(range(0, len(stack) * n, n), stack, strict=True):
+        assert layer.W_ig is not None
+        here, below = slice(start, start + n), slice(start - n, start)
+        run = layer.run(u)
+        A[:, here, here] = jacobian.terms(layer, run).leak
+        scale = sweep.coefficients(run.phi, run.g, run.x_prev)
+        V = scale.recurrent.unsqueeze(-1) * layer.W_i + scale.gate.unsqueeze(-1) * layer.W_ig
+        if start:
+            B[:, here, :start] = V @ (A + B)[:, below, :start]
+        u = run.x
+    return A, B
 
 
 def _flat(gradient: dict[str, Tensor]) -> Float[Tensor, "S w"]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gatelr import expansion, jacobian
+from gatelr import expansion, jacobian, transport
 from gatelr.cells import GatedRNN
 from gatelr.experiments import diagonal
 from gatelr.experiments.digits import for_each_seed
@@ -53,3 +53,50 @@ def test_order_one_is_the_transposed_expansion(selective: diagonal.Selective) ->
         M = expansion.orders(A[k + 1 :], B[k + 1 :], 1).sum(0) if k < 7 else torch.eye(6, dtype=torch.float64)
         assert relative(ours[k], run.g[k] * (M.mT @ delta.unsqueeze(-1)).squeeze(-1)) <= 1e-12
     diagonal.recur(selective, 0.0, 0.0)
+
+
+def test_the_jacobian_of_a_stack_is_autograds() -> None:
+    """C15: A + B, with A diagonal and B strictly below the blocks of the diagonal."""
+    draw = torch.Generator().manual_seed(4)
+    stack = diagonal.layers(6, 3, draw)
+    u = torch.randn(12, 6, generator=draw, dtype=torch.float64)
+
+    def step(states: torch.Tensor, u_t: torch.Tensor) -> torch.Tensor:
+        new = []
+        for layer, x in zip(stack, states.split(6), strict=True):
+            u_t = layer.run(u_t[None], x).x[0]
+            new.append(u_t)
+        return torch.cat(new)
+
+    A, B = diagonal.stacked(stack, u)
+    x = torch.zeros(18, dtype=torch.float64)
+    for A_t, B_t, u_t in zip(A, B, u, strict=True):
+        assert relative(A_t + B_t, torch.func.jacrev(step)(x, u_t)) <= 1e-12
+        x = step(x, u_t)
+    assert torch.equal(A, torch.diag_embed(A.diagonal(dim1=-2, dim2=-1)))
+    for start in (0, 6, 12):
+        assert not B[:, start : start + 6, start:].any()
+
+
+def test_a_diagonal_recurrence_keeps_products_diagonal_and_needs_all_orders(selective: diagonal.Selective) -> None:
+    """C3: no entry off the diagonal, not one bit; all orders together are the product."""
+    model, lag = selective.model, 16
+    with torch.no_grad():
+        model.W_r.copy_(torch.diag_embed(selective.drawn[0].diagonal(dim1=-2, dim2=-1)))
+        run = model.run(for_each_seed(selective.u[:, :4].double(), 2))
+        products = transport.products(jacobian.blocks(model, run), lag)
+        A, B = (part[-lag:] for part in expansion.split(jacobian.terms(model, run), "leak"))
+    diagonal.recur(selective, 0.0, 0.0)
+    assert torch.equal(products, torch.diag_embed(products.diagonal(dim1=-2, dim2=-1)))
+    assert relative(expansion.orders(A, B, lag).sum(0), products[-1]) <= 1e-12
+
+
+def test_squares_of_rates_that_turn_have_a_budget() -> None:
+    """C9: with γ² = 1 - |λ|² they add to 1 - ∏|λ|², whatever λ is at each step."""
+    draw = torch.Generator().manual_seed(2)
+    modulus, phase = torch.rand(2, 64, 100, generator=draw, dtype=torch.float64)
+    lam = torch.polar(modulus**0.1, 2 * torch.pi * phase)
+    gamma = (1 - lam.abs() ** 2).sqrt()
+    later = torch.cat([torch.ones_like(lam[:1]), lam.flip(0)[:-1].cumprod(0)]).flip(0)
+    spent = ((gamma * later).abs() ** 2).sum(0)
+    assert (spent - (1 - (lam.abs() ** 2).prod(0))).abs().max() <= 1e-12
