@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gatelr import tasks
+from gatelr.tasks import datasets, processes
 
 # long enough for every task, and short enough to draw many; order 20 runs away too often at its published length
 STEPS = {"narma20": 60}
@@ -240,19 +241,19 @@ def test_nearly_all_of_narma20_run_away_and_are_replaced_and_counted(generator: 
     assert batch.target.max() <= tasks.NARMA_BOUND
     share = int(batch.redrawn) / (int(batch.redrawn) + 200)
     assert share == pytest.approx(0.965, abs=4.5 * 0.0025)
-    assert torch.equal(batch.target[:, 0], tasks._narma_response(batch.u[..., 0], 20))
+    assert torch.equal(batch.target[:, 0], processes._narma_response(batch.u[..., 0], 20))
 
 
 def test_narma_counts_the_sequences_that_it_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     # a bound in the midst of the targets refuses about half: the count must be that of the stream of sequences
-    monkeypatch.setattr(tasks, "NARMA_BOUND", 0.38)
+    monkeypatch.setattr(processes, "NARMA_BOUND", 0.38)
     batch = tasks.narma(20, 50, seeded(1)[0], n_inputs=1)
     source = seeded(1)[0]
     stream = torch.rand(20, 50, 1, generator=source)[..., 0] / 2
-    good = tasks._narma_response(stream, 10) <= 0.38
+    good = processes._narma_response(stream, 10) <= 0.38
     refused = int((~good).sum())
     more = torch.rand(20, 32 * refused, generator=source) / 2
-    spare = (tasks._narma_response(more, 10) <= 0.38).nonzero()[:refused, 0]
+    spare = (processes._narma_response(more, 10) <= 0.38).nonzero()[:refused, 0]
     assert int(batch.redrawn) == refused + int(spare[-1]) + 1 - refused
     assert torch.equal(batch.u[:, good, 0], stream[:, good])
     assert torch.equal(batch.u[:, ~good, 0], more[:, spare])
@@ -295,7 +296,7 @@ def test_a_split_of_the_digits_is_held_out() -> None:
 
 @pytest.mark.usefixtures("as_installed")  # the shape checker draws from random itself
 def test_mnist1d_is_the_published_set_and_leaves_global_generators_alone() -> None:
-    tasks._data.cache_clear()
+    datasets._data.cache_clear()
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     before = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -317,7 +318,7 @@ def test_mnist1d_is_the_published_set_and_leaves_global_generators_alone() -> No
 
 def test_mnist1d_is_made_once_and_cannot_be_spoilt() -> None:
     first = tasks.mnist1d(dtype=torch.float64)
-    assert tasks._data("mnist1d") is tasks._data("mnist1d")
+    assert datasets._data("mnist1d") is datasets._data("mnist1d")
     first.u.zero_()
     first.target.zero_()
     again = tasks.mnist1d(dtype=torch.float64)

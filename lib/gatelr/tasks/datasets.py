@@ -1,0 +1,139 @@
+"""Data sets that are read step by step, from packages that bring them or make them: nothing is downloaded."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatelr.tasks.contract import Batch, Source, _sources
+
+#: Steps in a digit sequence, 8 x 8 pixels read row by row, and the number of classes.
+DIGIT_STEPS, DIGIT_CLASSES = 64, 10
+
+
+def digits(
+    batch: int | None = None,
+    generator: Source | None = None,
+    *,
+    split: Literal["all", "train", "test"] = "all",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Batch:
+    r"""Handwritten digits, read pixel by pixel: 1,797 images of 8 x 8 grey values, a real data set inside scikit-learn.
+
+    The UCI test set of optical digits (Alpaydin & Kaynak 1998), row by row from the upper left, scaled from 0 … 16 to
+    [0, 1]. The ten classes are near balance, so the best constant guess is wrong about nine times in ten; its cross
+    entropy is the entropy of the class frequencies, about ln 10. The best attainable loss is not known. Used in
+    experiment E5.
+
+    Args:
+        batch: how many sequences to draw without replacement; all of them, in their order, by default.
+        generator: where the draw comes from, one or S; needed with ``batch``.
+        split: the first 1,297 in their order to train, the other 500 to test, or all.
+        dtype: of the inputs.
+        device: where the batch is wanted; the generator's device by default, or the CPU if there is none.
+
+    Returns:
+        ``u`` ``(64, B, 1)`` and ``target`` ``(B,)``, or ``(64, S, B, 1)`` and ``(S, B)``, whole numbers 0 … 9.
+
+    Raises:
+        ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator.
+    """
+    return _labelled("digits", split, batch, generator, dtype, device)
+
+
+def mnist1d(
+    batch: int | None = None,
+    generator: Source | None = None,
+    *,
+    split: Literal["all", "train", "test"] = "train",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Batch:
+    r"""MNIST-1D (Greydanus & Kobak 2024): ten shapes on a line, stretched, moved, sheared and noisy, 40 steps each.
+
+    The package ``mnist1d`` makes the published 4,000 training and 1,000 test sequences from their seed, and downloads
+    nothing: they equal the published file to 1e-15. The ten classes are near balance, so the best constant guess is
+    wrong about nine times in ten; its cross entropy is the entropy of the class frequencies, about ln 10. The best
+    attainable loss is not known. Used in experiment E5.
+
+    Args:
+        batch: how many sequences to draw without replacement; all of them, in their order, by default.
+        generator: where the draw comes from, one or S; needed with ``batch``.
+        split: the published training part, the test part, or both.
+        dtype: of the inputs.
+        device: where the batch is wanted; the generator's device by default, or the CPU if there is none.
+
+    Returns:
+        ``u`` ``(40, B, 1)`` and ``target`` ``(B,)``, or ``(40, S, B, 1)`` and ``(S, B)``, whole numbers 0 … 9.
+
+    Raises:
+        ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator.
+    """
+    return _labelled("mnist1d", split, batch, generator, dtype, device)
+
+
+def _labelled(
+    name: str,
+    split: str,
+    batch: int | None,
+    generator: Source | None,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> Batch:
+    """All sequences of a split of a data set, or a draw of them without replacement."""
+    parts = _data(name)
+    if split not in (*parts, "all"):
+        raise ValueError(f"got split={split!r}, expected 'all', 'train' or 'test': name the part that you want")
+    chosen = list(parts.values()) if split == "all" else [parts[split]]
+    sequences, labels = (torch.cat(part) for part in zip(*chosen, strict=True))
+    redrawn: Tensor | int = 0
+    noun = "digits" if name == "digits" else f"{name} sequences"
+    if batch is not None:
+        if not 1 <= batch <= len(labels):
+            raise ValueError(f"got batch={batch}, expected between 1 and the {len(labels)} {noun} there are")
+        if generator is None:
+            raise ValueError(
+                f"got a batch of {noun} to draw but no generator, expected a torch.Generator with your seed"
+            )
+        sources = _sources(generator)
+        device = sources[0].device if device is None else device
+        draws = [torch.randperm(len(labels), generator=source, device=source.device)[:batch] for source in sources]
+        index = draws[0].cpu() if isinstance(generator, torch.Generator) else torch.stack(draws).cpu()
+        sequences, labels = sequences[index], labels[index]
+        redrawn = torch.zeros(index.shape[:-1], dtype=torch.int64, device=device)
+    device = "cpu" if device is None else device
+    u = sequences.to(device=device, dtype=dtype).movedim(-1, 0).unsqueeze(-1).contiguous()
+    return Batch(u, labels.to(device), redrawn)
+
+
+@cache
+def _data(name: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Sequences (N, T) in float64 and labels (N,) of the two parts of a data set."""
+    if name == "digits":
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError as error:
+            raise ImportError("the digits need scikit-learn: pip install 'gatelr[experiments]'") from error
+        images = load_digits()
+        x, y = torch.from_numpy(images.data / 16.0), torch.from_numpy(images.target)
+        return {"train": (x[:1297], y[:1297]), "test": (x[1297:], y[1297:])}
+    try:
+        from mnist1d.data import get_dataset_args, make_dataset
+    except ImportError as error:
+        raise ImportError("MNIST-1D needs mnist1d: pip install 'gatelr[experiments]'") from error
+
+    # it seeds and uses the two global generators, which are the caller's
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        made = make_dataset(get_dataset_args())
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+    parts = {"train": ("x", "y"), "test": ("x_test", "y_test")}
+    return {part: (torch.from_numpy(made[x]), torch.from_numpy(made[y])) for part, (x, y) in parts.items()}
