@@ -33,7 +33,7 @@ class Part:
     """A part of the book that can be cited alone.
 
     Args:
-        id: its permanent name, such as ``fig-impulse-responses`` or ``01-time-scales``.
+        id: its permanent name, such as ``fig-impulse-responses`` or ``time-scales``.
         label: what the page calls it, such as ``Figure 1.2`` or ``Chapter 1``.
         title: a figure's name in words or a chapter's title.
         within: the chapter that holds it, such as ``chapter 1, Time-scales``; empty for a chapter.

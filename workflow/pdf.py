@@ -114,7 +114,7 @@ def pages(contents: SiteMap) -> Iterator[tuple[str, str]]:
 
 
 def anchor(name: str, fragment: str = "") -> str:
-    """What an anchor of a page is called in the joined document, such as ``01-time-scales.eq-ode``."""
+    """What an anchor of a page is called in the joined document, such as ``time-scales.eq-ode``."""
     return ".".join(filter(None, [posixpath.basename(name), fragment]))
 
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]), "genindex", "search"]
-CHAPTER = "notebooks/06-bptt-and-rates"
+CHAPTER = "notebooks/bptt-and-rates"
 DESK, PHONE = {"width": 1280, "height": 844}, {"width": 390, "height": 844}
 
 Look = Callable[[str], Any]

@@ -22,9 +22,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from pybtex.database import parse_string
 
+from workflow import toc
+
 ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "book" / "_ext"
-CHAPTERS = [source.stem for source in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.py"))]
+CHAPTERS = list(toc.chapters())
 BOOK = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 
 # ---- A book of two pages
@@ -438,10 +440,10 @@ def test_the_keyboard_opens_it(visit: Callable[..., Page]) -> None:
 @browsed
 def test_the_code_is_shown_even_where_it_is_folded(visit: Callable[..., Page]) -> None:
     page = visit(PAGE)
-    folded = page.locator(".cell:has(> details.hide):has(.citable-figure)").first
-    source = folded.locator(".cell_input")
-    expect(source).to_be_hidden()
-    folded.locator(".citable-figure").get_by_text("Code", exact=True).click()
+    links = page.locator(".citable-figure").get_by_text("Code", exact=True).all()
+    sources = [page.locator(f"[id='{(link.get_attribute('href') or '').lstrip('#')}']") for link in links]
+    link, source = next((each, code) for each, code in zip(links, sources, strict=True) if code.is_hidden())
+    link.click()
     expect(source).to_be_visible()
     expect(source).to_be_in_viewport()
 

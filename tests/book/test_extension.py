@@ -37,7 +37,15 @@ class Tiny:
 
     def results(self, worst: str) -> None:
         checks = [{"kind": "symbolic", "passed": True}, {"kind": "numeric", "passed": True}]
-        claim = {"id": "small", "verdict": "refuted", "effect": 0.3, "interval": [0.2, 0.41], "null": 0.0, "seeds": 20}
+        claim = {
+            "id": "small",
+            "verdict": "refuted",
+            "effect": 0.3,
+            "interval": [0.2, 0.41],
+            "null": 0.0,
+            "seeds": 20,
+            "p": 0.01,
+        }
         content = {
             "checks": checks,
             "claims": [claim],
@@ -75,12 +83,13 @@ def test_prose_quotes_a_number_and_follows_it(tiny: Tiny) -> None:
 def test_prose_quotes_what_a_claim_came_to(tiny: Tiny) -> None:
     tiny.index(
         "It is {result}`01-one/small.verdict`: {result}`01-one/small.effect` ({result}`01-one/small.interval`; null "
-        "{result}`01-one/small.null`) over {result}`01-one/small.seeds` seeds; {result}`claims/refuted` of "
-        "{result}`claims/total` refuted."
+        "{result}`01-one/small.null`) over {result}`01-one/small.seeds` seeds, from {result}`01-one/small.low` to "
+        "{result}`01-one/small.high`, p {result}`01-one/small.p`; {result}`claims/refuted` of {result}`claims/total` "
+        "refuted."
     )
     assert tiny.build().returncode == 0
     text = re.sub("<[^>]*>", "", tiny.page("index"))
-    assert "It is refuted: 0.3 (0.2 to 0.41; null 0) over 20 seeds; 1 of 1 refuted." in text
+    assert "It is refuted: 0.3 (0.2 to 0.41; null 0) over 20 seeds, from 0.2 to 0.41, p 0.01; 1 of 1 refuted." in text
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from .conftest import open_page
 from .test_weight import travels
 
-CHAPTER, ELSEWHERE = "notebooks/06-bptt-and-rates", "notebooks/01-time-scales"
+CHAPTER, ELSEWHERE = "notebooks/bptt-and-rates", "notebooks/time-scales"
 FIGURE = "#fig-one-gate"
-DATA = Path(__file__).resolve().parents[2] / "artifacts/06-bptt-and-rates/figures/one-gate.csv"
+DATA = Path(__file__).resolve().parents[2] / "artifacts/bptt-and-rates/figures/one-gate.csv"
 LONGEST, STEPS = 50, 200  # of the lags; of a slider
 
 pytestmark = [pytest.mark.xdist_group("book")]

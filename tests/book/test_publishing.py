@@ -29,7 +29,7 @@ CONFIG = f"""
 import sys
 
 sys.path.insert(0, {str(ROOT / "book" / "_ext")!r})
-extensions = ["myst_parser", "sphinx_book_theme", "sphinx-mathjax-offline", "light", "publishing"]
+extensions = ["myst_parser", "sphinx_book_theme", "sphinx-mathjax-offline", "publishing", "patches"]
 templates_path = ["book/_templates"]
 html_theme, html_title, html_logo = "sphinx_book_theme", "Tiny", "book/_static/logo.svg"
 html_favicon = html_logo

@@ -117,7 +117,7 @@ def test_a_link_in_code_says_the_name_it_leads_to(book: str) -> None:
 
 
 def test_from_a_chapters_code_to_the_entry_and_back(visit: Callable[..., Page]) -> None:
-    page = visit("notebooks/02-exact-jacobians")
+    page = visit("notebooks/exact-jacobians")
     page.locator("pre a", has_text="jacobian.blocks").first.click()
     entry = page.locator("dt:target")
     expect(entry).to_contain_text("blocks")
@@ -125,12 +125,12 @@ def test_from_a_chapters_code_to_the_entry_and_back(visit: Callable[..., Page]) 
     back = entry.locator("xpath=following-sibling::dd[1]").locator("p.used-in a", has_text="chapter 2")
     expect(back).to_have_attribute("title", re.compile("Exact Jacobians"))
     back.click()
-    expect(page).to_have_url(re.compile("02-exact-jacobians.html#"))
+    expect(page).to_have_url(re.compile("exact-jacobians.html#"))
     expect(page.locator("h1:visible")).to_contain_text("Exact Jacobians")
 
 
 def test_a_name_in_code_shows_its_entry_when_one_points_at_it(visit: Callable[..., Page]) -> None:
-    page = visit("notebooks/02-exact-jacobians")
+    page = visit("notebooks/exact-jacobians")
     page.locator("pre a:visible", has_text="jacobian.blocks").first.hover()
     preview = page.locator(".tippy-box")
     expect(preview.locator("dt")).to_contain_text(re.compile(r"blocks\(\s*model: GatedRNN"))
@@ -146,7 +146,7 @@ def test_a_symbol_shows_its_row_when_one_points_at_it(visit: Callable[..., Page]
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_links_in_code_are_quiet_until_one_points_at_them(visit: Callable[..., Page], scheme: str) -> None:
-    page = visit("notebooks/02-exact-jacobians", scheme=scheme)
+    page = visit("notebooks/exact-jacobians", scheme=scheme)
     link = page.locator("pre a:visible", has_text="jacobian.blocks").first
     line = "e => getComputedStyle(e).textDecorationStyle"
     # a line that is there without colour, for who sees none; and the code keeps its colours
@@ -165,7 +165,7 @@ def test_links_in_code_are_quiet_until_one_points_at_them(visit: Callable[..., P
 
 
 def test_what_is_copied_is_the_code_as_it_stands_in_the_source(visit: Callable[..., Page]) -> None:
-    page = visit("notebooks/02-exact-jacobians")
+    page = visit("notebooks/exact-jacobians")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     link = page.locator("a", has_text="jacobian.blocks")
     block = page.locator("div.cell_input:visible div.highlight", has=link).first
@@ -173,7 +173,7 @@ def test_what_is_copied_is_the_code_as_it_stands_in_the_source(visit: Callable[.
     block.locator("button.copybtn").click()
     expect(block.locator("button.copybtn")).to_have_class(re.compile("success"))
     copied = page.evaluate("() => navigator.clipboard.readText()").strip()
-    sources = [c.source.strip() for c in jupytext.read(ROOT / "notebooks" / "02-exact-jacobians.py").cells]
+    sources = [c.source.strip() for c in jupytext.read(ROOT / "notebooks" / "exact-jacobians.py").cells]
     assert copied in sources
 
 

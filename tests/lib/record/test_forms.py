@@ -11,20 +11,20 @@ CHECK = {"id": "near", "statement": "it is <near>", "value": 1e-13, "tolerance":
 
 
 def test_a_check_is_a_line_that_links_lead_to() -> None:
-    forms, more = forms.check("a-test", CHECK)._repr_mimebundle_()
-    assert forms["text/markdown"].startswith(":::{container} gatelr-check\n:name: check-a-test-near\n\n✓ it is <near>")
-    assert forms["text/html"] == "<div>✓ it is &lt;near&gt;: 1e-13 ≤ 1e-12</div>"
+    said, more = forms.check("a-test", CHECK)._repr_mimebundle_()
+    assert said["text/markdown"].startswith(":::{container} gatelr-check\n:name: check-a-test-near\n\n✓ it is <near>")
+    assert said["text/html"] == "<div>✓ it is &lt;near&gt;: 1e-13 ≤ 1e-12</div>"
     assert more == {}
 
 
 def test_a_figure_and_a_table_are_shown_in_the_notebook_alone() -> None:
-    forms, more = forms.figure("a-line", b"<svg/>", 'A "line"')._repr_mimebundle_()
-    assert forms["text/markdown"] == "% fig-a-line\n", "a comment: the book shows it where its directive stands"
-    assert 'src="data:image/svg+xml;base64,PHN2Zy8+" alt="A &quot;line&quot;"' in forms["text/html"]
+    said, more = forms.figure("a-line", b"<svg/>", 'A "line"')._repr_mimebundle_()
+    assert said["text/markdown"] == "% fig-a-line\n", "a comment: the book shows it where its directive stands"
+    assert 'src="data:image/svg+xml;base64,PHN2Zy8+" alt="A &quot;line&quot;"' in said["text/html"]
     assert more == {"gatelr": {"file": "figures/a-line.svg"}}
-    forms, more = forms.table("bars", pd.DataFrame({"x": [1]}))._repr_mimebundle_()
-    assert forms["text/markdown"] == "% tab-bars\n"
-    assert "<table" in forms["text/html"]
+    said, more = forms.table("bars", pd.DataFrame({"x": [1]}))._repr_mimebundle_()
+    assert said["text/markdown"] == "% tab-bars\n"
+    assert "<table" in said["text/html"]
     assert more == {"gatelr": {"file": "tables/bars.csv"}}
 
 
