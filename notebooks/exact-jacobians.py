@@ -14,138 +14,172 @@
 # (ch-jacobians)=
 # # Exact Jacobians
 #
-# How does the state of a gated network answer to a small push of the state before it? The answer is one matrix a step,
-# the Jacobian $J_t = \partial x_t / \partial x_{t-1}$, and everything in this book is made of it: gradients are sums of
-# products of Jacobians, and so are the {term}`effective learning rates <effective learning rate>` that the gates set {cite}`livi2025timescale`.
+# How does the state of a gated network answer to a small push of the state
+# before it? The answer is one matrix a step, the Jacobian
+# $J_t = \partial x_t / \partial x_{t-1}$. Everything in this book is made of it.
+# Gradients are sums of products of Jacobians, and so are the
+# {term}`effective learning rates <effective learning rate>` that the gates set
+# {cite}`livi2025timescale`.
 #
-# This chapter derives $J_t$ for the whole family, for *every* number of neurons at once, and finds that it always falls
-# into the same three pieces: what **leaks** through, what **recurs** through the weights, and what moves because the
-# **gate** itself moves. SymPy {cite}`meurer2017sympy` does the differentiation; every sentence that claims something is
-# followed by a cell that would fail if it were false.
+# :::{admonition} What this chapter shows
+# - For every number of neurons and every kind of gate, $J_t$ is the sum of three
+#   terms: what **leaks** through, what **recurs** through the weights, and what
+#   moves because the **gate** itself moves.
+# - The gate's term is exactly what is lost when one treats the gate as a number
+#   that does not depend on the state.
+# - One gate that all neurons share adds a single direction: a term of rank one.
+# :::
+#
+# SymPy {cite}`meurer2017sympy` does the differentiation. Every sentence that
+# claims something is followed by a cell that would fail if it were false.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
-seeds = 3  # random networks per gate whose terms are added up; the first multi-gate one is drawn
+seeds = 3  # random networks per gate whose terms are added up
 device = "auto"
-out = "../artifacts/draft/02-exact-jacobians"
+out = "../artifacts/draft/exact-jacobians"
 sizes = [2, 3]  # numbers of neurons for the entry-by-entry proof
 n_drawn = 12  # neurons in the picture of the three terms
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
+from functools import partial
+from itertools import product
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 import sympy as sp
 import torch
-from gatelr import cells, jacobian, symbolic
-from gatelr.record import devices, figures, ledger
+from gatelr import jacobian, symbolic
+from gatelr.cells import GATES, GatedRNN, Trajectory
+from gatelr.record import Chapter, figures, show
 from gatelr.symbolic import n, p, q
-from IPython.display import Markdown, Math, display
+from IPython.display import Math
 
-TITLE = "Exact Jacobians"
-parameters = {
-    "profile": profile,
-    "seeds": seeds,
-    "device": device,
-    "sizes": sizes,
-    "n_drawn": n_drawn,
-}
-record = ledger.Ledger("02-exact-jacobians", TITLE, out, parameters)
+chapter = Chapter("exact-jacobians")
+prove = partial(chapter.prove, claim="C2", scope="every n")
+sp.init_printing(
+    use_latex="mathjax", latex_printer=lambda value, **_: symbolic.latex(value)
+)
+
 
 # %% [markdown]
-# ## One update rule, four gates
+# ## One neuron first
 #
-# All networks here rewrite a fraction $g_t$ of their state at each step and keep the rest (see {ref}`notation`):
+# The smallest gated network is one neuron. It keeps a part of its state and
+# writes a part of something new, the candidate $\varphi$:
+# $x' = (1-g)\,x + g\,\varphi$. Both $g$ and $\varphi$ depend on the old state
+# $x$. The product rule then gives
 #
 # $$
-# x_t = (1 - g_t) \odot x_{t-1} + g_t \odot \varphi(a_t), \qquad a_t = W_r x_{t-1} + W_i u_t + b, \qquad \varphi = \tanh .
-# $$ (eq-update)
+# \frac{dx'}{dx} = (1 - g) \;+\; g\,\frac{d\varphi}{dx}
+#                  \;+\; (\varphi - x)\,\frac{dg}{dx}.
+# $$ (eq-one-neuron)
 #
-# The four members differ only in the gate: `none` has $g = 1$ and is the vanilla recurrent network; `constant` has a fixed
-# $g = \alpha$, one number or one per neuron; `scalar` has one learned gate $g_t = \sigma(w_{rg}^\top x_{t-1} + \dots)$ for
-# all neurons; `multi` has one learned gate per neuron.
-#
-# To prove something for *every* $n$ we write one component, neuron $q$, with the sums over neurons left as sums. In
-# SymPy that is an `IndexedBase` per weight and a `Sum` over an index whose range is the symbol $n$:
+# These are the three terms already. The first is there without any weight. The
+# second is what a network without a gate would have, scaled by the gate. The
+# third is there because the gate looks at the state: when $g$ moves, the neuron
+# goes a little more or a little less of the way from $x$ to $\varphi$.
 
 # %%
-phi_q, g_q = sp.tanh(symbolic.preactivation()), symbolic.gate("multi")
-display(Math(r"a^q = " + symbolic.latex(symbolic.preactivation())))
-display(Math(r"g^q = " + symbolic.latex(g_q) + r"\qquad\text{(multi)}"))
+state = sp.symbols("x")
+g, phi = sp.Function("g")(state), sp.Function("varphi")(state)
+slope = ((1 - g) * state + g * phi).diff(state)
+claimed = (1 - g) + g * phi.diff(state) + (phi - state) * g.diff(state)
+prove("one-neuron", "One neuron's slope has three terms", slope - claimed)
 
 # %% [markdown]
-# The logistic function enters as a SymPy function whose derivative is $\sigma' = \sigma(1-\sigma)$. That rule is ours, so
-# it is the first thing to check, against the definition $\sigma(z) = 1/(1+e^{-z})$; the same for $\tanh' = 1 - \tanh^2$.
+# `prove` asks SymPy to simplify a difference to 0, and a ✓ says that it did. The
+# rest of the chapter says the same for $n$ neurons, where the three terms become
+# matrices.
+#
+# ## One update rule, four gates
+#
+# All networks of this book rewrite a fraction $g_t$ of their state at each step
+# and keep the rest (see {ref}`notation`):
+#
+# $$
+# \begin{aligned}
+# x_t &= (1 - g_t) \odot x_{t-1} + g_t \odot \varphi(a_t), \qquad
+#        \varphi = \tanh, \\
+# a_t &= W_r x_{t-1} + W_i u_t + b.
+# \end{aligned}
+# $$ (eq-update)
+#
+# The four members differ only in the gate:
+#
+# - `none` has $g = 1$ and is the vanilla recurrent network;
+# - `constant` has a fixed $g = \alpha$, one number or one per neuron;
+# - `scalar` has one learned gate for all neurons,
+#   $g_t = \sigma(w_{rg}^\top x_{t-1} + \dots)$;
+# - `multi` has one learned gate per neuron.
+#
+# To prove something for *every* $n$ we write one component, neuron $q$, with the
+# sums over neurons left as sums. In SymPy a weight is then an `IndexedBase`, and
+# a matrix product is a `Sum` over an index whose range is the symbol $n$.
+
+# %%
+a_q, g_q = symbolic.preactivation(), symbolic.gate("multi")
+phi_q, x_q, x_p = sp.tanh(a_q), symbolic.x[q], symbolic.x[p]
+show("a^q", a_q)
+show(r"g^q_{\mathrm{multi}}", g_q)
+
+# %% [markdown]
+# The logistic function enters as a SymPy function whose derivative is
+# $\sigma' = \sigma(1-\sigma)$, because that keeps Jacobians short. The rule is
+# ours, so it is the first thing to check, against the definition
+# $\sigma(z) = 1/(1+e^{-z})$. The same is done for $\tanh' = 1 - \tanh^2$.
 
 # %%
 z = sp.symbols("z", real=True)
-logistic = symbolic.sigmoid(z)
-sigma_rule = sp.simplify(
-    logistic.diff(z).rewrite(sp.exp) - logistic.rewrite(sp.exp).diff(z)
-)
-tanh_rule = sp.simplify((1 - sp.tanh(z) ** 2 - sp.tanh(z).diff(z)).rewrite(sp.exp))
-record.check(
-    "sigma-rule",
-    "C2",
-    r"$\sigma' = \sigma(1 - \sigma)$",
-    sigma_rule == 0,
-    kind="symbolic",
-)
-record.check(
-    "tanh-rule", "C2", r"$\tanh' = 1 - \tanh^2$", tanh_rule == 0, kind="symbolic"
-)
+logistic, tanh = symbolic.sigmoid(z), sp.tanh(z)
+difference = logistic.diff(z).rewrite(sp.exp) - logistic.rewrite(sp.exp).diff(z)
+statement = r"$\sigma' = \sigma(1 - \sigma)$"
+prove("sigma-rule", statement, difference, scope="every z")
+difference = (1 - tanh**2 - tanh.diff(z)).rewrite(sp.exp)
+statement = r"$\tanh' = 1 - \tanh^2$"
+prove("tanh-rule", statement, difference, scope="every z")
+
 
 # %% [markdown]
 # ## The derivation, for every $n$
 #
-# Differentiating neuron $q$ of {eq}`eq-update` with respect to neuron $p$ of the old state, SymPy turns
-# $\partial x^r / \partial x^p$ into a Kronecker delta inside the sum, and `.doit()` collapses the sum: of
-# $\sum_r W_r^{qr} \delta^{rp}$ only $W_r^{qp}$ is left.
+# Differentiate neuron $q$ of {eq}`eq-update` with respect to neuron $p$ of the
+# old state. Inside the sum, $\partial x^r / \partial x^p$ becomes a Kronecker
+# delta, and `.doit()` collapses the sum: of $\sum_r W_r^{qr} \delta^{rp}$ only
+# $W_r^{qp}$ is left.
 
 # %%
-inner = symbolic.preactivation().diff(symbolic.x[p])
-display(
-    Math(
-        r"\frac{\partial a^q}{\partial x^p} = "
-        + symbolic.latex(inner)
-        + " = "
-        + symbolic.latex(symbolic.W_r[q, p])
-    )
-)
-collapsed = inner.doit()
-display(Math(symbolic.latex(collapsed)))
+collapsed = a_q.diff(x_p).doit()
+show(r"\frac{\partial a^q}{\partial x^p}", a_q.diff(x_p), collapsed)
 
 # %% [markdown]
-# SymPy is careful: it says $W_r^{qp}$ *provided that* $p \le n - 1$. That is what it means for $p$ to number a neuron (we
-# count from 0), so `symbolic.jacobian` drops the condition, and drops nothing else: for every $n$ that we can write out
-# the collapsed sum must be the entry itself.
+# SymPy is careful. It says $W_r^{qp}$ *provided that* $p \le n - 1$, which is
+# what it means for $p$ to number a neuron when one counts from 0. So
+# `symbolic.jacobian` drops the condition, and drops nothing else. For every $n$
+# that we write out, the collapsed sum must be the entry itself.
 
 # %%
-written_out = all(
-    collapsed.subs({q: row, p: column}).subs(n, size).doit()
-    == symbolic.W_r[row, column]
+statement = r"$\sum_r W_r^{qr}\,\delta^{rp} = W_r^{qp}$, written out"
+entries = [
+    collapsed.subs({q: i, p: j}).subs(n, size) - symbolic.W_r[i, j]
     for size in range(1, 6)
-    for row in range(size)
-    for column in range(size)
-)
-record.check(
-    "collapse",
-    "C2",
-    r"$\sum_r W_r^{qr}\,\delta^{rp} = W_r^{qp}$, written out for $n \le 5$",
-    written_out,
-    kind="symbolic",
-)
+    for i, j in product(range(size), repeat=2)
+]
+prove("collapse", statement, *entries, scope="n ≤ 5")
 
 # %% [markdown]
-# Here is what SymPy finds for the multi-gate network, with the two long names $\varphi^q = \tanh a^q$ and $g^q$ put back in:
+# Here is what SymPy finds for the multi-gate network, with two long names put
+# back in: $\varphi^q$ for $\tanh a^q$, and $g^q$ for the gate.
 
 # %%
-derived = {gate: symbolic.jacobian(gate) for gate in cells.GATES}
-found = symbolic.abbreviate(sp.expand(derived["multi"]), "multi").as_ordered_terms()
-lines = [symbolic.latex(sp.Add(*found[i : i + 4])) for i in range(0, len(found), 4)]
-display(
-    Math(r"\begin{aligned} J^{qp} ={}& " + r" \\ & {} ".join(lines) + r"\end{aligned}")
-)
+derived = {gate: symbolic.jacobian(gate) for gate in GATES}
+expanded = symbolic.abbreviate(sp.expand(derived["multi"]), "multi")
+terms = [symbolic.latex(term) for term in expanded.as_ordered_terms()]
+lines = ["+".join(terms[i : i + 3]) for i in range(0, len(terms), 3)]
+aligned = r"\\ &+".join(lines).replace("+-", "-")
+Math(rf"\begin{{aligned}} J^{{qp}} ={{}}& {aligned} \end{{aligned}}")
 
 # %% [markdown]
 # Sorted, these terms are three. This is the central statement of the chapter.
@@ -153,12 +187,13 @@ display(
 # :::{prf:theorem} Exact Jacobians of the gated family
 # :label: thm-jacobian
 #
-# For any number of neurons $n$, any inputs and weights, and $D_t = \operatorname{diag}(\varphi'(a_t))$,
+# For any number of neurons $n$, any inputs and weights, and
+# $D_t = \operatorname{diag}(\varphi'(a_t))$,
 #
 # $$
 # J_t \;=\; \underbrace{\operatorname{diag}(1 - g_t)}_{\text{leak } \Lambda_t}
-#      \;+\; \underbrace{\operatorname{diag}(g_t)\, D_t\, W_r}_{\text{recurrent } R_t}
-#      \;+\; \underbrace{G_t}_{\text{gate}} ,
+#  \;+\; \underbrace{\operatorname{diag}(g_t)\, D_t\, W_r}_{\text{recurrent } R_t}
+#  \;+\; \underbrace{G_t}_{\text{gate}} ,
 # $$ (eq-jacobian)
 #
 # evaluated at $x_{t-1}$, the state *before* the update, where the gate term is
@@ -167,92 +202,70 @@ display(
 # G_t = \begin{cases}
 #   0 & \text{none, constant} \\
 #   g_t (1 - g_t)\, (\varphi_t - x_{t-1})\, w_{rg}^\top & \text{scalar} \\
-#   \operatorname{diag}\big((\varphi_t - x_{t-1}) \odot g_t \odot (1 - g_t)\big)\, W_{rg} & \text{multi.}
+#   \operatorname{diag}\big((\varphi_t - x_{t-1}) \odot g_t \odot (1 - g_t)\big)\,
+#     W_{rg} & \text{multi.}
 # \end{cases}
 # $$ (eq-gate-term)
 # :::
 #
-# The proof is one line per gate: the derivative that SymPy found, less the claim in index notation, expands to zero.
+# The proof is one line per gate. `symbolic.closed_form` is the theorem in index
+# notation. The derivative that SymPy found, less its sum, expands to zero.
 
 # %%
-for gate in cells.GATES:
-    claim = symbolic.closed_form(gate)
-    display(
-        Math(
-            rf"\textit{{{gate}:}}\quad J^{{qp}} = "
-            + " + ".join(
-                symbolic.latex(symbolic.abbreviate(term, gate))
-                for term in claim
-                if term != 0
-            )
-        )
-    )
-    difference = sp.expand(derived[gate] - sum(claim))
-    statement = rf"$J^{{qp}} - (\Lambda + R + G)^{{qp}} = 0$ for symbolic $n$, {gate}"
-    record.check(f"index-{gate}", "C2", statement, difference == 0, kind="symbolic")
+for gate in GATES:
+    claimed = sum(symbolic.closed_form(gate))
+    show(rf"J^{{qp}}_{{\mathrm{{{gate}}}}}", symbolic.abbreviate(claimed, gate))
+    statement = rf"$J^{{qp}} = (\Lambda + R + G)^{{qp}}$, gate: {gate}"
+    prove(f"index-{gate}", statement, sp.expand(derived[gate] - claimed))
 
 # %% [markdown]
-# A proof that cannot fail proves nothing. Evaluate the gate term at the state *after* the update, an easy slip since
-# $\varphi_t - x_t = (1 - g_t)(\varphi_t - x_{t-1})$ looks so alike, and the difference must not vanish.
+# A proof that cannot fail proves nothing. So let us slip on purpose and evaluate
+# the gate term at the state *after* the update. That is an easy mistake, since
+# $\varphi_t - x_t = (1 - g_t)(\varphi_t - x_{t-1})$ looks so alike. The
+# difference must not vanish. The formula below the cell shows what is left of
+# it, and the second check says what the slip does to the gate term: it shrinks
+# it by exactly the part that the gate keeps.
 
 # %%
-claim = symbolic.closed_form("multi")
-slip = claim.gate.subs(
-    symbolic.x[q], symbolic.update("multi")
-)  # x_t in place of x_{t-1}
-left_over = sp.factor(symbolic.abbreviate(claim.gate - slip, "multi"))
-display(Math(r"G^{qp} - G^{qp}\big|_{x_t} = " + symbolic.latex(left_over)))
-shrunk = sp.expand(symbolic.abbreviate(slip - (1 - g_q) * claim.gate, "multi"))
-record.check(
-    "slip-seen",
-    "C2",
-    "the proof notices a gate term at the state after the update",
-    left_over != 0,
-    kind="symbolic",
-)
-record.check(
-    "slip-size",
-    "C2",
-    "such a slip shrinks the gate term by exactly $1 - g^q$",
-    shrunk == 0,
-    kind="symbolic",
-)
+gate_term = symbolic.closed_form("multi").gate
+slip = gate_term.subs(x_q, symbolic.update("multi"))  # x_t for x_{t-1}
+left_over = sp.factor(symbolic.abbreviate(gate_term - slip, "multi"))
+shrunk = symbolic.abbreviate(slip - (1 - g_q) * gate_term, "multi")
+show(r"G^{qp} - G^{qp}\big|_{x_t}", left_over)
+statement = "The proof notices a gate term at the state after the update"
+prove("slip-seen", statement, left_over != 0)
+statement = "Such a slip shrinks the gate term by exactly $1 - g^q$"
+prove("slip-size", statement, sp.expand(shrunk))
 
 # %% [markdown]
 # ## The same, entry by entry
 #
-# Index notation is compact, and compact notation hides mistakes. So once more with nothing hidden: for small networks
-# every weight is a symbol of its own, the update is a column of expressions, `Matrix.jacobian` differentiates
-# entry by entry, and the claim is stated in matrix notation, independently of the indices above.
+# Index notation is compact, and compact notation hides mistakes. So once more
+# with nothing hidden. For small networks every weight is a symbol of its own,
+# the update is a column of expressions, and `Matrix.jacobian` differentiates it
+# entry by entry. The claim is stated in matrix notation, independently of the
+# indices above.
 
 # %%
-for gate in cells.GATES:
-    for size in sizes:
-        written = symbolic.explicit(gate, size)
-        difference = (
-            written.update.jacobian(written.state)
-            - written.leak
-            - written.recurrent
-            - written.gate
-        )
-        record.check(
-            f"entries-{gate}-n{size}",
-            "C2",
-            rf"all {size * size} entries of $J - \Lambda - R - G$ vanish, {gate}, $n = {size}$",
-            difference.applyfunc(sp.expand) == sp.zeros(size, size),
-            kind="symbolic",
-        )
+for gate, size in product(GATES, sizes):
+    written = symbolic.explicit(gate, size)
+    claimed = written.leak + written.recurrent + written.gate
+    difference = written.update.jacobian(written.state) - claimed
+    statement = (
+        rf"All {size**2} entries of $J - \Lambda - R - G$ vanish, gate: {gate}"
+    )
+    difference, scope = difference.applyfunc(sp.expand), f"n = {size}"
+    prove(f"entries-{gate}-n{size}", statement, difference, scope=scope)
 
 # %% [markdown]
-# For two neurons the matrices fit on a page. This is the gate term of the scalar gate; its columns are multiples of each
-# other, which brings us to its rank.
+# For two neurons the matrices fit on a page. This is the gate term of the scalar
+# gate. Its columns are multiples of each other, which brings us to its rank.
 
-# %%
+# %% tags=["hide-input"]
 two = symbolic.explicit("scalar", 2)
-short = {two.gate.atoms(symbolic.sigmoid).pop(): sp.Symbol("g")}
-for i, argument in enumerate(sorted(two.recurrent.atoms(sp.tanh), key=str)):
-    short[argument] = sp.Symbol(f"varphi_{i}")
-display(sp.Eq(sp.Symbol("G"), two.gate.subs(short), evaluate=False))
+names = {two.g[0]: sp.Symbol("g")}
+names |= {two.phi[i]: sp.Symbol(rf"\varphi_{i}") for i in range(2)}
+show("G", two.gate.subs(names))
 
 # %% [markdown]
 # ## The scalar gate adds one direction
@@ -260,330 +273,283 @@ display(sp.Eq(sp.Symbol("G"), two.gate.subs(short), evaluate=False))
 # :::{prf:proposition} Rank of the scalar gate's term
 # :label: prop-rank
 #
-# The gate term of the scalar gate has rank at most one, for every $n$: $G_t = v_t\, w_{rg}^\top$ with
-# $v_t = g_t (1 - g_t)(\varphi_t - x_{t-1})$. Its rank is one unless $w_{rg} = 0$ or $\varphi_t = x_{t-1}$.
+# The gate term of the scalar gate has rank at most one, for every $n$:
+# $G_t = v_t\, w_{rg}^\top$ with $v_t = g_t (1 - g_t)(\varphi_t - x_{t-1})$. Its
+# rank is one unless $w_{rg} = 0$ or $\varphi_t = x_{t-1}$.
 # :::
 #
-# *Proof.* A matrix has rank at most one exactly if all its 2-by-2 minors vanish. Take any two rows $q, q'$ and any two
-# columns $p, p'$, as symbols:
+# So a push of the old state reaches the shared gate through one number,
+# $w_{rg}^\top \,\delta x$, and comes out along one direction, $v_t$. A gate per
+# neuron has no such bottleneck.
+#
+# *Proof.* A matrix has rank at most one exactly if all its 2-by-2 minors vanish.
+# Take any two rows $q, q'$ and any two columns $p, p'$, as symbols. For the
+# scalar gate the minor is zero; for the multi gate it is not.
 
 # %%
-q2, p2 = sp.Idx("q'", n), sp.Idx("p'", n)
+rows, columns = (q, sp.Idx("q'", n)), (p, sp.Idx("p'", n))
 
 
 def minor(entry: sp.Expr) -> sp.Expr:
-    """The 2-by-2 minor of a matrix given by its entry (q, p), for symbolic rows q, q' and columns p, p'."""
+    """The 2-by-2 minor of a matrix given by its entry (q, p)."""
+    corner = sp.Matrix(
+        2, 2, lambda i, j: entry.xreplace({q: rows[i], p: columns[j]})
+    )
+    return sp.expand(corner.det())
 
-    def at(row: sp.Idx, column: sp.Idx) -> sp.Expr:
-        return entry.subs({q: row, p: column}, simultaneous=True)
 
-    return sp.expand(at(q, p) * at(q2, p2) - at(q, p2) * at(q2, p))
-
-
-scalar_minor, multi_minor = (
-    minor(symbolic.closed_form(gate).gate) for gate in ("scalar", "multi")
-)
-record.check(
-    "rank-one",
-    "C2",
-    "every 2-by-2 minor of the scalar gate's term vanishes",
-    scalar_minor == 0,
-    kind="symbolic",
-)
-record.check(
-    "rank-multi",
-    "C2",
-    "those of the multi gate's term do not",
-    multi_minor != 0,
-    kind="symbolic",
-)
+minors = {g: minor(symbolic.closed_form(g).gate) for g in ("scalar", "multi")}
+statement = "Every 2-by-2 minor of the scalar gate's term vanishes"
+prove("rank-one", statement, minors["scalar"])
+statement = "Minors of the multi gate's term do not vanish"
+prove("rank-multi", statement, minors["multi"] != 0)
 
 # %% [markdown]
-# The entry itself is a product of three factors, and vanishes only with one of them: $g(1-g)$ never does, since a logistic
-# function takes neither the value 0 nor 1; so the term is zero only where $w_{rg}$ or $\varphi - x$ is.
+# The entry itself is a product of three factors and vanishes only with one of
+# them. The factor $g(1-g)$ never does, since a logistic function takes neither
+# the value 0 nor 1. So the term is zero only where $w_{rg}$ or $\varphi - x$ is.
 
 # %%
-entry = symbolic.closed_form("scalar").gate
-direction = (
-    symbolic.gate("scalar") * (1 - symbolic.gate("scalar")) * (phi_q - symbolic.x[q])
-)
-factored = sp.simplify(entry / symbolic.w_rg[p] - direction) == 0 and not direction.has(
-    p
-)
-record.check(
-    "outer-product",
-    "C2",
-    r"$G^{qp} = v^q\, w_{rg}^p$ with $v$ free of $p$",
-    factored,
-    kind="symbolic",
-)
-positive = (
-    sp.simplify(logistic.rewrite(sp.exp)).is_positive
-    and sp.simplify((1 - logistic).rewrite(sp.exp)).is_positive
-)
-record.check(
-    "never-shut",
-    "C2",
-    r"$0 < \sigma(z) < 1$ for every real $z$",
-    bool(positive),
-    kind="symbolic",
-)
+g_one = symbolic.gate("scalar")
+direction = g_one * (1 - g_one) * (phi_q - x_q)  # v, free of the column p
+statement = r"$G^{qp} = v^q\, w_{rg}^p$ with $v$ free of $p$"
+outer = symbolic.closed_form("scalar").gate - direction * symbolic.w_rg[p]
+prove("outer-product", statement, outer, not direction.has(p))
+shut, open_ = (e.rewrite(sp.exp).simplify() for e in (logistic, 1 - logistic))
+statement = r"$0 < \sigma(z) < 1$ for every real $z$"
+prove("never-shut", statement, shut.is_positive, open_.is_positive)
 
 # %% [markdown]
 # ## Three terms, three roles
 #
-# **Leak** $\Lambda_t$ is diagonal: each neuron passes its own past on, scaled by what its gate keeps. It has no weights in
-# it. A product of leaks over a stretch of time is the time-scale of {ref}`ch-time-scales`.
+# The **leak** $\Lambda_t$ is diagonal. Each neuron passes its own past on, scaled
+# by what its gate keeps. It has no weights in it. A product of leaks over a
+# stretch of time is the time-scale of {ref}`ch-time-scales`.
 #
-# **Recurrent** $R_t$ is the vanilla network's Jacobian $D_t W_r$, written with the gate: row $q$ is scaled by $g^q$.
+# The **recurrent** term $R_t$ is the vanilla network's Jacobian $D_t W_r$,
+# written with the gate: row $q$ is scaled by $g^q$.
 #
-# **Gate** $G_t$ is there because the gate reads the state. It is the only term that knows the gate's weights
-# $W_{rg}$, and it is exactly what is lost if the gate is treated as a given number:
+# The **gate** term $G_t$ is there because the gate reads the state. It is the
+# only term that knows the gate's weights $W_{rg}$. It is also exactly what is
+# lost if the gate is treated as a given number. The cell holds the gate fixed,
+# differentiates, and compares.
 
 # %%
 for gate in ("scalar", "multi"):
-    g = sp.Symbol("g") if gate == "scalar" else sp.IndexedBase("g")[q]
-    frozen = ((1 - g) * symbolic.x[q] + g * phi_q).diff(symbolic.x[p]).doit()
-    frozen = frozen.replace(
-        lambda e: isinstance(e, sp.Piecewise), lambda e: e.args[0].expr
-    )
-    rest = sp.expand(
-        derived[gate]
-        - frozen.subs(g, symbolic.gate(gate))
-        - symbolic.closed_form(gate).gate
-    )
-    record.check(
-        f"frozen-{gate}",
-        "C2",
-        f"a gate held fixed loses $G$ and nothing else, {gate}",
-        rest == 0,
-        kind="symbolic",
-    )
+    number = sp.IndexedBase("g")[q]  # a gate that does not read the state
+    frozen = symbolic.by_state((1 - number) * x_q + number * phi_q)
+    lost = derived[gate] - frozen.subs(number, symbolic.gate(gate))
+    statement = f"A gate held fixed loses $G$ and nothing else, gate: {gate}"
+    difference = sp.expand(lost - symbolic.closed_form(gate).gate)
+    prove(f"frozen-{gate}", statement, difference)
 
 # %% [markdown]
-# The limits tell the same story. With the gate fully open the network is vanilla; with the gate shut nothing is
-# written and $J = I$; and in both limits the gate's own sensitivity is gone, since $g(1-g)$ vanishes at both ends and is
+# The limits tell the same story. With the gate fully open the network is
+# vanilla. With the gate shut nothing is written and $J = I$. In both limits the
+# gate's own sensitivity is gone, since $g(1-g)$ vanishes at both ends. It is
 # largest in between, at $g = 1/2$.
 
 # %%
-gate_symbol = sp.Symbol("g", real=True)
-terms = [
-    symbolic.abbreviate(t, "scalar").subs(sp.Symbol("g"), gate_symbol)
-    for t in symbolic.closed_form("scalar")
-]
-delta, slope = sp.KroneckerDelta(q, p), 1 - sp.IndexedBase("phi")[q] ** 2
-opened, shut = ([t.subs(gate_symbol, value) for t in terms] for value in (1, 0))
-record.check(
+g = sp.Symbol("g")
+terms = sp.Matrix(symbolic.closed_form("scalar"))
+terms = terms.applyfunc(lambda term: symbolic.abbreviate(term, "scalar"))
+vanilla = (1 - sp.IndexedBase("phi")[q] ** 2) * symbolic.W_r[q, p]
+identity = sp.KroneckerDelta(q, p)
+prove(
     "open",
-    "C2",
-    "gate open: $J = D W_r$",
-    opened == [0, slope * symbolic.W_r[q, p], 0],
-    kind="symbolic",
+    "Gate open: $J = D W_r$",
+    terms.subs(g, 1) - sp.Matrix([0, vanilla, 0]),
 )
-record.check("shut", "C2", "gate shut: $J = I$", shut == [delta, 0, 0], kind="symbolic")
-bump = gate_symbol * (1 - gate_symbol)
-peak = sp.solve(bump.diff(gate_symbol), gate_symbol)
-largest = peak == [sp.Rational(1, 2)] and bump.diff(gate_symbol, 2) < 0
-record.check(
-    "half-open",
-    "C2",
-    "$g(1-g)$ is largest at $g = 1/2$",
-    bool(largest),
-    kind="symbolic",
+prove(
+    "shut", "Gate shut: $J = I$", terms.subs(g, 0) - sp.Matrix([identity, 0, 0])
+)
+bump = g * (1 - g)
+peak = sp.solve(bump.diff(g), g) == [sp.S.Half]
+prove(
+    "half-open", "$g(1-g)$ is largest at $g = 1/2$", peak, bump.diff(g, 2) < 0
 )
 
 # %% [markdown]
 # ## What they look like
 #
-# {numref}`fig-three-terms` draws the terms of one step of a multi-gate network with random weights. The library computes
-# them by {eq}`eq-jacobian`; `jacobian.terms` is a transcription of the theorem into three lines of torch.
+# The library computes the terms by {eq}`eq-jacobian`. `jacobian.terms` is a
+# transcription of the theorem into three lines of torch. Here it is asked for
+# random networks of every gate, with weights strong enough for every term to be
+# visible.
+
 
 # %%
-where = devices.resolve(device)
+def network(gate: str, seed: int) -> tuple[GatedRNN, Trajectory]:
+    """A random network, and eight steps of it."""
+    draw = torch.Generator().manual_seed(seed)
+    kind = {"gate": gate, "alpha": 0.3 if gate == "constant" else None}
+    model = GatedRNN(3, n_drawn, **kind, generator=draw, dtype=torch.float64)
+    u = torch.randn(8, 3, generator=draw, dtype=torch.float64)
+    model, u = model.to(chapter.device), u.to(chapter.device)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.5)
+        path = model.run(u)
+    return model.requires_grad_(False), path
+
+
 worst = 0.0
-for gate in cells.GATES:
-    for seed in range(seeds):
-        draw = torch.Generator().manual_seed(seed)
-        alpha = 0.3 if gate == "constant" else None
-        model = cells.GatedRNN(
-            3,
-            n_drawn,
-            gate,
-            alpha=alpha,
-            generator=draw,
-            dtype=torch.float64,
-            device=where,
-        )
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.mul_(1.5)  # strong enough weights for every term to be visible
-            run = model.run(
-                torch.randn(8, 3, generator=draw, dtype=torch.float64).to(where)
-            )
-            terms, blocks = jacobian.terms(model, run), jacobian.blocks(model, run)
-        worst = max(worst, float((sum(terms) - blocks).abs().max()))
-        if (gate, seed) == ("multi", 0):
-            leak, recurrent, gate_term, J = (
-                matrix[-1].cpu() for matrix in (*terms, blocks)
-            )
-record.check(
+for gate, seed in product(GATES, range(seeds)):
+    model, path = network(gate, seed)
+    total = sum(jacobian.terms(model, path))
+    difference = total - jacobian.blocks(model, path)
+    worst = max(worst, float(difference.abs().max()))
+chapter.check(
     "sum-of-terms",
-    "C2",
-    r"the library's three terms add up to its $J$, every gate and seed",
+    "The library's three terms add up to its $J$, every gate and seed",
     worst,
     1e-15,
+    claim="C2",
+    scope=f"random networks, n = {n_drawn}",
 )
 
+# %% [markdown]
+# {numref}`fig-three-terms` draws one step of a multi-gate network. Look at the
+# rows: in the second and third panel a row is pale or dark as a whole, because
+# each neuron's gate scales its row. The diagonal of the last panel is the leak.
+
 # %% tags=["hide-input"]
-parts = {
-    r"leak $\Lambda_t$": leak,
-    r"recurrent $R_t$": recurrent,
-    r"gate $G_t$": gate_term,
-    r"Jacobian $J_t$": J,
-}
+model, path = network("multi", 0)
+parts = [term[-1].cpu() for term in jacobian.terms(model, path)]
+parts = dict(zip(("leak", "recurrent", "gate"), parts, strict=True))
+parts["jacobian"] = jacobian.blocks(model, path)[-1].cpu()
 limit = max(float(part.abs().max()) for part in parts.values())
+norm = mpl.colors.AsinhNorm(linear_width=0.05, vmin=-limit, vmax=limit)
+titles = [
+    r"leak $\Lambda_t$",
+    r"+ recurrent $R_t$",
+    r"+ gate $G_t$",
+    r"= $J_t$",
+]
+bar = {"ticks": [-0.5, -0.1, 0, 0.1, 0.5], "format": "{x:g}", "label": "entry"}
+look = {
+    "norm": norm,
+    "cmap": figures.DIVERGING,
+    "square": True,
+    "cbar_kws": bar,
+}
+ends = {"xticklabels": n_drawn - 1, "yticklabels": n_drawn - 1}
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(8.2, 2.35), sharey=True)
-    for ax, (name, part), sign in zip(
-        axes, parts.items(), ("+", "+", "=", ""), strict=True
-    ):
-        norm = mpl.colors.AsinhNorm(linear_width=0.05, vmin=-limit, vmax=limit)
-        image = ax.imshow(part, cmap=figures.DIVERGING, norm=norm)
-        ax.set(
-            title=name,
-            xlabel="from neuron $p$",
-            xticks=[0, n_drawn - 1],
-            yticks=[0, n_drawn - 1],
-        )
-        ax.grid(False)
-        ax.text(
-            1.09,
-            0.5,
-            sign,
-            transform=ax.transAxes,
-            ha="center",
-            va="center",
-            fontsize=15,
-        )
-    axes[0].set_ylabel("to neuron $q$")
-    fig.colorbar(
-        image, ax=axes, label="entry", ticks=[-0.5, -0.1, 0, 0.1, 0.5], format="{x:g}"
-    )
-entries = pd.concat(
-    pd.DataFrame(part.numpy())
-    .stack()
-    .rename("value")
-    .rename_axis(["q", "p"])
-    .reset_index()
-    .assign(term=term)
-    for term, part in zip(
-        ("leak", "recurrent", "gate", "jacobian"), parts.values(), strict=True
-    )
-)
-figures.save(
-    fig, "three-terms", entries[["term", "q", "p", "value"]],
-    caption="One step of a multi-gate network with random weights. The leak is diagonal; the recurrent term carries the "
-    "pattern of $W_r$, each row scaled by its gate; the gate term carries that of $W_{rg}$. All panels share one colour scale, stretched around zero.",
-    alt="Four square heat maps on one colour scale, joined by plus and equals signs. The first has entries on its diagonal "
-    "only. The second and third are full, with a visible row structure; the third is fainter. The fourth is their sum.",
-    chapter="02-exact-jacobians", out=out,
-)  # fmt: skip
+    for ax, part, title in zip(axes, parts.values(), titles, strict=True):
+        sns.heatmap(part, ax=ax, cbar=ax is axes[-1], **look, **ends)
+        ax.set(title=title, xlabel="from neuron $p$")
+    axes[0].set(ylabel="to neuron $q$")
+entries = {name: pd.DataFrame(part).stack() for name, part in parts.items()}
+entries = pd.concat(entries, names=["term", "q", "p"]).rename("value")
+chapter.figure("three-terms", fig, entries.reset_index())
+others = torch.linalg.matrix_norm(parts["leak"] + parts["recurrent"], 2)
+share = torch.linalg.matrix_norm(parts["gate"], 2) / others
+chapter.number("gate-share", float(share))
 
-# %% tags=["hide-input"]
-share = {
-    name: float(torch.linalg.matrix_norm(part, 2))
-    for name, part in zip(("leak", "recurrent", "gate"), parts.values(), strict=False)
-}
-record.number(
-    "gate-share", share["gate"] / float(torch.linalg.matrix_norm(leak + recurrent, 2))
-)
-Markdown(
-    f"In this one step the gate term has {record.numbers['gate-share']['text']} times the spectral norm of the other two "
-    "together. Whether it stays small in trained networks on real sequences is a question for measurement, not for "
-    "algebra; {ref}`ch-agreement` takes a first look."
-)
+# %% [markdown]
+# :::{figure} /artifacts/exact-jacobians/figures/three-terms.svg
+# :name: fig-three-terms
+# :alt: Four square heat maps on one colour scale, joined by plus and equals
+# :  signs. The first has entries on its diagonal only. The second and third are
+# :  full, with a visible row structure; the third is fainter. The fourth is
+# :  their sum.
+#
+# Each of the three terms has a pattern of its own. The leak is diagonal. The
+# recurrent term carries the pattern of $W_r$, each row scaled by its gate. The
+# gate term carries that of $W_{rg}$. The network is a multi-gate one with random
+# weights, at one step; all panels share one colour scale, stretched around zero.
+# :::
+#
+# ## What it means
+#
+# In this one step the gate term has {result}`exact-jacobians/gate-share` times
+# the spectral norm of the other two together. Whether it stays small in trained
+# networks on real sequences is a question for measurement, not for algebra, and
+# {ref}`ch-agreement` takes a first look. What algebra does say is where to look:
+# a neuron's own time-scale sits in the leak alone, and everything that the gate
+# adds by *moving* sits in the gate term alone.
+#
+# ## Try it
+#
+# 1. *A fifth gate.* Couple the gates in pairs: neurons $2k$ and $2k+1$ share one.
+#    What rank can the gate term have?
+# 2. *Another nonlinearity.* Replace $\tanh$ by a function that you like. Which of
+#    the three terms change?
+# 3. *A larger network.* Set `sizes = [2, 3, 4]` in the parameters cell. What does
+#    SymPy's work grow with?
+#
+# :::{admonition} Solution 1
+# :class: dropdown
+#
+# Rows $2k$ and $2k+1$ of $W_{rg}$ are equal, and so are the two gates. The gate
+# term scales the rows of $W_{rg}$, so two of its rows are always multiples of
+# each other. Its rank is at most $n/2$, which the cell finds for random weights.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 1"}
+model, path = network("multi", 0)
+for weight in (model.W_rg, model.W_ig):
+    weight[1::2] = weight[::2]
+gate_term = jacobian.terms(model, model.run(path.u)).gate[-1]
+rank = int(torch.linalg.matrix_rank(gate_term))
+statement = "Gates shared by pairs of neurons: rank $n/2$, not $n$"
+chapter.check("exercise-pairs", statement, abs(rank - n_drawn // 2), claim="C2")
+
+# %% [markdown]
+# :::{admonition} Solution 2
+# :class: dropdown
+#
+# The leak does not know $\varphi$ and stays. The recurrent term has
+# $\varphi'(a)$ in place of $1 - \tanh^2 a$. The gate term has $\varphi(a)$ in
+# place of $\tanh a$. Nothing else changes, for any differentiable function.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 2"}
+f, y = sp.Function("f"), sp.Dummy("y")
+general = symbolic.by_state(symbolic.update("multi").replace(sp.tanh, f))
+claim = symbolic.closed_form("multi")
+recurrent = g_q * f(y).diff(y).subs(y, a_q) * symbolic.W_r[q, p]
+claimed = claim.leak + recurrent + claim.gate.replace(sp.tanh, f)
+statement = r"The theorem holds for any differentiable $\varphi$"
+prove("exercise-phi", statement, sp.expand((general - claimed).doit()))
+
+# %% [markdown]
+# :::{admonition} Solution 3
+# :class: dropdown
+#
+# With the number of entries, $n^2$, and with the length of each, which grows
+# with $n$ too. The cell counts the operations of $J$ for up to four neurons. The
+# proof in index notation does not grow at all, which is why the theorem rests on
+# it and not on the matrices.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Count for solution 3"}
+operations = pd.Series(dtype=int)
+for size in range(1, 5):
+    written = symbolic.explicit("multi", size)
+    entries = written.update.jacobian(written.state)
+    operations[size] = sum(entry.count_ops() for entry in entries)
+operations.rename_axis("neurons").to_frame("operations in J")
 
 # %% [markdown]
 # ## What was proved
 #
-# Every row of {numref}`tab-02-exact-jacobians-validation` is a cell above. Symbolic rows are identities: their value is 0
-# if SymPy reduced the difference to zero, and there is no rounding to tolerate.
-
-# %% tags=["hide-input"]
-record.validation(
-    caption="The checks of this chapter: the exact Jacobians of claim C2."
-)
-
-# %% [markdown]
-# ## Try it
-#
-# 1. *A fifth gate.* Couple the gates in pairs: neurons $2k$ and $2k+1$ share one. What rank can the gate term have?
-# 2. *Another nonlinearity.* Replace $\tanh$ by a function that you like. Which of the three terms change?
-# 3. *A larger network.* Set `sizes = [2, 3, 4]` in the parameters cell. What does SymPy's work grow with?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 1: a fifth gate"}
-# 1. Rows 2k and 2k+1 of W_rg are equal, so the gate term is a row-scaled matrix with n/2 different rows: rank n/2.
-paired = symbolic.explicit("multi", 4)
-tie = {
-    sp.Symbol(f"W_rg_{2 * k + 1}{j}"): sp.Symbol(f"W_rg_{2 * k}{j}")
-    for k in range(2)
-    for j in range(4)
-}
-ties = tie | {
-    sp.Symbol(f"W_ig_{2 * k + 1}"): sp.Symbol(f"W_ig_{2 * k}") for k in range(2)
-}
-numbers = {
-    s: sp.Rational((7 * i) % 11 - 5, 9)
-    for i, s in enumerate(sorted(paired.gate.free_symbols, key=str))
-}
-paired_term = sp.Matrix(
-    4, 4, [entry.subs(ties).subs(numbers).evalf(30) for entry in paired.gate]
-)
-rank = paired_term.rank(iszerofunc=lambda e: abs(e) < 1e-20)
-record.check(
-    "exercise-pairs",
-    "C2",
-    "gates shared by pairs of four neurons: rank two, not four",
-    abs(rank - 2),
-)
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 2: another nonlinearity"}
-# 2. For any φ the recurrent term has φ'(a) and the gate term φ(a); the leak does not know φ.
-f = sp.Function("f")
-general = symbolic.update("multi").replace(sp.tanh, f).diff(symbolic.x[p]).doit()
-general = general.replace(
-    lambda e: isinstance(e, sp.Piecewise), lambda e: e.args[0].expr
-)
-a = symbolic.preactivation()
-dummy = sp.Dummy("a")
-slope_f = f(dummy).diff(dummy).subs(dummy, a)
-claimed = (
-    sp.KroneckerDelta(q, p) * (1 - g_q) + g_q * slope_f * symbolic.W_r[q, p]
-    + g_q * (1 - g_q) * (f(a) - symbolic.x[q]) * symbolic.W_rg[q, p]
-)  # fmt: skip
-statement = r"the theorem holds for any differentiable $\varphi$"
-record.check(
-    "exercise-phi",
-    "C2",
-    statement,
-    sp.expand((general - claimed).doit()) == 0,
-    kind="symbolic",
-)
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Solution 3: a larger network"}
-# 3. With the number of entries, n², times the length of each, which grows with n: about n³. The index proof does not grow.
-pd.DataFrame(
-    [
-        {
-            "n": size,
-            "operations in J": int(
-                sum(e.count_ops() for e in written.update.jacobian(written.state))
-            ),
-        }
-        for size in (1, 2, 3, 4)
-        for written in [symbolic.explicit("multi", size)]
-    ]
-)
+# {numref}`tab-exact-jacobians-validation` lists every check of this chapter.
+# Symbolic rows are identities: their value is 0 if SymPy reduced the difference
+# to zero, and there is no rounding to tolerate.
 
 # %% tags=["remove-cell"]
-record.close()
+chapter.validation()
+chapter.close()
+
+# %% [markdown]
+# :::{table-file} /artifacts/exact-jacobians/tables/exact-jacobians-validation.csv
+# :name: tab-exact-jacobians-validation
+#
+# The checks of this chapter: the exact Jacobians of claim C2.
+# :::
+#
+# The Jacobian of a gated network is leak plus recurrence plus the gate's own
+# sensitivity, for every number of neurons. Drop the last and you have the
+# network whose gates are given; keep it and you have the network itself.

@@ -60,6 +60,7 @@ from gatelr.record import Chapter, figures, show
 from scipy.signal import lfilter
 
 chapter = Chapter("time-scales")
+sp.init_printing(use_latex="mathjax", ln_notation=True)
 check = partial(chapter.check, claim="C1")
 prove = partial(chapter.prove, claim="C1", scope="every step")
 prove_rate = partial(chapter.prove, claim="C10", scope="every lag")
@@ -622,7 +623,7 @@ lags = np.arange(1, 10**6 + 1)
 at_match = np.exp(lags * np.log1p(-1 / (lags + 1))) / (lags + 1)
 upper, lower = 1 / (np.e * lags), 1 / (np.e * (lags + 1))
 outside = (at_match >= upper) | (at_match <= lower)
-statement = "Whole lags up to a million at which the envelope fails in float64"
+statement = "No whole lag up to a million escapes the envelope, in float64"
 chapter.check("envelope-numeric", statement, outside.sum(), claim="C10")
 
 # %% [markdown]
@@ -636,7 +637,6 @@ rates = gate_axis * (1 - gate_axis) ** lag_axis[:, None]
 shown = np.maximum(rates, 0.01 / longest_lag)
 with figures.style():
     fig, (plane, side) = plt.subplots(1, 2, figsize=(7.2, 4.2), sharey=True)
-    plane.grid(False)
     mesh = plane.pcolormesh(gate_axis, lag_axis, shown, norm="log")
     mesh.set_rasterized(True)
     # white and navy lie on the colour map, which both kinds of page share
@@ -690,7 +690,7 @@ kappa = sp.symbols("kappa", positive=True)
 there = log_rate.subs(ell, kappa * ell)  # at κ times the lag
 best_there = there.subs(g, matched.subs(ell, kappa * ell))
 share = sp.exp(sp.limit(there.subs(g, matched) - best_there, ell, sp.oo))
-statement = r"At $\kappa$ times a long lag the share is $\kappa e^{1-\kappa}$"
+statement = r"At $\kappa$ times a long lag its gate keeps $\kappa e^{1-\kappa}$"
 prove_rate("matched-share", statement, share - kappa * sp.exp(1 - kappa))
 for name, value in {"half": sp.S.Half, "twice": 2, "ten-times": 10}.items():
     there = float(share.subs(kappa, value))

@@ -108,7 +108,12 @@ def jacobian(kind: str) -> sp.Expr:
     Raises:
         ValueError: for an unknown gate.
     """
-    return _among_neurons(update(kind).diff(x[p]).doit())
+    return by_state(update(kind))
+
+
+def by_state(expression: sp.Expr) -> sp.Expr:
+    r"""The derivative :math:`∂/∂x_{t-1}^p` of an expression of neuron q; sums over neurons collapse."""
+    return _among_neurons(expression.diff(x[p]).doit())
 
 
 def over_neurons(summand: sp.Expr) -> sp.Expr:

@@ -68,6 +68,14 @@ def test_sums_over_neurons_collapse() -> None:
     assert symbolic.over_neurons(both) == sp.KroneckerDelta(q, p)
 
 
+def test_the_derivative_by_the_state_collapses_for_any_function() -> None:
+    f, y = sp.Function("f"), sp.Dummy("y")
+    a = symbolic.preactivation()
+    expected = f(y).diff(y).subs(y, a) * symbolic.W_r[symbolic.q, symbolic.p]
+    assert (symbolic.by_state(f(a)) - expected).doit() == 0
+    assert symbolic.by_state(symbolic.u[symbolic.q]) == 0
+
+
 def test_sigmoid_is_the_logistic_function() -> None:
     z = sp.Symbol("z")
     s = symbolic.sigmoid(z)
