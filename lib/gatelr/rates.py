@@ -81,6 +81,30 @@ def effective(trajectory: Trajectory, lr: float, lag: int) -> Float[Tensor, "W *
     return lr * trajectory.g[: T - lag] * retention(trajectory, lag)[1:]
 
 
+def step(trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], lr: float) -> Float[Tensor, "*batch n n"]:
+    r"""One step of gradient descent for W_r with errors carried back by the leaks alone (C8).
+
+    .. math:: ΔW_r = -\sum_t \sum_{k \le t} \mathrm{diag}(μ_{t,k})\, D_k\, δ_t\, x_{k-1}^\top
+
+    Args:
+        trajectory: what ``model.run`` returned.
+        delta: the loss's direct gradient with respect to each state, δ.
+        lr: μ, at least 0.
+
+    Returns:
+        The step of each sequence, summed lag by lag.
+
+    Raises:
+        ValueError: for a negative rate.
+    """
+    slope, total = 1 - trajectory.phi**2, torch.zeros((), dtype=delta.dtype, device=delta.device)
+    for lag in range(len(delta)):
+        older = slice(0, len(delta) - lag)  # the steps k = t - lag
+        rows = effective(trajectory, lr, lag) * slope[older] * delta[lag:]
+        total = total - torch.einsum("t...q,t...p->...qp", rows, trajectory.x_prev[older])
+    return total
+
+
 def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
     r"""How the last step divides its learning rate over all steps, :math:`g_k P_{T,k}` for k = 1 … T (C9).
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr.cells import GatedRNN
+from gatelr import adjoint
+from gatelr.cells import GATES, GatedRNN
 
 
 def random_case(
@@ -66,6 +70,31 @@ def gradients(model: GatedRNN, u: Tensor, y: Tensor, *, per_sample: bool = False
     weights = {name: weight for name, weight in model.named_parameters() if name not in ("W_o", "b_o")}
     loss = ((model.run(u).x - y) ** 2).sum() / 2
     return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+
+
+def compare_gradients(n: int, m: int, T: int, *, device: torch.device | str = "cpu") -> pd.DataFrame:
+    """The library's gradients against autograd's: every gate, for one sequence, a batch, and a batch of replicas.
+
+    Args:
+        n: neurons.
+        m: inputs.
+        T: steps.
+        device: where the networks live.
+
+    Returns:
+        The discrepancy (``gap``) by gate, weight and samples: ``"sum"`` over sequences, or ``"each"`` by itself.
+    """
+    rows = []
+    for gate, (batch, replicas) in product(GATES, (((), None), ((4,), None), ((4,), 3))):
+        model, u, y = random_case(gate, n, m, T, batch=batch, replicas=replicas, device=device)
+        with torch.no_grad():
+            run = model.run(u)
+        for samples in ("sum", "each") if batch else ("sum",):
+            reference = gradients(model, u, y, per_sample=samples == "each")
+            with torch.no_grad():
+                closed_form = adjoint.gradients(model, run, run.x - y, per_sample=samples == "each")
+            rows += [(gate, samples, name, discrepancy(closed_form[name], twin)) for name, twin in reference.items()]
+    return pd.DataFrame(rows, columns=["gate", "samples", "weight", "gap"])
 
 
 def leak_only(model: GatedRNN, u: Tensor) -> Tensor:

@@ -1,7 +1,11 @@
-"""What order 0 leaves out: effective rates against the diagonal of transport, and against the gradient itself."""
+"""Order 0 along trained networks: how neurons divide the budget, and what rates leave out of transport and gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,6 +14,34 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from gatelr import adjoint, rates, transport
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.jacobian import Terms
+
+
+def budget_by_lag(trajectory: Trajectory, edges: Sequence[int]) -> pd.DataFrame:
+    """How each neuron of the first network divides the last step's rate, as means over sequences.
+
+    Args:
+        trajectory: of S networks along B sequences.
+        edges: of the groups of lags, from 0 to T.
+
+    Returns:
+        One row a neuron, ordered by how far back its budget reaches; one column a group of lags, such as ``"4–15"``,
+        and the rest, ``"not given out"``, which belongs to the initial state.
+    """
+    T = len(trajectory.x)
+    share, left = rates.shares(trajectory)[:, 0].flip(0), rates.retention(trajectory, T)[:1, 0]
+    parts = torch.cat([share, left]).cpu()  # the initial state last, as if it were lag T
+    reach = torch.einsum("tbn,t->n", parts, torch.arange(T + 1, dtype=parts.dtype))
+    means = parts.permute(2, 0, 1).contiguous().mean(-1)[reach.argsort(descending=True)]
+    names = ["now" if high == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)] + ["not given out"]
+    groups = means.split([high - low for low, high in pairwise(edges)] + [1], 1)
+    return pd.DataFrame({name: group.sum(1).numpy() for name, group in zip(names, groups, strict=True)})
+
+
+def deal_anew(trajectory: Trajectory, generator: torch.Generator) -> Trajectory:
+    """The same gates, dealt out to other neurons at each step: the placebo of neurons that are slow for long."""
+    g = trajectory.g
+    deal = torch.rand(g.shape, generator=generator).argsort(-1).to(g.device)
+    return trajectory._replace(g=g.gather(-1, deal))
 
 
 def diagonal_errors(trajectory: Trajectory, terms: Terms, lag: int) -> dict[str, Float[Tensor, "W S B"]]:
