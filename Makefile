@@ -1,9 +1,10 @@
 # Everything that this repository can do. Works with GNU make 3.81, the one that macOS ships.
 #
-# Options:  PROFILE=quick|ci|paper   CORES=4   DEVICE=auto|cpu|cuda   PYTHON=python3.12   PAPER=A4|Letter
+# Options:  PROFILE=quick|ci|paper   CORES=4   DEVICE=auto|cpu|cuda   PYTHON=python3.12   PAPER=A4|Letter   ID=a-figure
 
 PROFILE ?= ci
 DEVICE ?= auto
+ID ?=
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PYTHON ?= python3
 PAPER ?= A4
@@ -11,7 +12,7 @@ PAPER ?= A4
 SNAKEMAKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test links lab bench env clean distclean check-options
+.PHONY: help book pdf figure check test test-all links lab bench env clean distclean check-options
 .SUFFIXES:
 
 BIN := .venv/bin
@@ -20,7 +21,7 @@ READY := .venv/.ready
 
 help: ## list what can be made
 	@echo "Gates as learning rates. Targets:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do \
 	    printf '%-18s %s\n' "$$target" "$$what"; done
 	@echo "Options (now): PROFILE=$(PROFILE) CORES=$(CORES) DEVICE=$(DEVICE)"
 	@echo "Profiles: $$(sed -n 's/^\([a-z][a-z0-9_-]*\):.*/\1/p' profiles.yaml | tr '\n' ' ')"
@@ -31,11 +32,29 @@ book: check-options $(READY) ## run what has changed and build the book
 pdf: check-options $(READY) ## bind the book into one PDF, on PAPER=A4 or Letter
 	@$(BIN)/python workflow/build.py --pdf '$(PAPER)' --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
 
-test: $(READY) ## lint, type-check and run all tests
+figure: check-options $(READY) ## make the figure ID=… again, and say how far it is from before
+	@$(BIN)/python workflow/build.py --figure '$(ID)' --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
+
+# Three tiers, each with all of the one before; CONTRIBUTING.md says which is for what.
+PYTEST = $(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+
+check: $(READY) ## a minute: lint, types, the library and the chapters' sources
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	$(PYTEST) tests/lib tests/sources -m 'not slow and not weekly'
+
+test: book ## all that the README promises, on the book, which is built first
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) -m 'not weekly'
+
+test-all: book pdf ## each page in every light, the PDF, fresh environments: a long while
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST)
 
 links: book ## try every link to another host
 	@$(BIN)/jupyter-book build --builder linkcheck --path-output _build/links .

@@ -5,19 +5,25 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# One worker builds the book and reads it; one builds the tiny project of the workflow's tests.
-TOGETHER = ("tests/book/", "tests/workflow/")
+# These edit one tiny project, which is built once for all of them.
+TOGETHER = ("tests/workflow/test_incremental.py", "tests/workflow/test_failures.py")
 
 
-class ByFolder(LoadScopeScheduling):
-    """Folders of TOGETHER go to one worker each, the longest first; any other test goes where there is room."""
+class Grouped(LoadScopeScheduling):
+    """What shares something that takes long to make goes to one worker, the rest where there is room.
+
+    A file of the book's tests looks at pages that it has opened once; the book itself lies there for all workers.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+        file = nodeid.partition("::")[0]
+        if file in TOGETHER:
+            return "tests/workflow"
+        return file if file.startswith(("tests/book/", "tests/workflow/")) else nodeid
 
 
 # `--dist loadgroup` would do this by marks, but pytest 9.2 no longer lets pytest-xdist 3.8 see them, and says nothing
 # (pytest-xdist issue 1386).
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return ByFolder(config, log)
+    return Grouped(config, log)

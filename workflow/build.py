@@ -17,6 +17,8 @@ from pathlib import Path
 
 import address
 import failures
+import figure
+import pandas as pd
 import parameters
 import toc
 
@@ -26,6 +28,8 @@ PAGE = Path("_build/html/index.html")
 PDF = Path("_build/gates-as-learning-rates.pdf")
 PAPERS = ("A4", "Letter")
 LOG = Path("_build/snakemake.log")
+#: What is made, in a word, and the file of it that a reader opens.
+SHOWN = {".html": ("book", ".html"), ".pdf": ("book", ".pdf"), ".csv": ("figure", ".svg")}
 
 
 def check(profile: str, device: str, here: bool) -> None:
@@ -70,10 +74,12 @@ def summary(status: int, begin: float, made: Path) -> None:
     seconds = time.time() - begin
     if status == 0:
         print(f"\nChapters run: {ran}. Unchanged: {len(records) - ran}. In all {seconds:.0f} s.")
-        print(f"The book: {made.resolve()}")
+        print(
+            f"{'The figure' if made.suffix == '.csv' else 'The book'}: {made.with_suffix(SHOWN[made.suffix]).resolve()}"
+        )
         return
     failed = failures.found()
-    print(f"\nThe book was not built; {seconds:.0f} s.", file=sys.stderr)
+    print(f"\n{made.name} was not made; {seconds:.0f} s.", file=sys.stderr)
     for failure in failed:
         where = f", cell {failure['cell']} ({failure['title']})" if failure["cell"] else ""
         print(f"\n  {failure['chapter']}{where}\n    {failure['error']}", file=sys.stderr)
@@ -82,7 +88,7 @@ def summary(status: int, begin: float, made: Path) -> None:
     if not failed:
         print("".join(LOG.read_text().splitlines(keepends=True)[-15:]), file=sys.stderr)
     if made.exists():
-        print(f"\n{made} is still the book of an earlier run.", file=sys.stderr)
+        print(f"\n{made} is still that of an earlier run.", file=sys.stderr)
 
 
 def locked(lock: int, patience: float = 2.0) -> bool:
@@ -98,21 +104,30 @@ def locked(lock: int, patience: float = 2.0) -> bool:
             time.sleep(0.1)
 
 
-def build(profile: str, device: str, cores: str, paper: str | None, more: list[str], lock: int) -> int:
+def build(args: argparse.Namespace, more: list[str], lock: int) -> int:
     """Run Snakemake, holding the lock, and report; its exit status."""
     failures.clear()
     begin = time.time()
-    command = [sys.executable, "-m", "snakemake", "--cores", cores, "--workflow-profile", PROFILE, *more]
-    command += ["--config", f"profile={profile}", f"device={device}"]
-    if paper:
-        command += [f"paper={paper}", "--", "pdf"]
+    command = [sys.executable, "-m", "snakemake", "--cores", args.cores, "--workflow-profile", PROFILE, *more]
+    command += ["--config", f"profile={args.profile}", f"device={args.device}"]
+    made, before = PAGE, None
+    if args.pdf:
+        made = PDF
+        command += [f"paper={args.pdf}", "--", "pdf"]
+    if args.figure:
+        made = figure.data(args.figure)
+        before = pd.read_csv(made) if made.exists() else None
+        results = str(made.parents[1] / "results.json")
+        command += ["--forcerun", results, "--", results]
     with LOG.open("w") as log:
         try:
             status = subprocess.run(command, stderr=log, pass_fds=[lock], check=False).returncode
         except KeyboardInterrupt:
             print("\nStopped. What was done is kept, and the next `make book` goes on from there.", file=sys.stderr)
             return 130
-    summary(status, begin, PDF if paper else PAGE)
+    summary(status, begin, made)
+    if args.figure and status == 0:
+        print(f"Figure {made.stem} of {made.parents[1].name}: {figure.distance(before, pd.read_csv(made))}.")
     return status
 
 
@@ -122,12 +137,15 @@ def main() -> int:
     parser.add_argument("--profile", default="ci")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cores", default=str(os.cpu_count()))
+    parser.add_argument("--figure", help="make this figure again, and say how far its numbers are from those before")
     parser.add_argument("--pdf", choices=PAPERS, help="bind the book into one PDF, on paper of this size")
     args, more = parser.parse_known_args()
     os.chdir(ROOT)
 
     try:
         check(args.profile, args.device, here="--executor" not in more)
+        if args.figure:
+            figure.chapter(args.figure)
         if not args.cores.isdecimal() or int(args.cores) < 1:
             raise parameters.BadInput(f"got CORES={args.cores}, expected a whole number of at least 1")
     except parameters.BadInput as error:
@@ -140,7 +158,7 @@ def main() -> int:
         if not locked(lock.fileno()):
             print("another `make book` is at work in this folder: wait for it to end, or stop it", file=sys.stderr)
             return 2
-        return build(args.profile, args.device, args.cores, args.pdf, more, lock.fileno())
+        return build(args, more, lock.fileno())
 
 
 if __name__ == "__main__":

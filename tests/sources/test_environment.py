@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LINES = (ROOT / "requirements.lock").read_text().splitlines()
@@ -23,7 +23,8 @@ LOCK = {canonicalize_name(line.split("==")[0]): line.split("==")[-1] for line in
 
 
 def declared() -> list[Requirement]:
-    return [Requirement(text) for text in [*PROJECT["dependencies"], *(r for extra in EXTRAS.values() for r in extra)]]
+    texts = dict.fromkeys([*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)])
+    return [requirement for requirement in map(Requirement, texts) if requirement.name != PROJECT["name"]]
 
 
 def test_a_line_of_the_lock_is_a_name_and_an_exact_version() -> None:
@@ -44,9 +45,20 @@ def test_the_lock_pins_what_pyproject_asks_for(requirement: Requirement) -> None
     assert requirement.specifier.contains(LOCK[name]), f"{name}=={LOCK[name]} is outside {requirement.specifier}"
 
 
-def test_pyproject_names_no_package_twice() -> None:
+def test_pyproject_names_no_package_with_two_ranges() -> None:
     names = [canonicalize_name(r.name) for r in declared()]
     assert len(names) == len(set(names))
+
+
+def test_an_extra_names_no_package_twice() -> None:
+    for extra in EXTRAS.values():
+        assert len({canonicalize_name(Requirement(text).name) for text in extra}) == len(extra)
+
+
+def test_who_builds_or_tests_has_what_the_library_can_need() -> None:
+    for name in ("book", "test"):
+        (own,) = [r for r in map(Requirement, EXTRAS[name]) if r.name == PROJECT["name"]]
+        assert own.extras == EXTRAS.keys() - {"book", "test"}
 
 
 def test_conda_gets_the_same() -> None:

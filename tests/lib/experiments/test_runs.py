@@ -26,15 +26,27 @@ SMALL = {"n": 4, "batch": 3, "steps": 12, "checkpoints": [0, 6, 12], "fresh": 5,
 SETTINGS: dict[str, dict[str, Any]] = {
     "effective_rates": SMALL | {"probed": 2},
     "joint_anisotropy": SMALL | {"lags": [1], "pairs": 2, "rows": 5, "r": 2},
-    "gate_corrections": SMALL
-    | {"rate": 0.1, "sizes": [0, 12], "windows": [4], "window": 6, "distances": [1], "every": 5, "probed": 2, "traced": 1},
+    "gate_corrections": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}}
+    | {"rate": 0.1, "sizes": [0, 12], "windows": [4], "every": 5},
     "against_optimisers": SMALL | {"probed": 4, "rate": 0.1},
+}
+#: What makes it a small one where a module has its sizes as constants.
+CONSTANTS: dict[str, dict[str, Any]] = {
+    "gate_corrections": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "TRACED": 2, "LAGS": (1, 6)}
+    | {"WINDOW": 6, "DISTANCES": (1, 2)}
 }
 EXPERIMENTS = pytest.mark.parametrize("experiment", SETTINGS)
 
 
 def small(experiment: str, seeds: tuple[int, ...] = (3, 5), **settings: Any) -> Run:
     return Run(experiment, "adding", "multi", "SGD", seeds, SETTINGS[experiment] | settings, {"kind": "small"})
+
+
+@pytest.fixture(autouse=True)
+def small_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    for experiment, constants in CONSTANTS.items():
+        for name, value in constants.items():
+            monkeypatch.setattr(f"gatelr.experiments.{experiment}.{name}", value)
 
 
 @pytest.fixture
@@ -120,7 +132,8 @@ def test_other_code_torch_or_device_makes_it_again(
 @EXPERIMENTS
 def test_blocks_of_seeds_give_the_same_tables(experiment: str, tmp_path: Path, counted: list[str]) -> None:
     # networks of a size that fills a processor's vectors; of smaller ones sums may round otherwise
-    run = small(experiment, (1, 2, 3, 4, 5), n=8, batch=8, fresh=8)
+    sizes = {} if experiment in CONSTANTS else {"n": 8, "batch": 8, "fresh": 8}
+    run = small(experiment, (1, 2, 3, 4, 5), **sizes)
     whole = runs.load([run], folder=tmp_path)
     parts = runs.load([run], block=2, folder=tmp_path)
     assert [name.rpartition("-")[0].partition("seeds")[2] for name in counted] == ["-1-5", "-1-2", "-3-5"]
@@ -144,9 +157,10 @@ def test_a_killed_run_goes_on_with_the_same_numbers(experiment: str, tmp_path: P
         import os, signal
         import torch
         from gatelr import checkpoint, training
-        from gatelr.experiments import runs
+        from gatelr.experiments import {experiment}, runs
 
         torch.set_num_threads(1)
+        vars({experiment}).update({CONSTANTS.get(experiment, {})!r})
         training.train.__kwdefaults__["save_every"] = 3
         write = checkpoint.Checkpoint.write
 
@@ -186,10 +200,7 @@ def test_what_an_experiment_cannot_reach_it_does_not_call(
         for member, value in vars(module).items():
             if inspect.isfunction(value) and value.__module__ == name:
                 monkeypatch.setattr(module, member, fail)
-    less: dict[str, Any] = {"steps": 2, "checkpoints": [0, 2]}
-    if experiment == "gate_corrections":
-        less |= {"sizes": [0], "windows": [0], "window": 2}
-    runs.load([small(experiment, **less)], folder=tmp_path)
+    runs.load([small(experiment)], folder=tmp_path)
 
 
 def test_numbers_that_json_has_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
