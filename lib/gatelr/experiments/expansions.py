@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr import expansion, transport
+from gatelr import expansion, jacobian, transport
+from gatelr.cells import GatedRNN, Trajectory
+
+#: What can be expanded, as splitting and gate; a constant gate has no gate term.
+CASES = (("leak", "constant"), ("leak", "scalar"), ("leak", "multi"), ("gate", "scalar"), ("gate", "multi"))
 
 
 def bound_trials(generator: torch.Generator, draws: int = 20) -> pd.DataFrame:
@@ -54,3 +60,150 @@ def order_norms(
         sizes = transport.spectral_norm(expansion.orders(A_k, B_k, 3)) / whole
         rows += [(lag, order, float(share.median())) for order, share in enumerate(sizes)]
     return pd.DataFrame(rows, columns=["lag", "order", "relative norm"])
+
+
+@torch.no_grad()
+def untrained(
+    gate: str,
+    scale: float,
+    count: int,
+    *,
+    n: int = 64,
+    m: int = 3,
+    T: int = 100,
+    alpha: float = 0.5,
+    device: torch.device | str | None = None,
+) -> tuple[GatedRNN, Float[Tensor, "T S m"], Trajectory]:
+    """Networks as the paper's appendix draws them, with noisy sines as inputs, and their run, in float64.
+
+    Network number s is the same whatever the count.
+
+    Args:
+        gate: one of :data:`gatelr.cells.GATES`.
+        scale: the standard deviation of every weight.
+        count: S, how many networks.
+        n: neurons.
+        m: inputs; input i is a sine of frequency 0.03 to 0.09 with a phase that is drawn, and noise of 0.05.
+        T: steps, over which the sines' argument runs from 0 to 12.
+        alpha: of the constant gate.
+        device: where they live.
+    """
+    draws = [torch.Generator().manual_seed(s) for s in range(count)]
+    options: dict[str, Any] = {"replicas": count, "dtype": torch.float64, "device": device}
+    model = GatedRNN(m, n, gate, alpha=alpha if gate == "constant" else None, generator=draws, **options)
+    s = torch.linspace(0, 12, T, dtype=torch.float64)[:, None]
+    omega = torch.linspace(0.03, 0.09, m, dtype=torch.float64)
+    inputs = []
+    for network, draw in enumerate(draws):
+        phase = 2 * math.pi * torch.rand(m, generator=draw, dtype=torch.float64)
+        noise = torch.randn(T, m, generator=draw, dtype=torch.float64)
+        inputs.append(torch.sin(omega * s + phase) + 0.05 * noise)
+        for weight in model.parameters():
+            normal = torch.randn(weight[network].shape, generator=draw, dtype=torch.float64)
+            weight[network] = scale * normal
+    u = torch.stack(inputs, 1).to(model.W_r.device)
+    return model.requires_grad_(False), u, model.run(u)
+
+
+def size(X: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
+    """Frobenius norm of each matrix."""
+    return X.flatten(-2).norm(dim=-1)
+
+
+def lean(A: Float[Tensor, "L *batch n n"]) -> Tensor:
+    """The diagonals if all factors are diagonal, which saves time in a sweep; otherwise the factors themselves."""
+    diagonal = A.diagonal(dim1=-2, dim2=-1)
+    return diagonal if torch.equal(torch.diag_embed(diagonal), A) else A
+
+
+def step_norms(A: Float[Tensor, "T *batch n n"]) -> Float[Tensor, " T *batch"]:
+    """The spectral norm of each factor; of diagonal ones exactly."""
+    diagonal = lean(A)
+    return diagonal.abs().amax(-1) if diagonal.ndim < A.ndim else transport.spectral_norm(A)
+
+
+def errors(
+    A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], truth: Mapping[int, Tensor], order: int
+) -> pd.DataFrame:
+    """By how much the sums of orders 0 … K miss the true transports, relative to their size.
+
+    Args:
+        A: unperturbed factors of S networks.
+        B: perturbing factors.
+        truth: the transport of every network by lag, ``(S, n, n)``; all begin at the first factor.
+        order: the highest K.
+
+    Returns:
+        One row a lag, K and network: ``lag``, ``K``, ``network``, ``error``.
+    """
+    tables = []
+    for lag, M in expansion.orders_at(lean(A), B, order, list(truth)):
+        error = pd.DataFrame((size(M.cumsum(0) - truth[lag]) / size(truth[lag])).cpu().numpy())
+        table = error.rename_axis("K").reset_index().melt("K", var_name="network", value_name="error")
+        tables.append(table.assign(lag=lag))
+    return pd.concat(tables, ignore_index=True)
+
+
+def bounds(A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], lags: Iterable[int], order: int) -> pd.DataFrame:
+    """Spectral norms of remainder and transport at ε = 1, and the certified bound, for every lag above K.
+
+    Args:
+        A: unperturbed factors of S networks.
+        B: perturbing factors.
+        lags: ℓ, counted from the first factor.
+        order: the highest K.
+
+    Returns:
+        One row a lag, K and network: ``lag``, ``K``, ``network``, ``remainder``, ``bound``, ``transport``.
+    """
+    a, b = (step_norms(X)[..., None, None] for X in (A, B))  # the norms of 1-by-1 matrices: none is taken twice
+    tables = []
+    for lag, K in itertools.product(lags, range(order + 1)):
+        if lag > K:
+            columns = {
+                "remainder": transport.spectral_norm(expansion.remainder(A[:lag], B[:lag], K, 1.0)),
+                "bound": expansion.remainder_bound(a[:lag], b[:lag], K, 1.0),
+                "transport": transport.spectral_norm(transport.products(A[:lag] + B[:lag], lag)[0]),
+            }
+            table = pd.DataFrame({name: column.cpu() for name, column in columns.items()})
+            tables.append(table.rename_axis("network").reset_index().assign(lag=lag, K=K))
+    return pd.concat(tables, ignore_index=True)
+
+
+@torch.no_grad()
+def error_map(
+    scales: Iterable[float],
+    lags: Sequence[int],
+    count: int,
+    start: int,
+    cases: Iterable[tuple[str, str]] = CASES,
+    **protocol: Any,
+) -> pd.DataFrame:
+    """How far orders 0 and 1 together miss the transport, by scale of the weights and lag: medians over networks.
+
+    Args:
+        scales: standard deviations of the weights.
+        lags: ℓ.
+        count: networks of each kind.
+        start: the step at which all transports begin.
+        cases: which splittings and gates.
+        protocol: sizes, as :func:`untrained` takes them.
+
+    Returns:
+        One row a case, scale and lag, with the median ``ratio`` of ‖B‖ and ‖A‖ and the median ``error``.
+    """
+    rows = []
+    for gate in dict.fromkeys(gate for _, gate in cases):
+        for scale in scales:
+            model, _, run = untrained(gate, scale, count, **protocol)
+            terms = jacobian.Terms(*(term[start:] for term in jacobian.terms(model, run)))
+            J = terms.leak + terms.recurrent + terms.gate
+            truth = {lag: M[0].clone() for lag, M in expansion.orders_at(J, torch.zeros_like(J), 0, lags)}
+            for splitting in (splitting for splitting, other in cases if other == gate):
+                A, B = expansion.split(terms, splitting)
+                ratio = float((transport.spectral_norm(B[::16]) / transport.spectral_norm(A[::16])).median())
+                table = errors(A, B, truth, 1)
+                medians = table[table.K == 1].groupby("lag").error.quantile(0.5, interpolation="lower")
+                case = {"splitting": splitting, "gate": gate, "scale": scale}
+                rows += [case | {"lag": lag, "ratio": ratio, "error": error} for lag, error in medians.items()]
+    return pd.DataFrame(rows)

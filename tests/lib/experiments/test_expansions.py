@@ -1,10 +1,13 @@
-"""The measurements of the expansion: the bound holds in the trials, and the norms are those of the orders."""
+"""The measurements of the expansion, in small networks and beside plain library calls."""
 
 from __future__ import annotations
 
 import torch
-from gatelr import expansion
+from gatelr import expansion, jacobian, transport
 from gatelr.experiments import expansions
+from networks import relative
+
+SMALL = {"n": 5, "m": 2, "T": 8}
 
 
 def test_trials_of_the_bound() -> None:
@@ -23,3 +26,50 @@ def test_norms_of_orders_are_relative_to_the_product() -> None:
     row = norms[(norms.lag == 3) & (norms.order == 1)]["relative norm"].item()
     assert abs(row / float(share.median()) - 1) <= 1e-5
     assert norms[(norms.lag == 1) & (norms.order > 1)]["relative norm"].eq(0).all(), "one letter has one B at most"
+
+
+def test_an_untrained_network_is_the_same_whatever_the_count() -> None:
+    for gate in ("constant", "multi"):
+        (two, u, run), (one, v, _) = (expansions.untrained(gate, 0.5, count, **SMALL) for count in (2, 1))
+        assert torch.equal(two.W_r[0], one.W_r[0])
+        assert torch.equal(u[:, 0], v[:, 0])
+        assert run.x.shape == (8, 2, 5)
+        assert two.W_r.dtype == torch.float64
+
+
+def factors(splitting: str) -> tuple[torch.Tensor, torch.Tensor]:
+    model, _, run = expansions.untrained("multi", 0.5, 2, **SMALL)
+    return expansion.split(jacobian.terms(model, run), splitting)
+
+
+def test_diagonal_factors_are_kept_as_vectors() -> None:
+    leak, gates_given = factors("leak")[0], factors("gate")[0]
+    assert torch.equal(expansions.lean(leak), leak.diagonal(dim1=-2, dim2=-1))
+    assert expansions.lean(gates_given) is gates_given
+    for A in (leak, gates_given):
+        assert relative(expansions.step_norms(A), torch.linalg.matrix_norm(A, 2)) <= 1e-5
+
+
+def test_errors_vanish_once_the_orders_reach_the_lag() -> None:
+    A, B = factors("leak")
+    truth = {lag: transport.products((A + B)[:lag], lag)[0] for lag in (2, 4)}
+    errors = expansions.errors(A, B, truth, 3)
+    assert len(errors) == 2 * 4 * 2
+    assert (errors[errors.lag <= errors.K].error <= 1e-12).all()
+    missed = expansions.size(truth[4] - expansion.orders(A[:4], B[:4], 1).sum(0)) / expansions.size(truth[4])
+    rows = errors[(errors.lag == 4) & (errors.K == 1)].sort_values("network")
+    assert relative(torch.tensor(rows.error.to_numpy()), missed) <= 1e-12
+
+
+def test_bounds_hold() -> None:
+    A, B = factors("gate")
+    bounds = expansions.bounds(A, B, (2, 5), 2)
+    assert len(bounds) == 2 * (2 + 3)
+    assert (bounds.remainder <= bounds.bound * (1 + 1e-9)).all()
+
+
+def test_the_map_has_a_row_a_case_scale_and_lag() -> None:
+    cells = expansions.error_map([0.1, 0.5], [1, 3], 2, 2, [("gate", "multi"), ("leak", "constant")], **SMALL)
+    assert len(cells) == 2 * 2 * 2
+    assert (cells[cells.lag == 1].error <= 1e-12).all(), "order 1 of one step is exact"
+    assert (cells[cells.lag == 3].error > 0).all()
