@@ -24,37 +24,14 @@ from gatelr.experiments import corrections, protocol
 from gatelr.experiments.runs import Run
 from gatelr.kernels.sweep import BACKWARD, Backward, Workspace
 
-#: Chosen on seeds from 101 on, with the full backward pass alone, so that no pass but the reference was tuned.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "moving average": {
-        "task": "moving_average",
-        "task_options": {"steps": 12, "n_inputs": 2},
-        "optimiser": "SGD",
-        "rate": 0.3,
-        "steps": 1000,
-    },
-    "delay-sum": {
-        "task": "delay_sum",
-        "task_options": {"steps": 8, "n_inputs": 2, "delays": (1, 3, 5)},
-        "optimiser": "SGD",
-        "rate": 0.4,
-        "steps": 2400,
-    },
-    "adding, 20": {
-        "task": "adding",
-        "task_options": {"steps": 20},
-        "optimiser": "SGD",
-        "rate": 0.2,
-        "steps": 2400,
-    },
-    "adding, 50": {
-        "task": "adding",
-        "task_options": {"steps": 50},
-        "optimiser": "Adam",
-        "rate": 0.01,
-        "steps": 1000,
-    },
-    "digits": {"task": "digits", "task_options": {}, "optimiser": "Adam", "rate": 0.005, "steps": 2400},
+#: Task, its options, optimiser, rate and updates: chosen on seeds from 101 on with the full backward pass alone, so
+#: that no pass but the reference was tuned.
+SETTINGS: dict[str, tuple[str, dict[str, Any], str, float, int]] = {
+    "moving average": ("moving_average", {"steps": 12, "n_inputs": 2}, "SGD", 0.3, 1000),
+    "delay-sum": ("delay_sum", {"steps": 8, "n_inputs": 2, "delays": (1, 3, 5)}, "SGD", 0.4, 2400),
+    "adding, 20": ("adding", {"steps": 20}, "SGD", 0.2, 2400),
+    "adding, 50": ("adding", {"steps": 50}, "Adam", 0.01, 1000),
+    "digits": ("digits", {}, "Adam", 0.005, 2400),
 }
 GATES = ("scalar", "multi")
 
@@ -77,9 +54,13 @@ DISTANCES, LAGS = (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16)
 #: Under plain SGD gradients are summed at every seventh iteration: an odd number, since SGD may swing with period two.
 EVERY = 7
 
+#: What says which model a number is of, and of which seed; seeds come first, since a claim averages within them.
+MODEL = ["setting", "gate"]
+SEEDED = ["seed", *MODEL]
+
 #: What says which row of a table is which, and how far two runs of it may differ (absolute, relative).
-MODEL = ["setting", "gate", "seed"]
-KEYS = {name: [*MODEL, "step"] for name in ("training", "size", "displacement")} | {"persistence": [*MODEL, "window"]}
+KEYS = {name: [*MODEL, "seed", "step"] for name in ("training", "size", "displacement")}
+KEYS["persistence"] = [*MODEL, "seed", "window"]
 TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
     "training": dict.fromkeys(PASSES, (0.0, 0.05)),
     "size": {"share": (0.005, 0.05), "G": (0.0, 0.05)},
@@ -101,10 +82,9 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
     for (setting, gate), (name, options) in product(MODELS, PASSES.items()):
         if setting not in parameters["settings_here"]:
             continue
-        settings = SETTINGS[setting] | options
-        task, optimiser, steps = (settings.pop(key) for key in ("task", "optimiser", "steps"))
+        task, task_options, optimiser, rate, steps = SETTINGS[setting]
         reached = [step for i in range(PARTS + 1) if (step := steps * i // PARTS) <= parameters["until"]]
-        settings |= {"steps": reached[-1], "checkpoints": reached}
+        settings = options | {"task_options": task_options, "rate": rate, "steps": reached[-1], "checkpoints": reached}
         if name == "full":
             starts = [steps * i // 4 - (WINDOW if i == 4 else 0) for i in range(5)]
             settings |= {
@@ -263,15 +243,23 @@ def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 def settings() -> pd.DataFrame:
     """What is trained in each setting, and the loss of the best constant prediction."""
-    rows = pd.DataFrame(SETTINGS).T.rename_axis("setting").drop(columns="task_options")
-    each = [tasks.get(setting["task"], **setting["task_options"]) for setting in SETTINGS.values()]
-    return rows.assign(T=[task.steps for task in each], constant=[task.constant_loss for task in each])
+    rows = []
+    for name, (task, options, optimiser, rate, steps) in SETTINGS.items():
+        chosen = tasks.get(task, **options)
+        rows.append((name, task, chosen.steps, optimiser, rate, steps, chosen.constant_loss))
+    columns = ["setting", "task", "T", "optimiser", "rate", "updates", "constant's loss"]
+    return pd.DataFrame(rows, columns=columns).set_index("setting")
+
+
+def models(rows: pd.DataFrame | pd.Series) -> list[tuple[str, str]]:
+    """The models that have rows, in the order of the settings."""
+    return [model for model in MODELS if model in rows.groupby(MODEL).groups]
 
 
 def at_end(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last step of each setting, indexed by model and seed."""
+    """The rows of the last step of each setting, indexed by seed and model."""
     last = rows[rows.step == rows.groupby("setting").step.transform("max")]
-    return last.set_index(MODEL).sort_index()
+    return last.set_index(SEEDED).sort_index()
 
 
 def effects(training_table: pd.DataFrame) -> pd.DataFrame:
@@ -309,7 +297,18 @@ def likeness(persistence: pd.DataFrame) -> pd.DataFrame:
         "persistent-resultant": persistence["c resultant"] - persistence["c random"],
         "gradient": gradient,
     }
-    return persistence[MODEL].assign(**measures).groupby(MODEL).mean()
+    return persistence[SEEDED].assign(**measures).groupby(SEEDED).mean()
+
+
+def cosines(persistence: pd.DataFrame) -> pd.DataFrame:
+    """The mean cosine of corrections, and of gradients, by distance: a row for each, and for each seed and model."""
+    windows = persistence.groupby(SEEDED).mean(numeric_only=True)
+    kinds = []
+    for kind in ("correction", "gradient"):
+        by_distance = windows[[f"{kind[0]} @{distance}" for distance in DISTANCES]].set_axis(DISTANCES, axis=1)
+        long = by_distance.melt(ignore_index=False, var_name="distance", value_name="cosine")
+        kinds.append(long.reset_index().assign(of=kind))
+    return pd.concat(kinds, ignore_index=True)
 
 
 def arrivals(training_table: pd.DataFrame, level: Mapping[str, float]) -> pd.DataFrame:
@@ -324,19 +323,19 @@ def arrivals(training_table: pd.DataFrame, level: Mapping[str, float]) -> pd.Dat
     """
     losses = training_table.melt(KEYS["training"], list(PASSES), var_name="run", value_name="loss")
     below = losses.loss < losses.setting.map(level)
-    first = losses.step.where(below, np.inf).groupby([losses[key] for key in (*MODEL, "run")]).min()
-    by_run = first.groupby(["setting", "gate", "run"])
+    first = losses.step.where(below, np.inf).groupby([losses[key] for key in (*SEEDED, "run")]).min()
+    by_run = first.groupby([*MODEL, "run"])
     arrived = by_run.agg(lambda steps: int(np.isfinite(steps).sum()))
     return pd.DataFrame({"median": by_run.median(), "reached": arrived, "seeds": by_run.size()})
 
 
 def summary(values: pd.Series, spec: str = ".2f") -> pd.Series:
     """Mean and interval of each model, as text."""
-    return values.groupby(["setting", "gate"]).agg(lambda seeds: f"{statistics.estimate(seeds):{spec}}")
+    return values.groupby(MODEL).agg(lambda seeds: f"{statistics.estimate(seeds):{spec}}")
 
 
 def power(effects: pd.DataFrame) -> pd.DataFrame:
-    """What the seeds of each model can show.
+    """What the seeds of each model can show, as text.
 
     Args:
         effects: from :func:`effects`, of the passes that are asked about.
@@ -345,13 +344,21 @@ def power(effects: pd.DataFrame) -> pd.DataFrame:
         For each model and pass the mean effect, its interval, the p value of its test against zero adjusted for the
         number of rows, and :func:`gatelr.statistics.power`.
     """
-    rows = []
-    for (model, by_pass), name in product(effects.groupby(["setting", "gate"]), effects):
-        estimate, strength = statistics.estimate(by_pass[name]), statistics.power(by_pass[name])
-        rows.append((*model, name, estimate.mean, *estimate.interval, estimate.p, *strength))
-    columns = ["setting", "gate", "run", "mean", "low", "high", "p", "seeds needed", "detectable"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(p=statistics.holm(table.p.tolist()))
+    rows, p = [], []
+    for model, name in product(models(effects), effects):
+        values = effects[name].xs(model, level=(1, 2))
+        estimate, (needed, detectable) = statistics.estimate(values), statistics.power(values)
+        interval = f"{estimate.low:+.3f} to {estimate.high:+.3f}"
+        rows.append((*model, name, f"{estimate.mean:+.3f}", interval, "", f"{detectable:.2g}", count(needed)))
+        p.append(estimate.p)
+    columns = ["backward pass", "effect", "95 % interval", "p, after Holm", "least effect seen", "seeds needed"]
+    table = pd.DataFrame(rows, columns=[*MODEL, *columns])
+    return table.assign(**{"p, after Holm": [f"{adjusted:.2g}" for adjusted in statistics.holm(p)]})
+
+
+def count(needed: float) -> str:
+    """A number of seeds, as text."""
+    return f"{np.ceil(needed):.0f}" if needed < 1e4 else "over 10 000"
 
 
 def side(values: pd.Series, threshold: float | pd.Series, *, greater: bool = True) -> pd.Series:
@@ -365,7 +372,7 @@ def side(values: pd.Series, threshold: float | pd.Series, *, greater: bool = Tru
     Returns:
         By model ``"yes"``, ``"no"``, or ``"open"`` where the threshold lies within the interval.
     """
-    by_model = values.groupby(["setting", "gate"])
+    by_model = values.groupby(MODEL)
     ends = pd.DataFrame({model: statistics.estimate(seeds).interval for model, seeds in by_model}, ["low", "high"]).T
     above, below = ends.low > threshold, ends.high < threshold
     yes, no = (above, below) if greater else (below, above)

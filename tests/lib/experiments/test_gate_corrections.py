@@ -153,7 +153,7 @@ def test_effects_are_those_of_the_last_step() -> None:
     effects = gate_corrections.effects(rows)
     assert "full" not in effects
     assert effects["gate dropped"].tolist() == pytest.approx([1.0, 0.0])
-    assert effects.index.names == gate_corrections.MODEL
+    assert effects.index.names == gate_corrections.SEEDED
 
 
 def test_arrivals_count_those_who_never_arrive() -> None:
@@ -171,14 +171,14 @@ def test_likeness_reads_the_columns_of_each_window_and_averages_them() -> None:
     row = {"setting": "digits", "gate": "multi", "seed": 1, "window": 0, "c shuffled": 0.4, "c resultant": 0.6}
     row |= {f"{kind} @{d}": 0.2 for kind in "cg" for d in gate_corrections.DISTANCES} | {"c random": 0.1, "c @1": 0.8}
     windows = pd.DataFrame([row, row | {"window": 64, "c @32": 0.8}])
-    alike = gate_corrections.likeness(windows).loc[("digits", "multi", 1)].to_dict()
+    alike = gate_corrections.likeness(windows).loc[(1, "digits", "multi")].to_dict()
     expected = {"": 0.35, "-far": 0.5, "-beyond-gradient": 0.15, "-memory": 0.4, "-resultant": 0.5}
     assert alike == pytest.approx({f"persistent{name}": v for name, v in expected.items()} | {"gradient": 0.2})
 
 
 def by_model(**values: list[float]) -> pd.Series:
-    seeds = {("digits", gate, seed): v for gate, each in values.items() for seed, v in enumerate(each, 1)}
-    return pd.Series(seeds).rename_axis(gate_corrections.MODEL)
+    seeds = {(seed, "digits", gate): v for gate, each in values.items() for seed, v in enumerate(each, 1)}
+    return pd.Series(seeds).rename_axis(gate_corrections.SEEDED)
 
 
 def test_a_side_is_taken_by_the_whole_interval() -> None:
@@ -192,13 +192,25 @@ def test_a_side_is_taken_by_the_whole_interval() -> None:
 
 def test_power_has_a_row_for_each_model_and_pass() -> None:
     effects = by_model(scalar=[0.1, 0.2, 0.3], multi=[-0.1, 0.0, 0.2]).to_frame("order 0")
-    table = gate_corrections.power(effects.assign(diagonal=1.0)).set_index(["gate", "run"])
-    assert list(table.index) == [(gate, run) for gate in ("multi", "scalar") for run in ("order 0", "diagonal")]
-    one = statistics.estimate([0.1, 0.2, 0.3])
-    assert table.loc[("scalar", "order 0"), ["mean", "low", "high"]].tolist() == [one.mean, one.low, one.high]
-    assert table.loc[("scalar", "order 0"), "p"] >= one.p
-    needed, detectable = statistics.power([0.1, 0.2, 0.3])
-    assert table.loc[("scalar", "order 0"), ["seeds needed", "detectable"]].tolist() == [needed, detectable]
+    table = gate_corrections.power(effects.assign(diagonal=1.0)).set_index(["gate", "backward pass"])
+    assert list(table.index) == [(gate, run) for gate in ("scalar", "multi") for run in ("order 0", "diagonal")]
+    row = table.loc[("scalar", "order 0")]
+    one, strength = statistics.estimate([0.1, 0.2, 0.3]), statistics.power([0.1, 0.2, 0.3])
+    assert row["effect"] == "+0.200"
+    assert row["95 % interval"] == f"{one.low:+.3f} to {one.high:+.3f}"
+    assert one.p <= float(row["p, after Holm"]) <= 1
+    assert row["seeds needed"] == f"{math.ceil(strength.seeds_needed)}"
+    assert row["least effect seen"] == f"{strength.detectable:.2g}"
+    assert gate_corrections.count(math.inf) == "over 10 000"
+
+
+def test_cosines_are_means_over_windows() -> None:
+    row = {"setting": "digits", "gate": "multi", "seed": 1, "window": 0}
+    row |= {f"{kind} @{d}": 0.2 for kind in "cg" for d in gate_corrections.DISTANCES}
+    cosines = gate_corrections.cosines(pd.DataFrame([row, row | {"window": 64, "g @8": 0.6}]))
+    assert len(cosines) == 2 * len(gate_corrections.DISTANCES)
+    other = cosines[cosines.cosine != 0.2]
+    assert other[["of", "distance", "cosine"]].values.tolist() == [["gradient", 8, 0.4]]
 
 
 def test_summary_is_mean_and_interval() -> None:
@@ -209,5 +221,5 @@ def test_summary_is_mean_and_interval() -> None:
 def test_settings_have_the_loss_of_the_best_constant() -> None:
     table = gate_corrections.settings()
     assert list(table.index) == list(gate_corrections.SETTINGS)
-    assert table.loc["adding, 20", ["T", "optimiser", "steps"]].tolist() == [20, "SGD", 2400]
-    assert table.loc["adding, 20", "constant"] == pytest.approx(1 / 6)
+    assert table.loc["adding, 20", ["T", "optimiser", "updates"]].tolist() == [20, "SGD", 2400]
+    assert table.loc["adding, 20", "constant's loss"] == pytest.approx(1 / 6)
