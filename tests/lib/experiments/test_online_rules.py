@@ -1,0 +1,66 @@
+"""C11 and C12: a gate that training moves, and the rules that learn while reading."""
+
+import pytest
+import torch
+from gatelr import adjoint, jacobian
+from gatelr.cells import GatedRNN
+from gatelr.experiments import moving_gate, online_rules
+from gatelr.experiments.agreement import random_case
+from networks import relative
+
+
+def test_rates_follow_the_gate_that_alone_is_moved() -> None:
+    schedule = moving_gate.watch([0, 4], seeds=2, steps=10)
+    assert list(schedule) == ["seed", "step", "lag", "gate", "rate"]
+    assert len(schedule) == 2 * 2 * 3
+    assert (schedule.rate - schedule.gate * (1 - schedule.gate) ** schedule.lag).abs().max() <= 1e-12
+    assert schedule[schedule.step == 0].gate.nunique() == 1
+    assert schedule[schedule.step == 10].gate.nunique() == 2
+
+
+def own_state_only(model: GatedRNN, u: torch.Tensor) -> torch.Tensor:
+    """All states, when a neuron's gradient may pass through its own past only."""
+    x, states = u.new_zeros(*u.shape[1:-1], model.n_hidden), []
+    for u_t in u:
+        # row q is the state as neuron q sees it
+        view = torch.diag_embed(x - x.detach()) + x.detach().unsqueeze(-2)
+        phi = torch.tanh((model.W_r * view).sum(-1) + u_t @ model.W_i.T + model.b)
+        if model.W_rg is None:
+            g = model.run(u[:1]).g[0]
+        else:
+            assert model.W_ig is not None
+            g = torch.sigmoid((model.W_rg * view).sum(-1) + u_t @ model.W_ig.T + model.b_g)
+        x = (1 - g) * x + g * phi
+        states.append(x)
+    return torch.stack(states)
+
+
+@pytest.mark.parametrize("gate", ["constant", "scalar", "multi"])
+def test_the_trace_with_the_diagonal_is_autograds_gradient_through_own_states(gate: str) -> None:
+    """C12, e-prop: every neuron sees itself, and sees all others detached."""
+    model, u, y = random_case(gate, 5, 2, 12, batch=(4,))
+    loss = ((own_state_only(model, u) - y) ** 2).sum() / 2
+    (reference,) = torch.autograd.grad(loss, [model.W_r])
+    with torch.no_grad():
+        run = model.run(u)
+        own = jacobian.blocks(model, run).diagonal(dim1=-2, dim2=-1)
+        assert relative(online_rules.online(run, run.x - y, own).sum(0), reference) <= 1e-12
+        order_0 = online_rules.online(run, run.x - y, 1 - run.g)
+        assert relative(order_0.sum(0), reference) > 1e-2
+        swept = adjoint.gradients(model, run, run.x - y, per_sample=True, backward="order 0")["W_r"]
+        assert relative(order_0, swept) <= 1e-12
+
+
+def test_a_rule_that_carries_all_there_is_has_a_cosine_of_one() -> None:
+    draw = [torch.Generator().manual_seed(0)]
+    model = GatedRNN(1, 4, "multi", n_outputs=3, bias=True, replicas=1, generator=draw, dtype=torch.float64)
+    assert model.W_rg is not None
+    with torch.no_grad():
+        model.W_r.zero_()
+        model.W_rg.zero_()
+        run = model.run(torch.randn(6, 1, 5, 1, dtype=torch.float64, generator=draw[0]))
+    found, delta = online_rules.cosines(model, run, torch.tensor([0, 1, 2, 1, 0]))
+    assert found["order-0 trace"].shape == (1, 5)
+    assert torch.allclose(found["order-0 trace"], torch.ones(1, 5, dtype=torch.float64))
+    assert not torch.allclose(found["order-0 trace, random feedback"], torch.ones(1, 5, dtype=torch.float64))
+    assert not delta[:-1].any()
