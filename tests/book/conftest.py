@@ -1,11 +1,10 @@
-"""The built book, served on a port of its own, and a browser to read it with."""
+"""The built book, served on a port of its own, and a browser to read it with: `make book` comes first."""
 
 from __future__ import annotations
 
 import functools
 import os
-import subprocess
-import sys
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,19 +33,36 @@ class Server(ThreadingHTTPServer):
         """Says nothing of a reader who turned the page before it had all arrived; the browser notes what it lacks."""
 
 
-def build(*arguments: str) -> None:
-    """What `make book` and `make pdf` do: nothing, if nothing has changed."""
-    # What the test runner set for itself, such as its warnings, is not what a reader's shell has.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
-    command = [sys.executable, "workflow/build.py", "--profile", os.environ.get("PROFILE", "ci"), *arguments]
-    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, f"the book cannot be built:\n{built.stdout}\n{built.stderr}"
+#: What `make test` leaves to `make test-all`: paper, each page in each light, and downloads in fresh environments.
+WEEKLY = re.compile(
+    r"/test_pdf\.py::"
+    r"|::test_no_violation(_in_the_dark|_on_a_phone)?\["
+    r"|::test_a_download_runs_in_an_empty_folder\["
+)
+#: Of those, what `make test` looks at all the same: one page of each kind, in one light.
+EVERY_TIME = re.compile(
+    r"::test_no_violation\[(book/index|notebooks/time-scales|book/generated/ledger|book/cite)\]"
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long."""
+    for item in items:
+        if WEEKLY.search(item.nodeid) and not EVERY_TIME.search(item.nodeid):
+            item.add_marker("weekly")
+
+
+def made(path: Path, by: str) -> Path:
+    """A file of the book, which no test makes."""
+    if not path.exists():
+        pytest.fail(f"there is no {path.relative_to(ROOT)}: run `{by}` first")
+    return path
 
 
 @pytest.fixture(scope="session")
 def book() -> Iterator[str]:
-    """The address of the book, which is built first."""
-    build()
+    """The address of the book as it stands in _build."""
+    made(HTML / "index.html", "make book")
     with Server(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -133,5 +149,4 @@ def look(browser: Browser, book: str) -> Iterator[Callable[[str], Opened]]:
 @pytest.fixture(scope="session")
 def paper(book: str, browser: Browser) -> Path:
     """The book as one PDF."""
-    build("--pdf", "A4")
-    return ROOT / "_build" / "gates-as-learning-rates.pdf"
+    return made(ROOT / "_build" / "gates-as-learning-rates.pdf", "make pdf")
