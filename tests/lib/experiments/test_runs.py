@@ -139,7 +139,9 @@ def test_blocks_of_seeds_give_the_same_tables(experiment: str, tmp_path: Path, c
     assert [name.rpartition("-")[0].partition("seeds")[2] for name in counted] == ["-1-5", "-1-2", "-3-5"]
     assert whole.keys() == parts.keys()
     for name in whole.keys() - {"cost"}:
-        pd.testing.assert_frame_equal(whole[name], parts[name], check_exact=True)
+        # training is the same to the bit; a sum in a measure may round as the number of networks beside it has it
+        exact = name in ("training", "run")
+        pd.testing.assert_frame_equal(whole[name], parts[name], check_exact=exact, **({} if exact else {"rtol": 1e-5}))
     assert len(parts["cost"]) == 1
 
 
