@@ -77,7 +77,7 @@ from gatelr.record import Chapter, figures
 READS = ["reference/e1-*.csv"]
 MODEL = ["protocol", "setting", "gate"]  # what tells models apart
 LEARNED = list(GATES[1:])  # the gates that can learn
-GROUPS = effective_rates.GROUPS  # of settings, to be judged together
+GROUPS = effective_rate_claims.GROUPS  # of settings, to be judged together
 chapter = Chapter("effective-rate-profiles")
 
 # %% [markdown]
@@ -297,7 +297,7 @@ for name, protocol in drawn.items():
         grid = lines(rows, "lag", "value", **where, **by_series)
         grid.set(yscale="log", ylim=(1e-13, 3))
         grid.set_axis_labels(r"lag $\ell$", "relative to lag 1")
-        grid.set_titles("", "{row_name}", "{col_name}")
+        grid.set_titles("", "{row_name}", "{col_name}").tight_layout()
     table = quartiles(rows, [*MODEL, "series", "lag"])
     chapter.figure(name, grid.figure, table)
 
@@ -594,7 +594,7 @@ def tabulate(columns: dict, gates: list[str], **digits: str) -> pd.DataFrame:
     return table.rename_axis(["protocol", "task", "gate"]).reset_index()
 
 
-fits = effective_rates.with_signs(final["fits"]).set_index(MODEL)
+fits = effective_rate_claims.with_signs(final["fits"]).set_index(MODEL)
 true, shuffled, foreign = (fits[f"order 0 {source} r"] for source in SOURCES)
 more, positive = fits["order 0 r2"] - fits["lag r2"], fits["order 0 slope"] > 0
 columns = {"R² − lag's": more, "slope > 0": positive, "r": true}
@@ -659,7 +659,7 @@ for group, gate in product(GROUPS, LEARNED):
     for name in ("more-than-lag", "within-sign"):
         answer = answers[f"{name}-{group}-{gate}"]
         chapter.number(f"{name}-{group}-{gate}", answer.mean)
-    rises = effective_rates.select(final["fits"], group, gate)
+    rises = effective_rate_claims.select(final["fits"], group, gate)
     rises = rises["order 0 slope"] > 0
     name, count = f"positive-slopes-{group}-{gate}", int(rises.sum())
     chapter.number(name, count, f"{count} of {len(rises)}")

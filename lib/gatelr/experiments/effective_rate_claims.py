@@ -1,6 +1,6 @@
-"""What a chapter claims of effective rates: apart from the experiment, so that a word changed here runs nothing again.
+"""What is claimed of effective rates: apart from the experiment, so that a word changed here runs nothing again.
 
-Each function yields claims as ``gatelr.record.Chapter.claim`` takes them, one number for each setting and seed.
+Claims are as ``gatelr.record.Chapter.claim`` takes them, with one number for each setting and seed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from gatelr.experiments.effective_rates import GATES, GROUPS, NULLS, at_end, correlation_shares, select, with_signs
+from gatelr.experiments.effective_rates import GATES, NULLS, SETTINGS, at_end
 
-#: The groups of settings in words.
+#: The settings that a claim averages over, by the name of their group, and the group in words.
+GROUPS = {"paper": list(SETTINGS)[:4], "adding": list(SETTINGS)[4:5], "short": list(SETTINGS)[5:]}
 WHO = {"paper": "paper's protocol", "adding": "trained, adding", "short": "trained, short"}
 
 #: The gates that can learn.
@@ -112,3 +113,32 @@ def _claim(name: str, group: str, gate: str, statement: str, values: pd.Series, 
         "about": "lag-dependent",
         "note": "mean over seeds; BCa bootstrap",
     } | more
+
+
+def select(rows: pd.DataFrame, group: str, gate: str) -> pd.DataFrame:
+    """The rows of one group of settings and one gate, by setting and seed."""
+    settings = pd.MultiIndex.from_frame(rows[["protocol", "setting"]])
+    return rows[settings.isin(GROUPS[group]) & (rows.gate == gate)].set_index(["setting", "seed"]).sort_index()
+
+
+def with_signs(fits: pd.DataFrame) -> pd.DataFrame:
+    """Fits with two things that do not stand in R² and r.
+
+    ``"<predictor> forward"``: its R², or 0 where the slope is below zero. ``"order 0 <gates> |r|"``: the size of the
+    correlation within lags.
+    """
+    sizes = {f"order 0 {gates} |r|": fits[f"order 0 {gates} r"].abs() for gates in ("within", *NULLS)}
+    forward = {
+        f"{name} forward": fits[f"{name} r2"].where(fits[f"{name} slope"] > 0, 0.0) for name in ("order 0", "lag")
+    }
+    return fits.assign(**forward, **sizes)
+
+
+def correlation_shares(x: pd.Series, y: pd.Series) -> pd.Series:
+    """What each row adds to the correlation r of x and y.
+
+    With standard scores x and y that is r + xy - r (x² + y²) / 2. Its mean is r, and its spread, to first order, that
+    of r.
+    """
+    x, y = ((values - values.mean()) / values.std(ddof=0) for values in (x, y))
+    return (x * y).mean() + x * y - (x * y).mean() * (x**2 + y**2) / 2

@@ -54,13 +54,6 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("trained", "short, SGD at 0.05"): {"task": "short", "rate": 5e-2, "checkpoints": (0, 300, 600, 1200)},
 }
 
-#: The settings that a claim averages over, by the name of their group.
-GROUPS: dict[str, list[tuple[str, str]]] = {
-    "paper": list(SETTINGS)[:4],
-    "adding": list(SETTINGS)[4:5],
-    "short": list(SETTINGS)[5:],
-}
-
 #: The seed whose sensitivities are kept for all pairs of steps.
 MAPPED = 1
 
@@ -340,7 +333,7 @@ def _correlation(x: Tensor, y: Tensor) -> float:
     return _line(y[good], x[good])[1] if good.sum() > 2 else float("nan")
 
 
-# Tables with a row for each network and checkpoint, and their statistics
+# Tables with a row for each network and checkpoint
 
 
 def tables(measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -382,32 +375,3 @@ def maps(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def at_end(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows at the last step of each setting."""
     return rows[rows.step == rows.groupby(["protocol", "setting"]).step.transform("max")]
-
-
-def select(rows: pd.DataFrame, group: str, gate: str) -> pd.DataFrame:
-    """The rows of one group of settings and one gate, by setting and seed."""
-    settings = pd.MultiIndex.from_frame(rows[["protocol", "setting"]])
-    return rows[settings.isin(GROUPS[group]) & (rows.gate == gate)].set_index(["setting", "seed"]).sort_index()
-
-
-def with_signs(fits: pd.DataFrame) -> pd.DataFrame:
-    """Fits with two things that do not stand in R² and r.
-
-    ``"<predictor> forward"``: its R², or 0 where the slope is below zero. ``"order 0 <gates> |r|"``: the size of the
-    correlation within lags.
-    """
-    sizes = {f"order 0 {gates} |r|": fits[f"order 0 {gates} r"].abs() for gates in ("within", *NULLS)}
-    forward = {
-        f"{name} forward": fits[f"{name} r2"].where(fits[f"{name} slope"] > 0, 0.0) for name in ("order 0", "lag")
-    }
-    return fits.assign(**forward, **sizes)
-
-
-def correlation_shares(x: pd.Series, y: pd.Series) -> pd.Series:
-    """What each row adds to the correlation r of x and y.
-
-    With standard scores x and y that is r + xy - r (x² + y²) / 2. Its mean is r, and its spread, to first order, that
-    of r.
-    """
-    x, y = ((values - values.mean()) / values.std(ddof=0) for values in (x, y))
-    return (x * y).mean() + x * y - (x * y).mean() * (x**2 + y**2) / 2

@@ -7,12 +7,11 @@ chosen lags, and those of the gradients of many sequences.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -55,29 +54,6 @@ TOLERANCES: dict[str, tuple[float, float]] = {
     **{f"AI @{lag}": (0.0, 0.05) for lag in LAGS},
     **{f"CE @{lag}": (0.01, 0.0) for lag in LAGS},
 }
-
-#: Each measure of anisotropy as one number for each row of :func:`table`; log10 of AI, and CE; of propagation, the mean
-#: over lags.
-MEASURES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "propagation AI": lambda rows: np.log10(rows[[f"AI @{lag}" for lag in LAGS]]).mean(axis=1),
-    "propagation CE": lambda rows: rows[[f"CE @{lag}" for lag in LAGS]].mean(axis=1),
-    "update AI": lambda rows: np.log10(rows["update AI"]),
-    "update CE": lambda rows: rows["update CE"],
-}
-
-#: Differences of two cells of the design, the first minus the second.
-CONTRASTS = {
-    "published": (("multi", "SGD"), ("none", "Adam")),
-    "scalar, published": (("scalar", "SGD"), ("none", "Adam")),
-    "gates under SGD": (("multi", "SGD"), ("none", "SGD")),
-    "gates under Adam": (("multi", "Adam"), ("none", "Adam")),
-    "Adam in none": (("none", "Adam"), ("none", "SGD")),
-    "Adam in scalar": (("scalar", "Adam"), ("scalar", "SGD")),
-    "Adam in multi": (("multi", "Adam"), ("multi", "SGD")),
-}
-
-#: How much less still counts as matching, of log10 AI and of CE.
-MARGINS = {"AI": float(np.log10(0.9)), "CE": -0.01}
 
 
 # The protocol
@@ -237,7 +213,7 @@ def update(model: GatedRNN, task: tasks.Task, data: tasks.Batch) -> Tensor:
     return torch.stack(spectra)
 
 
-# A table with a row for each network and checkpoint, and its statistics
+# A table with a row for each network and checkpoint
 
 
 def table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -247,17 +223,3 @@ def table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     update = measured["update"].rename(columns={"AI": "update AI", "CE": "update CE"})
     losses = measured["training"][[*KEYS, "loss", "constant"]]
     return losses.merge(update, on=KEYS).merge(by_lag.reset_index(), on=KEYS)
-
-
-def contrast(rows: pd.DataFrame, measure: str, name: str) -> pd.Series:
-    """The difference of two cells of the design, by task and seed, where both have been measured.
-
-    Args:
-        rows: of :func:`table`, at one step.
-        measure: of :data:`MEASURES`.
-        name: of :data:`CONTRASTS`.
-    """
-    values = MEASURES[measure](rows)
-    values.index = pd.MultiIndex.from_frame(rows[["gate", "optimiser", "task", "seed"]])
-    more, less = CONTRASTS[name]
-    return values.sort_index().loc[more] - values.sort_index().loc[less]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -89,32 +88,6 @@ def test_the_table_has_a_row_for_each_network_and_checkpoint() -> None:
     (row,) = joint_anisotropy.table(measured).to_dict("records")
     expected = {"loss": 1.0, "constant": 2.0, "update AI": 3.0, "update CE": 0.9, "effective rank": 7.0}
     assert row == keys | expected | {"AI @1": 10.0, "AI @2": 20.0, "CE @1": 0.1, "CE @2": 0.2}
-
-
-def test_a_contrast_is_the_difference_of_two_cells_of_the_design_by_task_and_seed() -> None:
-    value = {model: float(i) for i, model in enumerate(joint_anisotropy.MODELS)}
-    rows = pd.DataFrame(
-        [
-            {"gate": gate, "optimiser": optimiser, "task": task, "seed": seed, "update AI": 10 ** (seed * value[model])}
-            | {f"CE @{lag}": value[model] + seed for lag in joint_anisotropy.LAGS}
-            for model in joint_anisotropy.MODELS
-            for gate, optimiser in [model]
-            for task in ("ar2", "adding")
-            for seed in (2, 1)
-        ]
-    )
-    for name, (more, less) in joint_anisotropy.CONTRASTS.items():
-        difference = joint_anisotropy.contrast(rows, "update AI", name)
-        assert difference.index.names == ["task", "seed"]
-        for task, seed in (("ar2", 1), ("adding", 2)):
-            assert difference[task, seed] == pytest.approx(seed * (value[more] - value[less]))
-        spread = joint_anisotropy.contrast(rows, "propagation CE", name)
-        np.testing.assert_allclose(spread, value[more] - value[less])
-
-
-def test_the_published_contrast_is_what_gates_do_less_what_adam_does() -> None:
-    (multi, adam), (gated, plain) = (joint_anisotropy.CONTRASTS[name] for name in ("published", "gates under SGD"))
-    assert (multi, (adam, plain)) == (gated, joint_anisotropy.CONTRASTS["Adam in none"])
 
 
 def test_the_plan_is_the_whole_design_on_each_task() -> None:
