@@ -9,8 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
-from statsmodels.stats.multitest import multipletests
+
+try:
+    from scipy import optimize, stats
+    from statsmodels.stats.multitest import multipletests
+except ImportError as error:
+    raise ImportError("gatelr.statistics needs scipy and statsmodels: pip install 'gatelr[experiments]'") from error
 
 
 class Estimate(NamedTuple):

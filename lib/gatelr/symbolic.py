@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import sympy as sp
+try:
+    import sympy as sp
+except ImportError as error:
+    raise ImportError("gatelr.symbolic needs SymPy: pip install 'gatelr[symbolic]'") from error
 import torch
 from sympy.concrete.expr_with_limits import AddWithLimits
 from sympy.core.function import ArgumentIndexError
