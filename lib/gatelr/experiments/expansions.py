@@ -105,6 +105,26 @@ def untrained(
     return model.requires_grad_(False), u, model.run(u)
 
 
+def by_autograd(
+    model: GatedRNN, u: Float[Tensor, "L S m"], x: Float[Tensor, "S n"], copies: int = 16
+) -> Float[Tensor, "S n n"]:
+    """The transport ∂x_{k+ℓ}/∂x_k of S networks from the run itself: copy q of the state gives row q.
+
+    Args:
+        model: S replicas whose parameters need no gradient.
+        u: inputs after step k.
+        x: the state at step k.
+        copies: rows in one backward pass.
+    """
+    rows, n = [], x.shape[-1]
+    for first in range(0, n, copies):
+        own = range(first, min(first + copies, n))
+        copied = x.unsqueeze(1).repeat(1, len(own), 1).requires_grad_()
+        last = model.run(u.unsqueeze(2).expand(-1, -1, len(own), -1), copied).x[-1]
+        rows.append(torch.autograd.grad(last[:, range(len(own)), own].sum(), copied)[0])
+    return torch.cat(rows, 1)
+
+
 def size(X: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     """Frobenius norm of each matrix."""
     return X.flatten(-2).norm(dim=-1)
