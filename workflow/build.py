@@ -114,7 +114,7 @@ def build(args: argparse.Namespace, more: list[str], lock: int) -> int:
     if args.pdf:
         made = PDF
         command += [f"paper={args.pdf}", "--", "pdf"]
-    if args.figure:
+    if args.figure is not None:
         made = figure.data(args.figure)
         before = pd.read_csv(made) if made.exists() else None
         results = str(made.parents[1] / "results.json")
@@ -126,7 +126,7 @@ def build(args: argparse.Namespace, more: list[str], lock: int) -> int:
             print("\nStopped. What was done is kept, and the next `make book` goes on from there.", file=sys.stderr)
             return 130
     summary(status, begin, made)
-    if args.figure and status == 0:
+    if args.figure is not None and status == 0:
         print(f"Figure {made.stem} of {made.parents[1].name}: {figure.distance(before, pd.read_csv(made))}.")
     return status
 
@@ -144,7 +144,7 @@ def main() -> int:
 
     try:
         check(args.profile, args.device, here="--executor" not in more)
-        if args.figure:
+        if args.figure is not None:
             figure.chapter(args.figure)
         if not args.cores.isdecimal() or int(args.cores) < 1:
             raise parameters.BadInput(f"got CORES={args.cores}, expected a whole number of at least 1")

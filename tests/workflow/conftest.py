@@ -90,6 +90,10 @@ print(used.__file__)
 
 # %% [markdown]
 # ## The end of {number}
+#
+# ```
+# :name: fig-sum-{number}
+# ```
 
 # %%
 import json
@@ -102,6 +106,8 @@ results = {{"schema": 1, "chapter": "{chapter}", "title": "Chapter {number}", "p
            "claims": [], "numbers": {{}}, "figures": [], "tables": []}}
 manifest = {{"chapter": "{chapter}", "parameters": {{"seeds": seeds, "out": out}}, "commit": None, "dirty": None,
             "device": "cpu", "versions": {{"python": "3"}}}}
+(Path(out) / "figures").mkdir()
+(Path(out) / "figures" / "sum-{number}.csv").write_text("x,y\\n1,{number}\\n")
 (Path(out) / "results.json").write_text(json.dumps(results))
 (Path(out) / "manifest.json").write_text(json.dumps(manifest))
 """

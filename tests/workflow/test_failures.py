@@ -58,6 +58,32 @@ def test_a_failing_cell(built: Project) -> None:
     assert built.would_run() == set()
 
 
+RUNS = "artifacts/gate-corrections/results.json"
+
+
+def test_a_run_that_fails_is_named_and_its_chapter_waits(project: Project) -> None:
+    (project.root / "fail").touch()
+    done = project.build(RUNS)
+    assert done.returncode != 0
+    assert ran(done) == set()
+    assert "gate_corrections adding-multi-SGD-seeds-1-3-" in done.stderr
+    assert "ValueError: the gate is stuck" in done.stderr
+    assert "Traceback" not in done.stderr
+    (project.root / "fail").unlink()
+    assert ran(project.build(RUNS)) == {"gate-corrections"}
+
+
+def test_a_run_that_is_killed_goes_on(project: Project) -> None:
+    (project.root / "die").touch()
+    assert project.build(RUNS, "--cores", "1").returncode != 0
+    done = project.build(RUNS)
+    assert ran(done) == {"gate-corrections"}
+    files = sorted((project.root / "artifacts/runs/gate_corrections").iterdir())
+    assert [file.suffix for file in files] == [".json", ".json"]
+    went_on = [set(json.loads(file.read_text())["tables"]["values"]["went on"]) for file in files]
+    assert sorted(map(list, went_on)) == [[False], [True]]
+
+
 def test_a_red_check_stops_the_pages(project: Project) -> None:
     for chapter in ("one", "two"):
         folder = project.root / "artifacts" / chapter
@@ -79,12 +105,10 @@ def test_a_red_check_stops_the_pages(project: Project) -> None:
 
 
 def test_a_killed_build_blocks_nothing(project: Project) -> None:
-    for chapter in ("one", "three"):
-        project.source(chapter).unlink()
     source = project.source("two")
     before = source.read_text()
     source.write_text(before.replace("# %%\nimport json", "# %%\nimport time; time.sleep(600)\nimport json"))
-    command = [sys.executable, "workflow/build.py", "--cores", "1", "book/generated/ledger.md"]
+    command = [sys.executable, "workflow/build.py", "--cores", "1", "artifacts/two/results.json"]
     process = subprocess.Popen(
         command, cwd=project.root, env=project.environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -101,7 +125,7 @@ def test_a_killed_build_blocks_nothing(project: Project) -> None:
     assert "another `make book` is at work in this folder" in meanwhile.stderr
 
     source.write_text(before)
-    done = project.build("book/generated/ledger.md")
+    done = project.build("artifacts/two/results.json")
     assert done.returncode == 0, done.stderr
     assert ran(done) == {"two"}
 

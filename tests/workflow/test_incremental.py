@@ -157,3 +157,18 @@ def test_a_parameter_runs_the_chapters_that_get_it(built: Project) -> None:
         profiles.write_text(before)
     assert built.would_run("profile=quick", "device=cpu") == ALL | {"runs"}
     assert built.would_run("profile=ci", "device=auto") == ALL | {"runs"}
+
+
+def test_a_figure_is_made_again_and_compared(built: Project) -> None:
+    done = built.build("--figure", "sum-2")
+    assert done.returncode == 0, done.stderr
+    assert ran(done) == {"two"}
+    assert done.stdout.splitlines()[-1] == "Figure sum-2 of two: 2 numbers, all equal to those before."
+
+
+@pytest.mark.parametrize("name", ["sum-22", ""])
+def test_a_figure_that_there_is_not(built: Project, name: str) -> None:
+    done = built.build("--figure", name)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"there is no figure '{name}': ID is what follows #fig- in its address")
+    assert ("near it are sum-2, " in done.stderr) is bool(name)

@@ -1,0 +1,59 @@
+"""What moves beside a network is saved with it and comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from gatelr import checkpoint, tasks, training
+from gatelr.cells import GatedRNN
+
+TASK = tasks.get("adding", steps=6)
+
+
+def fit(save: Path | None, stop: int = -1) -> tuple[checkpoint.Kept, float]:
+    """Train for 10 steps with a probe that sums weights; raises KeyboardInterrupt before step ``stop``."""
+    model = GatedRNN(TASK.n_inputs, 3, "multi", generator=torch.Generator().manual_seed(1))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    kept = checkpoint.Kept(total=torch.zeros(3, 3), steps=[])
+
+    def probe(step: int, model: GatedRNN) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+        kept["total"] = kept["total"] + model.W_r.detach()
+        kept["steps"].append(step)
+
+    source, options = torch.Generator().manual_seed(2), {"save": save, "save_every": 4, "companions": {"kept": kept}}
+    run = training.train(model, TASK, optimiser, 10, source, probe=probe, checkpoints=range(10), **options)
+    return kept, float(run.losses[-1, 0])
+
+
+def test_a_companion_goes_on_with_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    try:
+        fit(path, stop=7)
+    except KeyboardInterrupt:
+        assert torch.load(path)["step"] == 4
+    kept, loss = fit(path)
+    whole, expected = fit(None)
+    assert kept["steps"] == whole["steps"] == [*range(10)]
+    assert torch.equal(kept["total"], whole["total"])
+    assert loss == expected
+
+
+def test_what_is_kept_can_be_replaced() -> None:
+    kept = checkpoint.Kept(a=1)
+    kept.load_state_dict({"b": [2.0]})
+    assert kept.state_dict() == {"b": [2.0]}
+
+
+def test_runs_have_one_identity_until_something_differs() -> None:
+    def identity(seed: int, backward: str = "full") -> dict[str, str]:
+        source = torch.Generator().manual_seed(seed)
+        model = GatedRNN(TASK.n_inputs, 3, "multi", generator=torch.Generator().manual_seed(1))
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+        return checkpoint.identity(model, TASK, optimiser, None, 10, 4, [source], (), backward)  # type: ignore[arg-type]
+
+    assert identity(1) == identity(1)
+    differs = [name for name, value in identity(1).items() if identity(2, "order 0")[name] != value]
+    assert differs == ["model", "digest of the data generators"]
