@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gatelr import adjoint
+from gatelr import adjoint, jacobian
 from gatelr.cells import GATES
 from gatelr.experiments import agreement
 
@@ -33,3 +33,14 @@ def test_a_case_is_the_same_each_time() -> None:
     assert torch.equal(first[0].W_r, second[0].W_r)
     assert first[0].alpha == pytest.approx((0.1, 0.55, 1.0))
     assert first[2].shape == (4, 2, 3)
+
+
+def test_a_transposed_weight_is_noticed() -> None:
+    """Unless there is one neuron, where a transpose changes nothing."""
+    for n, noticed in ((7, True), (1, False)):
+        model, u, _ = agreement.random_case("none", n, 3, 5)
+        with torch.no_grad():
+            run = model.run(u)
+            transposed = (1 - run.phi**2).unsqueeze(-1) * model.W_r.T
+            gap = agreement.discrepancy(transposed, jacobian.blocks(model, run))
+        assert (gap > 0.1) is noticed
