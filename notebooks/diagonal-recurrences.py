@@ -54,7 +54,7 @@ state_size = 16  # N in Mamba's own initialisation: its ν run from 1 to N
 largest_step = 0.1  # and its largest initial step Δ
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -72,6 +72,10 @@ from gatelr.symbolic import W_r, W_rg, closed_form, n, p, q, r, update, x
 from torch.nn.functional import softplus
 
 chapter = Chapter("diagonal-recurrences")
+prove = partial(chapter.prove, claim="C15")
+check = partial(chapter.check, claim="C15")
+prove_budget = partial(chapter.prove, claim="C9", scope="every step")
+check_budget = partial(chapter.check, claim="C9")
 
 # %% [markdown]
 # ## Why order 0 is the product
@@ -86,10 +90,8 @@ leak, recurrent, gate = (
     term.xreplace(cut).doit() for term in closed_form("multi")
 )
 entry = update("multi").xreplace(cut).diff(x[p]).doit()
-statement = r"blind gate and candidate: $R = G = 0$, $J = \Lambda$"
-chapter.prove(
-    "terms-vanish", statement, recurrent, gate, entry - leak, claim="C15"
-)
+blind = r"blind gate and candidate: $R = G = 0$, $J = \Lambda$"
+prove("terms-vanish", blind, recurrent, gate, entry - leak)
 
 # %% [markdown]
 # One Jacobian is diagonal, so all products are. That is the proof, written out:
@@ -115,21 +117,17 @@ delta_qr, delta_rp = sp.KroneckerDelta(q, r), sp.KroneckerDelta(r, p)
 longer = sp.Sum(delta_qr * (1 - g[q]) * delta_rp * P[r], (r, 0, n - 1))
 longer = longer.doit().args[0].expr  # p is the number of a neuron
 step = sp.KroneckerDelta(q, p) * (1 - g[q])
-diagonals = entry - step, longer - step * P[p]
+facts = entry - step, longer - step * P[p]
+induction = r"$M_{t,k} = \operatorname{diag}(P_{t,k})$, induction step"
+prove("order-zero-is-the-product", induction, *facts)
 
 A, B, before, M = sp.symbols("A_j B_j R M", commutative=False)
 eps, K = sp.symbols("epsilon K", positive=True)
 R = (A + eps * B) * before + eps ** (K + 1) * B * M
 stays = sp.expand(R.subs({B: 0, before: 0}))
+prove("remainder-stays-zero", "with $B = 0$ a zero remainder stays", stays)
 first = sp.expand(R.subs({K: 0, eps: 1, M: 1, before: 0}))
-
-product_is_P = r"$M_{t,k} = \operatorname{diag}(P_{t,k})$, induction step"
-for name, statement, *facts in [
-    ("order-zero-is-the-product", product_is_P, *diagonals),
-    ("remainder-stays-zero", "$B_j = 0$: a zero remainder stays", stays),
-    ("and-only-then", "at lag 1 the remainder is $R + G$", first - B),
-]:
-    chapter.prove(name, statement, *facts, claim="C15")
+prove("and-only-then", "at lag 1 the remainder is $R + G$", first - B)
 
 # %% [markdown]
 # Nothing was assumed about $\varphi$. minGRU has a linear candidate and our library a hyperbolic
@@ -180,11 +178,10 @@ remainders = [
 P_lag = {lag: torch.diag_embed(rates.retention(run, lag)) for lag in lags}
 M_lag = {lag: M for lag, M in transport.lags(J, T) if lag in lags}
 apart = max(discrepancy(M_lag[lag], P_lag[lag]) for lag in lags)
-for name, statement, value, tolerance in [
-    ("remainder-zero", "remainder, orders 0, 1", max(remainders), 0.0),
-    ("product-is-retention", "$M_{t,k}$ against $P_{t,k}$", apart, 1e-12),
-]:
-    chapter.check(name, statement, value, tolerance, claim="C15")
+exactly = "remainder on digits, orders 0 and 1: exactly zero"
+check("remainder-zero", exactly, float(max(remainders)))
+retained = r"product of Jacobians against $\operatorname{diag}(P_{t,k})$"
+check("product-is-retention", retained, apart, 1e-12)
 
 # %% [markdown]
 # Now the gradient. If order 0 is the transport, then the effective rates *are* backpropagation.
@@ -216,16 +213,22 @@ with torch.no_grad():
     by_adjoint = adjoint.gradients(model, run, delta)
 loss = (model.run(digits).x * delta).sum()
 weights = [getattr(model, name) for name in by_rates]
-rows = {}
-for name, exact in zip(by_rates, torch.autograd.grad(loss, weights)):
-    ours, swept = by_rates[name], by_adjoint[name]
-    rows[f"`{name}`"] = discrepancy(ours, exact), discrepancy(swept, exact)
-ways = pd.DataFrame(rows, ["effective rates", "adjoint sweep"]).T
-printed = ways.map("{:.1e}".format).rename_axis("weight").reset_index()
-chapter.table("diagonal-gradients", printed)
-for name, way in zip(("gradient-by-rates", "gradient-by-adjoint"), ways):
-    statement, worst = f"{way} against autograd, every weight", ways[way].max()
-    chapter.check(name, statement, worst, 1e-12, claim="C15")
+exacts = torch.autograd.grad(loss, weights)
+exact = dict(zip(by_rates, exacts, strict=True))
+ways = {"effective rates": by_rates, "adjoint sweep": by_adjoint}
+distances = pd.DataFrame(
+    {
+        way: {f"`{name}`": discrepancy(by[name], exact[name]) for name in by}
+        for way, by in ways.items()
+    }
+)
+printed = distances.map("{:.1e}".format).rename_axis("weight")
+chapter.table("diagonal-gradients", printed.reset_index())
+rates_worst, sweep_worst = distances.max()
+forwards = "effective rates against autograd, every weight"
+check("gradient-by-rates", forwards, rates_worst, 1e-12)
+backwards = "adjoint sweep against autograd, every weight"
+check("gradient-by-adjoint", backwards, sweep_worst, 1e-12)
 
 # %% [markdown]
 # :::{table-file} /artifacts/diagonal-recurrences/tables/diagonal-gradients.csv
@@ -315,7 +318,7 @@ show("x_t", held)
 keeps = sp.exp(-nu * Delta)
 facts = held.coeff(x_0) - keeps, held.coeff(drive) - (1 - keeps)
 statement = r"zero-order hold keeps $e^{-\nu\Delta}$ and writes the rest"
-chapter.prove("zero-order-hold", statement, *facts, claim="C15")
+prove("zero-order-hold", statement, *facts, scope="every ν and Δ")
 
 # %% [markdown]
 # :::{prf:theorem} S6 is this gate
@@ -354,13 +357,13 @@ power = shut - (1 - sigma), log(kept) - log(shut**nu)
 memory = -1 / log(kept)  # in steps
 scales = memory - 1 / (nu * soft), memory / memory.subs(nu, 1) - 1 / nu
 sigmoid = 1 - kept.subs(nu, 1) - sigma
-for name, statement, *facts in [
-    ("s6-sigmoid", r"$1 - e^{-\Delta} = \sigma(z)$", sigmoid),
-    ("s6-power", r"$e^{-\nu\Delta} = (1 - \sigma(z))^\nu$", *power),
-    ("s6-one-warp", r"$P^{(\nu)} = (P^{(1)})^\nu$, one more step", warp),
-    ("s6-time-scales", r"time-scales are $1/(\nu\Delta)$", *scales),
-]:
-    chapter.prove(name, statement, *facts, claim="C15", scope="every ν")
+every = {"scope": "every ν and z"}
+prove("s6-sigmoid", r"$1 - e^{-\Delta} = \sigma(z)$", sigmoid, scope="every z")
+prove("s6-power", r"$e^{-\nu\Delta} = (1 - \sigma(z))^\nu$", *power, **every)
+prove(
+    "s6-one-warp", r"$P^{(\nu)} = (P^{(1)})^\nu$, step by step", warp, **every
+)
+prove("s6-time-scales", r"time-scales are $1/(\nu\Delta)$", *scales, **every)
 
 # %% [markdown]
 # In numbers: run the trained network's own gates through an S6 step,
@@ -372,18 +375,17 @@ decays = run.x.new_tensor(rates_of_decay)
 with torch.no_grad():
     clock = softplus(run.a_g)  # Δ
     states, x_t = [], torch.zeros_like(run.x[0])
-    for step, candidate in zip(clock, run.phi):
+    for step, candidate in zip(clock, run.phi, strict=True):
         x_t = torch.exp(-step) * x_t - torch.expm1(-step) * candidate
         states.append(x_t)
     elapsed = clock.flip(0).cumsum(0)[-1].unsqueeze(-1)
     powers = rates.retention(run, T)[0].unsqueeze(-1) ** decays
 states_apart = discrepancy(torch.stack(states), run.x)
 powers_apart = discrepancy(torch.exp(-decays * elapsed), powers)
-for name, statement, value in [
-    ("s6-is-gated-rnn", "S6 with $A = -1$ has these states", states_apart),
-    ("s6-power-numbers", r"$e^{-\nu\sum\Delta} = P^\nu$", powers_apart),
-]:
-    chapter.check(name, statement, value, 1e-12, claim="C15")
+states = "states of an S6 step with $A = -1$ against `GatedRNN`"
+check("s6-is-gated-rnn", states, states_apart, 1e-12)
+powers = r"$e^{-\nu\sum\Delta}$ against $(P^{(1)})^\nu$ over whole digits"
+check("s6-power-numbers", powers, powers_apart, 1e-12)
 
 # %% [markdown]
 # ### A budget kept, and one overspent
@@ -436,13 +438,11 @@ overspends = (
 )
 rise = sp.simplify(overspent.diff(h) * (1 - sp.exp(-h)) ** 2)
 grows = rise.subs(h, 0), rise.diff(h) - h * sp.exp(-h)
-for name, statement, *facts in [
-    ("budget-induction", r"$w = 1-\kappa$: the step keeps $1 - Q$", kept_one),
-    ("budget-weighted-mean", r"$w = c(1-\kappa)$: a mean of $c$", *averages),
-    ("euler-overspends", "$c(h) > 1$ for every $h > 0$", *overspends),
-    ("euler-grows", "$c(h)$ grows with $h$", *grows),
-]:
-    chapter.prove(name, statement, *facts, claim="C9", scope="every step")
+prove_budget("budget-induction", r"$w = 1-\kappa$ keeps $S = 1 - Q$", kept_one)
+weighted = r"$w = c(1-\kappa)$: $S/(1-Q)$ stays a weighted mean of $c$"
+prove_budget("budget-weighted-mean", weighted, *averages)
+prove_budget("euler-overspends", "$c(h) > 1$ for every $h > 0$", *overspends)
+prove_budget("euler-grows", "$c(h)$ grows with $h$", *grows)
 
 # %% [markdown]
 # On the digits, let the gates of the trained network be $\Delta$, and add up what the two rules
@@ -458,13 +458,12 @@ with torch.no_grad():
     room = -torch.expm1(-h_t.sum(0))  # 1 - P
     c_h, ratio = h_t / -torch.expm1(-h_t), euler / room
     beyond = torch.maximum(c_h.amin(0) - ratio, ratio - c_h.amax(0)).max()
+spends, outside = discrepancy(hold, room), beyond.clamp(min=0)
 within = float((ratio <= 1).double().mean())
-for name, statement, value, tolerance in [
-    ("zoh-budget", "hold spends $1 - P$", discrepancy(hold, room), 1e-12),
-    ("euler-budget-between", "a mean of $c$", beyond.clamp(min=0), 1e-12),
-    ("euler-budget-broken", "Euler: states within budget", within, 0.0),
-]:
-    chapter.check(name, statement, value, tolerance, claim="C9")
+check_budget("zoh-budget", "hold spends $1 - P$", spends, 1e-12)
+between = "Euler's ratio is between the least and the largest $c(h_k)$"
+check_budget("euler-budget-between", between, outside, 1e-12)
+check_budget("euler-budget-broken", "states that Euler keeps in budget", within)
 for index, decay in enumerate(rates_of_decay):
     chapter.number(f"overspent-{decay}", float(ratio[..., index].median()))
 corner = float(overspent.subs(h, state_size * largest_step))
@@ -500,7 +499,7 @@ curves = pd.concat(frames)
 look = {"x": "x", "y": "y", "hue": "nu", "style": "nu"}
 with figures.style():
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 3))
-    for ax, (_, rows) in zip(axes, curves.groupby("panel")):
+    for ax, (_, rows) in zip(axes, curves.groupby("panel"), strict=True):
         sns.lineplot(rows, **look, palette=figures.CYCLE, ax=ax)
     axes[0].set(xlabel="$z$", ylabel=r"gate $g^{(\nu)}$", title="Many gates")
     axes[1].set(xlabel=r"lag $\ell$", ylabel=r"kept, $P^{(\nu)}$")
@@ -548,11 +547,10 @@ longer = (one_step * turned(ell) - turned(ell + 1)).applyfunc(sp.expand_trig)
 modulus = turned(ell).T * turned(ell) - rho ** (2 * ell) * identity
 missed = one_step - rho * sp.cos(theta) * identity
 missed = missed.T * missed - (rho * sp.sin(theta)) ** 2 * identity
-for name, statement, *facts in [
-    ("lru-rotation", r"$\lambda^\ell$ turns and shrinks", longer, modulus),
-    ("lru-real-order-zero", r"order 0 misses $\lambda\sin\theta$", missed),
-]:
-    chapter.prove(name, statement, *facts, claim="C15", scope="every λ and ℓ")
+turns = r"$\lambda^\ell$ turns by $\ell\theta$ and shrinks"
+prove("lru-rotation", turns, longer, modulus, scope="every λ and ℓ")
+misses = r"order 0 over the reals misses $\rho\sin\theta$ a step"
+prove("lru-real-order-zero", misses, missed, scope="every λ")
 
 # %% [markdown]
 # Its normalisation $\gamma = \sqrt{1 - |\lambda|^2}$ (the value at which the LRU starts) is a
@@ -579,6 +577,7 @@ for name, statement, *facts in [
 # %%
 k, steps = sp.symbols("k T", integer=True, nonnegative=True)
 squares = sp.summation((1 - rho**2) * rho ** (2 * k), (k, 0, steps - 1))
+squares = squares - (1 - rho ** (2 * steps))
 lru_rates = sp.sqrt(1 - rho**2) / (1 - rho)  # Σ γ|λ|^k over all lags
 gate_squares = (1 - rho) ** 2 / (1 - rho**2)  # Σ g²(1-g)^{2k}, g = 1 - ρ
 g_0 = sp.Symbol("g", positive=True)
@@ -587,11 +586,8 @@ two = (
     gate_squares.subs(rho, 1 - g_0) - g_0 / (2 - g_0),
     sp.limit(lru_rates**2 * (1 - rho), rho, 1, "-") - 2,
 )
-for name, statement, *facts in [
-    ("lru-budget", "squares add up", squares - (1 - rho ** (2 * steps))),
-    ("two-budgets", "normalising one sum gives up the other", *two),
-]:
-    chapter.prove(name, statement, *facts, claim="C9", scope="every λ and t")
+prove_budget("lru-budget", r"squares add to $1 - \rho^{2t}$", squares)
+prove_budget("two-budgets", "normalising one sum gives up the other", *two)
 
 # %% [markdown]
 # ## Why such models train fast
@@ -644,14 +640,12 @@ gaps = [sp.expand(right_first[i] - left_first[i]) for i in (0, 1)]
 unit = compose((1, 0), one) == one == compose(one, (1, 0))
 swapped = compose(one, two)[1] - compose(two, one)[1]
 differ = sp.expand(swapped.subs({k_1: 1, k_2: 2})) != 0
-for name, statement, *facts in [
-    ("scan-associative", "steps compose associatively", *gaps, unit),
-    ("scan-not-commutative", "in one order only", differ),
-]:
-    chapter.prove(name, statement, *facts, claim="C15", scope="matrices, too")
+every = {"scope": "every n, matrices included"}
+prove("scan-associative", "steps compose associatively", *gaps, unit, **every)
+prove("scan-not-commutative", "but do not commute", differ, scope="one case")
 in_rounds = discrepancy(scan(1 - run.g, run.g * run.phi), run.x)
 statement = "states by scan against states by the loop"
-chapter.check("scan-numbers", statement, in_rounds, 1e-12, claim="C15")
+check("scan-numbers", statement, in_rounds, 1e-12)
 
 # %% [markdown]
 # ## Turning the recurrence on
@@ -683,53 +677,29 @@ median = errors.groupby(["recurrence", "signal", "scale"])["error"].median()
 off = errors[errors.scale == 0].set_index("signal")["error"]
 placebo, orders = off["shuffled"], off.drop("shuffled")
 passes = float((placebo <= 1e-12).mean())
-slope = {}
 for order in (0, 1):
     line = median["both", f"order {order}"].loc[0.9e-4:1.1e-2]
     fitted = np.polyfit(np.log(line.index), np.log(line), 1)[0]
-    slope[order] = abs(fitted - order - 1)
-for name, statement, value, tolerance, claim in [
-    ("switched-off", "off: orders 0, 1", orders.max(), 1e-12, "C15"),
-    ("shuffled-fails", "off: placebos that pass", passes, 0.0, "C15"),
-    ("slope-order-0", "order 0 leaves with slope 1", slope[0], 0.05, "C3"),
-    ("slope-order-1", "order 1 leaves with slope 2", slope[1], 0.05, "C3"),
-]:
-    chapter.check(name, statement, value, tolerance, claim=claim)
-
+    slope = f"order {order} departs with slope {order + 1}: distance"
+    distance = abs(fitted - order - 1)
+    check(f"slope-order-{order}", slope, distance, 0.05, claim="C3")
+exact = "no recurrence: orders 0 and 1 against the gradient"
+check("switched-off", exact, orders.max(), 1e-12)
+check("shuffled-fails", "no recurrence: placebos that pass", passes)
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that sums up how far each order reaches"}
-def reaches(line, level):
-    """The scale at which a median error first reaches a level."""
-    line = line[line.index > 0].cummax()
-    logs = np.log(level), np.log(line), np.log(line.index)
-    scale = np.exp(np.interp(*logs, left=-np.inf, right=np.inf))
-    ends = {0: "every scale", np.inf: f"beyond {max(scales):.2g}"}
-    return ends.get(scale, f"{scale:.2g}")
-
-
-at_one = median.xs(1.0, level="scale")
-both, zero = "both", "order 0"
-curves = [(both, zero), (both, "order 1"), ("candidate only", zero)]
-curves += [("gate only", zero), (both, "shuffled")]
-reach = pd.DataFrame(curves, columns=["recurrence", "signal"])
-reach["10 % wrong at"] = [reaches(median[c], 0.1) for c in curves]
-reach["100 % wrong at"] = [reaches(median[c], 1.0) for c in curves]
-reach["error at scale 1"] = [f"{at_one[c]:.2g}" for c in curves]
-chapter.table("diagonal-degrades", reach)
+chapter.table("diagonal-degrades", diagonal.reach(errors))
+at_one = median["both"].xs(1.0, level="scale")
+for name, error in at_one.items():
+    chapter.number(f"{name.replace(' ', '-')}-at-one", float(error))
+chapter.number("placebo-least", float(placebo.min()))
+chapter.number("placebo-median", float(placebo.median()))
 tenth = float((placebo >= 0.1).mean())
 chapter.number("placebo-tenth", tenth, f"{100 * tenth:.0f}", "%")
-worse = median[both, zero] >= median[both, "shuffled"]
-overtakes = worse.idxmax() if worse.any() else "none"
-text = f"{overtakes:.2g}" if worse.any() else overtakes
-chapter.number("placebo-overtakes", overtakes, text)
-for name, value in {
-    "placebo-least": placebo.min(),
-    "placebo-median": placebo.median(),
-    "order-0-at-one": at_one[both, zero],
-    "order-1-at-one": at_one[both, "order 1"],
-    "shuffled-at-one": at_one[both, "shuffled"],
-}.items():
-    chapter.number(name, float(value))
+worse = median["both", "order 0"] >= median["both", "shuffled"]
+overtakes = f"{worse.idxmax():.2g}" if worse.any() else "none"
+first = float(worse.idxmax()) if worse.any() else overtakes
+chapter.number("placebo-overtakes", first, overtakes)
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the departure"}
 with figures.style():
@@ -828,16 +798,15 @@ climbs, needed = [], []
 for L, length in product((2, 3, 4), range(1, 6)):
     steps = [letters(L, step) for step in range(length)]
     for word in product((0, 1), repeat=length):
-        factors = [step[letter] for step, letter in zip(steps, word)]
+        factors = [
+            step[letter] for step, letter in zip(steps, word, strict=True)
+        ]
         vanishes = reduce(lambda M, F: F * M, factors).is_zero_matrix
         climbs += [vanishes] * (sum(word) >= L)
         needed += [not vanishes] * (sum(word) == L - 1)
-for name, statement, facts in [
-    ("depth-is-order", "words with $L$ or more factors $B$ vanish", climbs),
-    ("depth-needs-order", "no word with $L - 1$ of them does", needed),
-]:
-    scope = "L = 2, 3, 4, words up to 5 letters"
-    chapter.prove(name, statement, *facts, claim="C15", scope=scope)
+scope = {"scope": "L = 2, 3, 4, words up to 5 letters"}
+prove("depth-is-order", "$L$ or more factors $B$ vanish", *climbs, **scope)
+prove("depth-needs-order", "$L - 1$ of them do not", *needed, **scope)
 
 # %% [markdown]
 # So a state-space model of $L$ layers has $L$ orders and no more. Order $r$ collects all paths
@@ -861,10 +830,10 @@ for L in range(1, depth + 1):
     sizes = torch.linalg.matrix_norm(torch.stack(left_out), 2) / norm
     rows.append([L, *(f"{e:.2g}" if e else "exactly 0" for e in sizes)])
     exact, statement = float(sizes[L - 1]), f"order {L - 1} of {L} layers"
-    chapter.check(f"stack-{L}-exact", statement, exact, claim="C15")
+    check(f"stack-{L}-exact", statement, exact)
     if L > 1:
         off, statement = bool(sizes[L - 2] > 1e-6), f"order {L - 2} is off"
-        chapter.check(f"stack-{L}-needed", statement, off, claim="C15")
+        check(f"stack-{L}-needed", statement, off)
         chapter.number(f"stack-{L}-order-0", float(sizes[0]))
 columns = ["layers", *(f"order {K}" for K in range(depth))]
 chapter.table("depth-orders", pd.DataFrame(rows, columns=columns))
@@ -910,7 +879,7 @@ with torch.no_grad():
     order_0 = discrepancy(rates.retention(live, lag), kept)
     order_1 = discrepancy(rates.corrected(terms, lag), kept)
 neither, statement = order_0 > order_1 > 1e-12, "orders 0 and 1 are off"
-chapter.check("try-order-zero-off", statement, neither, claim="C15")
+check("try-order-zero-off", statement, neither)
 chapter.number("try-order-0", order_0)
 chapter.number("try-order-1", order_1)
 
@@ -922,8 +891,9 @@ chapter.number("try-order-1", order_1)
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "The code of solution 2"}
 keeps, writes = (1 - h / 2) / (1 + h / 2), h / (1 + h / 2)
-facts, statement = (keeps + writes - 1, sp.solve(keeps, h)[0] - 2), "bilinear"
-chapter.prove("try-bilinear", statement, *facts, claim="C9")
+facts = keeps + writes - 1, sp.solve(keeps, h)[0] - 2
+statement = "the bilinear rule keeps the budget, and a fraction up to $h = 2$"
+prove_budget("try-bilinear", statement, *facts)
 
 # %% [markdown]
 # :::{dropdown} Solution 3: cheating the scan
@@ -939,11 +909,8 @@ cheated = cumulative * (fast / cumulative).cumsum(0)  # candidates of one
 finite = int(cheated.isfinite().sum())
 gap = abs(float(scan(1 - fast, fast)[-1]) - 1)
 chapter.number("try-cheat-steps", finite)
-for name, statement, value, tolerance in [
-    ("try-cheat-fails", "it breaks within 400 fast steps", finite < 400, 0.0),
-    ("try-scan-holds", "the scan does not", gap, 1e-12),
-]:
-    chapter.check(name, statement, value, tolerance, claim="C15")
+check("try-cheat-fails", "it breaks within 400 fast steps", finite < 400)
+check("try-scan-holds", "the scan does not", gap, 1e-12)
 
 # %% [markdown]
 # ## What was checked

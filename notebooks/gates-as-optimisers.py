@@ -45,6 +45,7 @@ lags = [0, 4, 16, 32]  # lags whose schedule is drawn
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import copy
+from functools import partial
 from io import StringIO
 
 import matplotlib as mpl
@@ -63,6 +64,10 @@ from gatelr.experiments.protocol import network, optimised
 from gatelr.record import Chapter, figures, show
 
 chapter = Chapter("gates-as-optimisers")
+prove_trace = partial(chapter.prove, claim="C12")
+check_trace = partial(chapter.check, claim="C12")
+prove_adam = partial(chapter.prove, claim="C13", scope="one step, two lags")
+check_adam = partial(chapter.check, claim="C13")
 
 # %% [markdown]
 # ## A schedule for each lag
@@ -101,13 +106,12 @@ ratio = (1 - g) ** d  # of the rates of lag ell + d and lag ell
 falls = sp.simplify(ratio.diff(g).subs(g, 1 - r)).is_negative
 ratios = rate.subs(ell, ell + d) / rate - ratio, falls
 slopes = (rate.diff(g) - slope).subs(g, 1 - r)
+slope_is = r"$\frac{d}{dg} g(1-g)^\ell$ is $(1-g)^{\ell-1} (1 - (\ell+1) g)$"
 if_and_only_if = r"opening raises lag $\ell$'s rate iff $g < 1/(\ell+1)$"
-for name, claim, statement, *facts in [
-    ("schedule-slope", "C11", "the slope of a lag's rate", slopes),
-    ("schedule-sign", "C10", if_and_only_if, *opens),
-    ("schedule-not-global", "C11", "a gate moves ratios of lags", *ratios),
-]:
-    chapter.prove(name, statement, *facts, claim=claim, scope="every ℓ")
+chapter.prove("schedule-slope", slope_is, slopes, claim="C11")
+chapter.prove("schedule-sign", if_and_only_if, *opens, claim="C10")
+not_global = "a moving gate changes the ratio of any two lags"
+chapter.prove("schedule-not-global", not_global, *ratios, claim="C11")
 
 # %% [markdown]
 # ### A gate that training moves
@@ -232,12 +236,9 @@ for step in range(1, longest_proof + 1):
     balls.append(sp.expand(by_sum(step).subs(constant) - alpha * h))
 short = f"t up to {longest_proof}"
 ball = r"constant gate: $E_t = \alpha h_t$, $\beta = 1 - \alpha$"
-for name, statement, scope, *facts in [
-    ("trace-induction", "the recursion of the trace", "every t", induction),
-    ("trace-written-out", "sum and recursion agree", short, *written),
-    ("trace-heavy-ball", ball, short, *balls),
-]:
-    chapter.prove(name, statement, *facts, claim="C12", scope=scope)
+prove_trace("trace-induction", "the trace's recursion, one step on", induction)
+prove_trace("trace-written-out", "sum and recursion", *written, scope=short)
+prove_trace("trace-heavy-ball", ball, *balls, scope=short)
 
 # %% [markdown]
 # ### PyTorch's own momentum computes it
@@ -274,7 +275,7 @@ for gate in ("constant", "scalar", "multi"):
         E = rates.eligibility(small, run)
         gaps.append(discrepancy(by_torch_momentum(run), E))
 buffers = "the buffer of `torch.optim.SGD` is the trace, three gates"
-chapter.check("trace-torch-momentum", buffers, max(gaps), 1e-12, claim="C12")
+check_trace("trace-torch-momentum", buffers, max(gaps), 1e-12)
 
 # %% [markdown]
 # ### Not along iterations
@@ -306,8 +307,8 @@ forgets, knows = (
 )
 plain = "under plain SGD the next step does not know the last batch"
 heavy = "under heavy-ball momentum it does, by more than a tenth"
-chapter.check("trace-no-iterations", plain, forgets, claim="C12")
-chapter.check("momentum-iterations", heavy, knows > 0.1, claim="C12")
+check_trace("trace-no-iterations", plain, forgets)
+check_trace("momentum-iterations", heavy, knows > 0.1)
 
 # %% [markdown]
 # The trace starts at $E_0 = 0$ with every sequence. Momentum smooths the noise between batches; the trace
@@ -349,12 +350,12 @@ for gate in ("constant", "scalar", "multi"):
         swept = adjoint.gradients(small, run, run.x - y, backward=carried)
         gaps[carried].append(discrepancy(ours, swept["W_r"]))
     apart.append(discrepancy(order_0, eprop))
-for name, statement, value, tolerance in [
-    ("online-batch", "order 0, online", max(gaps["order 0"]), 1e-12),
-    ("eprop-trace", "decay diag J, online", max(gaps["diagonal"]), 1e-12),
-    ("eprop-is-not-order-0", "these differ by 1 %", min(apart) > 1e-2, 0.0),
-]:
-    chapter.check(name, statement, value, tolerance, claim="C12")
+batch = "online by the trace is batch by the adjoint"
+check_trace("online-batch", batch, max(gaps["order 0"]), 1e-12)
+eprop = r"so it is where the trace decays by $\mathrm{diag}(J_t)$"
+check_trace("eprop-trace", eprop, max(gaps["diagonal"]), 1e-12)
+differ = "the two differ by more than a hundredth"
+check_trace("eprop-is-not-order-0", differ, min(apart) > 1e-2)
 
 # %% [markdown]
 # **RFLO** {cite}`murray2019rflo`, *random feedback local online* learning, was proposed as something that
@@ -387,7 +388,7 @@ with torch.no_grad():
             p[a, b] = fresh / tau + (1 - 1 / tau) * p[a, b]
     gap = discrepancy(run.x.new_tensor(p), rates.eligibility(leaky, run))
 rflo = r"RFLO's trace is $E_t$ of a constant gate $\alpha = 1/\tau$"
-chapter.check("rflo-trace", rflo, gap, 1e-12, claim="C12")
+check_trace("rflo-trace", rflo, gap, 1e-12)
 
 # %% [markdown]
 # ### How good are they?
@@ -458,8 +459,9 @@ with figures.style():
         2, 1, figsize=(7.4, 4.2), sharex=True, height_ratios=[2.2, 1]
     )
     look = {"palette": [figures.MUTED, multi, fixed], "ax": top}
+    look["dashes"] = [(1, 1), "", (4, 2)]
     sns.lineplot(lines.set_index("step")[columns], **look)
-    top.set_ylabel("one entry of $E_t$")
+    top.set(ylabel="one entry of $E_t$", xlim=(0.5, len(lines) + 0.5))
     top.legend(ncols=3, loc="lower left")
     bottom.step(lines.step, lines.beta, where="mid", color=multi)
     bottom.axhline(mean, color=fixed, linestyle="--")
@@ -563,14 +565,12 @@ uneven = sp.factor(means[0] - means[1])
 show("f_1 - f_2", uneven)
 proportional = uneven.subs(k_22, k_21 * k_12 / k_11)
 summed = uneven != 0, uneven.subs(mu_f, mu_n), proportional
-for name, statement, *facts in [
-    ("adam-rows", "rows: a gate keeps ratios, Adam makes them 1", *rows),
-    ("adam-lags", "lags: Adam keeps their shares, a gate does not", *unequal),
-    ("adam-scale", "scale: Adam ignores it, a gate does not", *scale),
-    ("adam-budget", "budget: Adam's first factor is $1/|G|$", *budget),
-    ("rows-not-summed", "over two lags factors differ in a row", *summed),
-]:
-    chapter.prove(name, statement, *facts, claim="C13", scope="two lags")
+prove_adam("adam-rows", "rows: a gate keeps ratios, Adam has them at 1", *rows)
+prove_adam("adam-lags", "lags: Adam keeps shares, a gate does not", *unequal)
+scaling = "scale: Adam's step ignores it, four steps; a gate's does not"
+prove_adam("adam-scale", scaling, *scale, scope="four steps")
+prove_adam("adam-budget", "budget: Adam's first factor is $1/|G|$", *budget)
+prove_adam("rows-not-summed", "over lags, factors of a row differ", *summed)
 
 # %% [markdown]
 # ### On a real gradient
@@ -598,8 +598,8 @@ sgd, sgd_c = (first_step(torch.optim.SGD, scale * exact) for scale in (1, 1024))
 ignored = r"`torch.optim.Adam`: $2^{10}$ times the loss, the same step"
 felt = r"SGD of the gated network: a step $2^{10}$ times as large"
 adam_gap, sgd_gap = discrepancy(adam_c, adam), discrepancy(sgd_c, 1024 * sgd)
-chapter.check("adam-scale-torch", ignored, adam_gap, 1e-12, claim="C13")
-chapter.check("gate-scale-torch", felt, sgd_gap, 1e-12, claim="C13")
+check_adam("adam-scale-torch", ignored, adam_gap, 1e-12)
+check_adam("gate-scale-torch", felt, sgd_gap, 1e-12)
 
 # %% [markdown]
 # Then the rows. Take three factors for each weight in $W_r$: Adam's; the gates' at one digit and one lag;
@@ -643,17 +643,18 @@ bounded = share.sum(0), share, factors["gates, all lags"]
 excess = max(float(part.max()) - 1 for part in bounded)
 uneven = abs(1 - explained["gates, one lag"])
 rows = "one lag: all variance is between rows"
-budget = "factors of gates: at most 1"
-chapter.check("rows-one-lag", rows, uneven, 1e-12, claim="C13")
-chapter.check("gates-within-budget", budget, excess, 1e-12, claim="C13")
+budget = "no factor of a gate, and no sum over lags, is above 1"
+check_adam("rows-one-lag", rows, uneven, 1e-12)
+check_adam("gates-within-budget", budget, excess, 1e-12)
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the factors"}
 order = one_lag[0, :, 0].argsort(descending=True)
 numbers, frames = range(1, n_hidden + 1), []
 bar = {"orientation": "horizontal", "extend": "both"}
+bar |= {"label": r"factor$\,/\mu$", "pad": 0.02}
 look = {"square": True, "cmap": figures.SEQUENTIAL, "rasterized": True}
 with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(8.3, 3.5))
+    fig, axes = plt.subplots(1, 3, figsize=(8.3, 4.1))
     for ax, name in zip(axes, list(factors)[:3], strict=True):
         shown = factors[name][0][order].cpu()
         ends = (float(shown.quantile(end)) for end in (0.02, 0.98))
@@ -696,8 +697,10 @@ chapter.figure("adam-and-gate-rows", fig, frame)
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the verdicts and what decides them"}
 DECIDED = r"""statement, at order 0;verdict;decided by
-A moving gate is a schedule for each lag;identity;schedule-slope schedule-numbers
-It raises lag $\ell$ iff $g < 1/(\ell+1)$;identity;schedule-sign schedule-direction
+A moving gate is a schedule for each lag;identity;schedule-slope \
+schedule-numbers
+Opening it raises lag $\ell$ iff $g < 1/(\ell+1)$;identity;schedule-sign \
+schedule-direction
 A moving gate schedules the global rate;false;schedule-not-global
 The trace is a moving average, $\beta_t = 1 - g_t$;identity;trace-induction \
 trace-written-out trace-torch-momentum
@@ -722,7 +725,7 @@ deciding = verdicts["decided by"].str.split()
 passed = {check["id"] for check in chapter.checks if check["passed"]}
 rests = bool(deciding.map(passed.issuperset).all())
 statement = "every verdict rests on checks that hold"
-chapter.check("verdicts", statement, rests, claim="C13")
+check_adam("verdicts", statement, rests)
 verdicts["verdict"] = "**" + verdicts.verdict + "**"
 verdicts["decided by"] = "`" + deciding.str.join("`, `") + "`"
 chapter.table("verdicts", verdicts)
@@ -768,11 +771,11 @@ eps = sp.Symbol("epsilon", positive=True)
 step = c * G / (sp.sqrt(c**2 * G**2) + eps)  # the first, loss times c
 small = sp.limit(step / (c * G / eps), c, 0, "+") - 1
 large = [small, sp.limit(step, c, sp.oo) - 1]
-for name, claim, statement, facts in [
-    ("exercise-two-lags", "C10", "lags 1 and 10 part in between", two_lags),
-    ("exercise-epsilon", "C13", "a tiny loss makes Adam plain SGD", large),
-]:
-    chapter.prove(name, statement, *facts, claim=claim, scope="first step")
+asked = "lags 1 and 10: both rise, then they part, then both fall"
+chapter.prove(
+    "exercise-two-lags", asked, *two_lags, claim="C10", scope="1/20, 1/4, 3/4"
+)
+prove_adam("exercise-epsilon", "for tiny losses Adam is plain SGD", *large)
 
 row_moment = (exact**2).mean(-1, keepdim=True)
 row_adam, row_scaled = (
@@ -782,7 +785,7 @@ within = row_adam[..., 1:] / row_adam[..., :-1]
 ratios = discrepancy(within, exact[..., 1:] / exact[..., :-1])
 gap = max(ratios, discrepancy(row_scaled, row_adam))
 statement = "one moment per row keeps ratios within it, and ignores the scale"
-chapter.check("exercise-row-adam", statement, gap, 1e-12, claim="C13")
+check_adam("exercise-row-adam", statement, gap, 1e-12)
 
 # %% [markdown]
 # ## What was checked

@@ -7,6 +7,7 @@ from itertools import product
 from math import log10
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
@@ -134,6 +135,36 @@ def switched_on(
             rows += [(part, scale, name, seed, error) for seed, error in enumerate(errors)]
     recur(selective, 0.0, 0.0)
     return pd.DataFrame(rows, columns=["recurrence", "scale", "signal", "seed", "error"])
+
+
+def reach(errors: pd.DataFrame) -> pd.DataFrame:
+    """The scale of the recurrent weights at which the median error first is a tenth, and all, of the gradient.
+
+    Args:
+        errors: as :func:`switched_on` returns them.
+
+    Returns:
+        A row for each part of the recurrence and each signal, as text; between two scales on logarithmic axes.
+    """
+    medians = errors[errors.scale > 0].groupby(["recurrence", "signal", "scale"])["error"].median()
+    last = errors.scale.max()
+
+    def first(line: pd.Series, level: float) -> str:
+        logs = np.log(line.cummax()), np.log(line.index)
+        scale = np.exp(np.interp(np.log(level), *logs, left=-np.inf, right=np.inf))
+        return {0.0: "every scale", np.inf: f"beyond {last:.2g}"}.get(float(scale), f"{scale:.2g}")
+
+    rows = [
+        {
+            "recurrence": part,
+            "signal": signal,
+            "10 % wrong at": first(medians[part, signal], 0.1),
+            "100 % wrong at": first(medians[part, signal], 1.0),
+            "error at scale 1": f"{medians[part, signal][1.0]:.2g}",
+        }
+        for part, signal in errors[["recurrence", "signal"]].drop_duplicates().itertuples(index=False)
+    ]
+    return pd.DataFrame(rows).sort_values("signal", key=lambda signals: signals == "shuffled", kind="stable")
 
 
 def layers(width: int, depth: int, generator: torch.Generator) -> list[GatedRNN]:

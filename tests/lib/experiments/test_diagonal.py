@@ -1,6 +1,7 @@
 """C15 where the recurrence is switched on: what must be exact without it, and how it departs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from gatelr import expansion, jacobian, transport
@@ -39,6 +40,22 @@ def test_errors_vanish_without_recurrence_and_grow_with_its_order(selective: dia
         assert np.log10(at[part, "order 0", 1e-2] / at[part, "order 0", 1e-3]) == pytest.approx(1, abs=0.05)
     assert np.log10(at["both", "order 1", 1e-2] / at["both", "order 1", 1e-3]) == pytest.approx(2, abs=0.05)
     assert not selective.model.W_r.any()
+
+
+def test_reach_is_read_between_two_scales_on_logarithmic_axes() -> None:
+    lines = {"order 0": [0.01, 0.04, 0.4], "shuffled": [0.3, 0.3, 1.3], "order 1": [0.001, 0.01, 0.05]}
+    errors = pd.DataFrame(
+        [
+            {"recurrence": "both", "scale": scale, "signal": signal, "seed": 0, "error": error}
+            for signal, line in lines.items()
+            for scale, error in zip([0.0, 0.1, 1.0, 10.0], [0.0, *line], strict=True)
+        ]
+    )
+    table = diagonal.reach(errors).set_index("signal")
+    assert list(table.index) == ["order 0", "order 1", "shuffled"]
+    assert list(table["10 % wrong at"]) == ["2.5", "beyond 10", "every scale"]
+    assert table.loc["shuffled", "100 % wrong at"] == "6.6"
+    assert table.loc["order 0", "error at scale 1"] == "0.04"
 
 
 def test_order_one_is_the_transposed_expansion(selective: diagonal.Selective) -> None:
