@@ -8,74 +8,56 @@ from pathlib import Path
 
 import pytest
 
+from workflow import toc
+
 ROOT = Path(__file__).parents[2]
-TREES = {path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.py"))}
+TREES = {name: ast.parse((ROOT / "notebooks" / f"{name}.py").read_text()) for name in toc.chapters()}
 #: What the theory chapters owe; C16, GRU and LSTM, belongs to a later part of the book.
 OWED = [f"C{number}" for number in range(1, 16)]
-
-
-def argument(call: ast.Call, position: int, name: str) -> ast.expr | None:
-    """What a call passes for a parameter, by position or by name."""
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value
-    return call.args[position] if len(call.args) > position else None
-
-
-def calls(tree: ast.AST, name: str) -> list[ast.Call]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
+#: What writes down a check.
+WRITERS = ("chapter.check", "chapter.prove", "chapter.compare")
 
 
 def values(tree: ast.Module, expression: ast.expr) -> set[str]:
-    """The claims that an expression can name: written there, assigned to its name, or passed to its parameter."""
-    found = {
-        node.value
-        for node in ast.walk(expression)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"C\d+", node.value)
-    }
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Name):
-            found |= _assigned(tree, node.id) | _passed(tree, node.id)
+    """The claims that an expression can name: written there, assigned to its name, or gone through by its loop."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting: list[ast.expr] = [expression]
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"C\d+", node.value):
+                found.add(node.value)
+            elif isinstance(node, ast.Name) and node.id not in seen:
+                seen.add(node.id)
+                waiting += origins(tree, node.id)
     return found
 
 
-def _assigned(tree: ast.Module, name: str) -> set[str]:
-    found: set[str] = set()
+def origins(tree: ast.Module, name: str) -> list[ast.expr]:
+    """What is assigned to a name, or gone through by a loop that binds it."""
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
-            found |= values(tree, node.value)
-    return found
-
-
-def _passed(tree: ast.Module, name: str) -> set[str]:
-    """What callers give a function that hands this parameter on to ``record.check``; its default where they do not."""
-    found: set[str] = set()
-    for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef) or not calls(function, "record.check"):
-            continue
-        positional, named = function.args.args, function.args.kwonlyargs
-        if name not in [parameter.arg for parameter in positional + named]:
-            continue
-        defaults = dict(zip([p.arg for p in reversed(positional)], reversed(function.args.defaults), strict=False))
-        defaults |= {p.arg: default for p, default in zip(named, function.args.kw_defaults, strict=True) if default}
-        # a parameter that can only be named stands behind every position
-        position = next((i for i, p in enumerate(positional) if p.arg == name), 10**6)
-        for call in calls(tree, function.name):
-            given = argument(call, position, name) or defaults.get(name)
-            if given is not None:
-                found |= values(tree, given)
+            found.append(node.value)
+        elif isinstance(node, ast.For) and name in {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}:
+            found.append(node.iter)
     return found
 
 
 def claims(tree: ast.Module) -> set[str]:
-    """All claims that a chapter has a check for."""
+    """All claims that a chapter has a check for; a check without one belongs to reproducibility."""
     found: set[str] = set()
-    for call in calls(tree, "record.check"):
-        given = argument(call, 1, "claim")
-        assert given is not None, f"`{ast.unparse(call)[:60]}…` names no claim"
-        named = values(tree, given)
-        assert named, f"`{ast.unparse(call)[:60]}…`: no claim can be read from `{ast.unparse(given)}`"
-        found |= named
+    for call in ast.walk(tree):
+        # `prove = partial(chapter.prove, claim="C1")` names the claim of all that it proves
+        if not (isinstance(call, ast.Call) and {ast.unparse(call.func), *map(ast.unparse, call.args[:1])} & {*WRITERS}):
+            continue
+        given = [keyword.value for keyword in call.keywords if keyword.arg == "claim"]
+        if ast.unparse(call.func) == "chapter.prove":
+            assert given, f"`{ast.unparse(call)[:60]}…` names no claim"
+        for expression in given:
+            named = values(tree, expression)
+            assert named, f"`{ast.unparse(call)[:60]}…`: no claim can be read from `{ast.unparse(expression)}`"
+            found |= named
     return found
 
 
@@ -93,18 +75,17 @@ def test_every_check_belongs_to_a_claim_of_the_notation_page(chapter: str) -> No
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ('record.check("a", "C3", "s", 0)', {"C3"}),
-        ('record.check("a", claim="C3", statement="s", value=0)', {"C3"}),
-        ('which = "C3" if leak else "C5"\nrecord.check("a", which, "s", 0)', {"C3", "C5"}),
+        ('chapter.check("a", "s", 0, claim="C3")', {"C3"}),
+        ('chapter.check("a", "s", 0)', set()),
+        ('chapter.prove("a", "s", True, claim="C9")', {"C9"}),
+        ('rows = chapter.compare(table, "e1-fits", keys, {}, claim="C8")', {"C8"}),
+        ('which = "C3" if leak else "C5"\nchapter.check("a", "s", 0, claim=which)', {"C3", "C5"}),
         (
-            'def prove(name, *facts, claim="C1"):\n    record.check(name, claim, "s", all(facts))\n'
-            'prove("a", True)\nprove("b", True, claim="C9")',
-            {"C1", "C9"},
+            'for name, (gap, which) in {"a": (0, "C1"), "b": (1, "C2")}.items():\n'
+            '    chapter.check(name, "s", gap, claim=which)',
+            {"C1", "C2"},
         ),
-        (
-            'def prove(name, claim, *facts):\n    record.check(name, claim, "s", all(facts))\nprove("a", "C4", True)',
-            {"C4"},
-        ),
+        ('prove = partial(chapter.prove, claim="C4")\nprove("a", "s", True)', {"C4"}),
         ('text = "C7 is proved elsewhere"\nother("a", "C7")', set()),
     ],
 )
@@ -114,4 +95,6 @@ def test_claims_are_read_from_every_way_of_writing_them(source: str, found: set[
 
 def test_a_check_whose_claim_cannot_be_read_is_an_error() -> None:
     with pytest.raises(AssertionError, match="no claim can be read"):
-        claims(ast.parse('record.check("a", mystery(), "s", 0)'))
+        claims(ast.parse('chapter.check("a", "s", 0, claim=mystery())'))
+    with pytest.raises(AssertionError, match="names no claim"):
+        claims(ast.parse('chapter.prove("a", "s", True)'))
