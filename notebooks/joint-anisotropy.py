@@ -140,28 +140,39 @@ ratios = last.groupby(["task", "gate", "optimiser"]).ratio.median()
 for (task, gate, optimiser), ratio in ratios.items():
     name = f"ratio-{task}-{gate}-{optimiser}".lower().replace("_", "-")
     chapter.number(name, ratio)
+printed = ratios.map(lambda r: f"{r:.{2 if r < 10 else 0}f}")
 titles = {  # of panels: the task, and how well the published pairs learned it
-    task: TASKS[task]
-    + "\n"
-    + " · ".join(f"{ratios[task, *m]:.2f}" for m in PUBLISHED)
-    for task in TASKS
+    task: f"{words}\n"
+    + " · ".join(printed[task, *model] for model in PUBLISHED)
+    for task, words in TASKS.items()
 }
-looks = pd.DataFrame(figures.GATES)[["none", "scalar", "multi"]].T
-MODELS = {"hue": "gate", "palette": dict(looks.color), "style": "optimiser"}
-MODELS |= {"hue_order": list(looks.index), "style_order": ["SGD", "Adam"]}
+names = [", ".join(model) for model in joint_anisotropy.MODELS]
+gates, optimisers = zip(*joint_anisotropy.MODELS, strict=True)
+HUES = [figures.GATES[gate]["color"] for gate in gates]
+MARKERS = [figures.GATES[gate]["marker"] for gate in gates]
+BY_MODEL = {"hue": "model", "hue_order": names, "palette": HUES}
+STYLE = {"style": "model", "style_order": names, "markers": MARKERS}
+STYLE["dashes"] = ["" if name == "SGD" else (3, 1.5) for name in optimisers]
+
+
+def panelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the name of their model, and of the panel of their task."""
+    rows = rows.assign(model=rows.gate + ", " + rows.optimiser)
+    return rows.assign(panel=rows.task.map(titles))
 
 
 def lines(rows: pd.DataFrame, x: str, y: str, **options) -> sns.FacetGrid:
     """Medians over seeds and their quartiles, a panel for each task."""
-    rows = rows.assign(panel=rows.task.map(titles))
     where = {"col": "panel", "col_order": titles.values(), "kind": "line"}
-    look = {"estimator": "median", "errorbar": ("pi", 50), "height": 2.2}
-    look |= {"aspect": 0.85} | where | MODELS | options
-    return sns.relplot(rows, x=x, y=y, **look).set_titles("{col_name}")
+    look = {"estimator": "median", "errorbar": ("pi", 50), "height": 2.0}
+    look |= BY_MODEL | STYLE | where | options
+    return sns.relplot(panelled(rows), x=x, y=y, **look).set_titles(
+        "{col_name}"
+    )
 
 
 with figures.style():
-    grid = lines(evidence, "step", "ratio", markers=["o", "s"])
+    grid = lines(evidence, "step", "ratio", col_wrap=3, aspect=1.2)
     grid.refline(y=1, color=figures.INK, linestyle=":", linewidth=0.8)
     grid.set(yscale="log")
     grid.set_axis_labels("training step", "constant's loss / loss")
@@ -193,7 +204,8 @@ final = last
 anisotropies = by_lag(final, KEYS, ["AI", "CE"])
 with figures.style():
     facets = {"sharey": "row", "margin_titles": True}
-    grid = lines(anisotropies, "lag", "value", row="series", facet_kws=facets)
+    where = {"row": "series", "facet_kws": facets, "aspect": 0.78}
+    grid = lines(anisotropies, "lag", "value", **where)
     grid.set_titles("", "", "{col_name}").set_axis_labels(r"lag $\ell$", "")
     grid.axes[0, 0].set(yscale="log", ylabel=r"AI $= \sigma_1/\sigma_{10}$")
     grid.axes[1, 0].set_ylabel("CE, top ten of all")
@@ -224,11 +236,9 @@ spectra = measured["spectra"].query(
 )
 spectra = spectra[spectra.step == spectra.step.max()]
 with figures.style():
-    where = {"col": "lag", "kind": "line", "height": 2.6, "aspect": 0.95}
-    middle = {"estimator": "median", "errorbar": None}
-    grid = sns.relplot(
-        spectra, x="index", y="log10", **where, **middle, **MODELS
-    )
+    look = {"col": "lag", "kind": "line", "height": 2.4, "estimator": "median"}
+    look |= BY_MODEL | STYLE | {"markers": False, "errorbar": None}
+    grid = sns.relplot(panelled(spectra), x="index", y="log10", **look)
     grid.refline(x=10, color=figures.INK, linestyle=":", linewidth=0.8)
     for ax in grid.axes.flat:
         ax.axhspan(-20, -15.5, color=figures.GRID, alpha=0.6, linewidth=0)
@@ -254,22 +264,23 @@ chapter.figure("anisotropy-spectra", grid.figure, table)
 # ## Updates
 
 # %% tags=["hide-input"]
-both = ["update AI", "update CE"]
-updates = final.melt(KEYS, both, "measure")
-updates["model"] = updates.gate + ", " + updates.optimiser
+updates = final.melt(KEYS, ["update AI", "update CE"], "measure")
 with figures.style():
-    rows = updates.assign(panel=updates.task.map(titles))
-    order = [", ".join(model) for model in joint_anisotropy.MODELS]
-    hues = [looks.color[model.split(",")[0]] for model in order]
-    look = {"hue": "model", "hue_order": order, "palette": hues}
-    look |= {"markers": ["o", "$○$", "^", "$△$", "D", "$◇$"], "markersize": 5}
-    look |= {"estimator": "median", "errorbar": ("pi", 50), "linestyle": "none"}
-    look |= {"dodge": 0.6, "kind": "point", "err_kws": {"linewidth": 1.5}}
+    look = {"kind": "point", "estimator": "median", "errorbar": ("pi", 50)}
+    look |= {"linestyle": "none", "dodge": 0.6, "err_kws": {"linewidth": 1.5}}
+    look |= BY_MODEL | {"markers": MARKERS, "markersize": 5}
     where = {"col": "measure", "sharex": False, "height": 4.2, "aspect": 0.85}
-    grid = sns.catplot(rows, x="value", y="panel", **look, **where)
+    grid = sns.catplot(panelled(updates), x="value", y="panel", **look, **where)
     grid.set_titles("{col_name}").set(xlabel="", ylabel="")
     grid.axes[0, 0].set_xscale("log")
-chapter.figure("anisotropy-update", grid.figure, updates.drop(columns="model"))
+    for ax in grid.axes.flat:  # open under Adam, every second model
+        for points in [
+            line for line in ax.lines if line.get_marker() in MARKERS
+        ][1::2]:
+            points.set_markerfacecolor("white")
+    for handle in grid.legend.legend_handles[1::2]:
+        handle.set_markerfacecolor("white")
+chapter.figure("anisotropy-update", grid.figure, updates)
 
 # %% [markdown]
 # :::{figure} /artifacts/joint-anisotropy/figures/anisotropy-update.svg
@@ -317,13 +328,13 @@ estimates = {
 # %% tags=["hide-input"]
 rows = pd.concat({key: pd.DataFrame(part) for key, part in parts.items()})
 rows = rows.rename_axis(["measure", "contrast", "seed"]).reset_index()
-HUES = {"published": figures.CYCLE[0], "gates": figures.CYCLE[1]}
+PARTS = {"published": figures.CYCLE[0], "gates": figures.CYCLE[1]}
 UNITS = {"AI": r"$\Delta \log_{10}$ AI, ", "CE": r"$\Delta$ CE, "}
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(8.8, 3.0), sharey=True)
     for (measure, name), found in estimates.items():
         ax, y = axes[list(MEASURES).index(measure)], list(CONTRASTS).index(name)
-        hue = [HUES[word] for word in HUES if word in name] or [
+        hue = [PARTS[word] for word in PARTS if word in name] or [
             figures.CYCLE[2]
         ]
         ax.plot(found.interval, [y, y], color=hue[0], linewidth=2.4)
