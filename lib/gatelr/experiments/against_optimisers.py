@@ -1,4 +1,4 @@
-"""Every gate under every optimiser (E4): trained side by side, with what a step multiplies contributions by.
+"""E4, gates against optimisers: every gate under every optimiser, with what a step multiplies contributions by.
 
 Beside each run an Adam looks at the very gradients that the run produces
 (:class:`~gatelr.experiments.preconditioners.Shadow`), so that the gate's multiplier and the one that Adam would use
@@ -8,74 +8,142 @@ can be compared coordinate by coordinate.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.optim import lr_scheduler
 
-from gatelr import tasks, training
+from gatelr import statistics, tasks, training
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import preconditioners, protocols
+from gatelr.experiments import preconditioners, protocol
+from gatelr.experiments.runs import Run
 
 #: SGD alone, with Polyak's momentum, under a cosine schedule to zero; and Adam.
-Method = Literal["SGD", "momentum", "cosine", "Adam"]
+Optimiser = Literal["SGD", "momentum", "cosine", "Adam"]
 
-#: Of the momentum, as most people set it, and as Adam's first moment has it.
-BETA = 0.9
+#: A gate and an optimiser.
+Method = tuple[str, str]
+
+#: What is compared, and the null of a gate that training moves.
+METHODS: tuple[Method, ...] = (
+    *product(["none"], ["SGD", "cosine", "momentum", "Adam"]),
+    *product(["constant", "scalar", "multi"], ["SGD"]),
+    ("multi", "Adam"),
+)
+MULTI, FROZEN = ("multi", "SGD"), ("multi, frozen", "SGD")
+
+#: Rates that were tried, on seeds that occur nowhere else.
+GRID = {
+    "SGD": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "cosine": (0.03, 0.1, 0.3, 1.0, 3.0),
+    "momentum": (0.003, 0.01, 0.03, 0.1, 0.3),
+    "Adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+}
+GRID_SEEDS = (101, 102, 103)
+
+#: The best rate of each method by ``reference/e4-grid.csv``, in the order of the methods.
+RATES = {
+    "adding": dict(zip(METHODS, (0.1, 0.1, 0.03, 0.003, 0.1, 0.3, 0.3, 0.01), strict=True)),
+    "moving_average": dict(zip(METHODS, (0.3, 0.3, 0.1, 0.001, 1.0, 0.3, 0.3, 0.03), strict=True)),
+}
+
+#: Of every task, steps; neurons, sequences of a batch, of the probe and of fresh ones for the loss.
+STEPS, NEURONS, BATCH, PROBED, FRESH = 20, 32, 32, 64, 512
+
+#: The constant gate; momentum as most people set it, and as Adam's first moment has it.
+ALPHA, BETA = 0.2, 0.9
 
 #: The weights of a gate.
 GATE_WEIGHTS = ("W_rg", "W_ig", "b_g")
 
+#: The lags that are tabulated.
+LAGS = (0, 1, 2, 4, 8, 12, 16)
+
+#: What says which row of a table is which, and how far two runs of it may differ (absolute, relative).
+KEYS = ["task", "gate", "optimiser", "seed", "step"]
+TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
+    "training": {"loss": (0.0, 0.1)},
+    "steps": dict.fromkeys(
+        ("spread", "rows", "Adam rows", "rows like Adam", "over sequences", "fixed beta"), (0.05, 0.0)
+    ),
+    "lags": {f"factor @{lag}": (0.02, 0.02) for lag in LAGS},
+}
+
+
+def plan(parameters: Mapping[str, Any]) -> list[Run]:
+    """Every method at its best rate on every task that is run here, and the search for that rate if it is.
+
+    Args:
+        parameters: ``seeds``, ``tasks_here``, ``training_steps`` and ``grid_here``.
+
+    Returns:
+        Runs, whose label ``"search"`` says whether they belong to the search.
+    """
+    last = parameters["training_steps"]
+    quarters = [round(last * part / 4) for part in range(5)]
+
+    def run(task: str, method: Method, rate: float, seeds: Sequence[int], checkpoints: list[int]) -> Run:
+        gate, optimiser = method
+        settings = {"rate": rate, "steps": last, "checkpoints": checkpoints, "task_options": {"steps": STEPS}}
+        settings |= {"frozen": True} if method == FROZEN else {}
+        labels = {"task": task, "gate": gate, "optimiser": optimiser, "rate": rate, "search": seeds == GRID_SEEDS}
+        drawn = gate.removesuffix(", frozen")
+        return Run("against_optimisers", task, drawn, optimiser, tuple(seeds), settings, labels)
+
+    here, seeds = parameters["tasks_here"], tuple(range(1, parameters["seeds"] + 1))
+    runs = [run(task, method, RATES[task][method], seeds, quarters) for task, method in product(here, METHODS)]
+    runs += [run(task, FROZEN, RATES[task][MULTI], seeds, quarters) for task in here]
+    for task, method in product(here if parameters["grid_here"] else [], METHODS):
+        runs += [run(task, method, rate, GRID_SEEDS, [last]) for rate in GRID[method[1]]]
+    return runs
+
 
 def made(
-    model: GatedRNN, method: Method, rate: float, steps: int, *, frozen: bool = False
+    model: GatedRNN, optimiser: Optimiser, rate: float, steps: int, *, frozen: bool = False
 ) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler | None]:
     """Torch's optimiser of a name, and its schedule if it has one.
 
     Args:
         model: whose weights it moves.
-        method: which.
+        optimiser: which.
         rate: μ.
         steps: of the whole run, at whose end the cosine is zero.
         frozen: whether the gate's weights stay as they were drawn.
 
-    Returns:
-        Optimiser and schedule.
-
     Raises:
-        ValueError: for an unknown method.
+        ValueError: for an unknown optimiser.
     """
-    if method not in ("SGD", "momentum", "cosine", "Adam"):
-        raise ValueError(f"got method {method!r}, expected 'SGD', 'momentum', 'cosine' or 'Adam': check the spelling")
+    if optimiser not in GRID:
+        raise ValueError(f"got optimiser {optimiser!r}, expected one of {', '.join(GRID)}: check the spelling")
     groups = [
         {"params": [weight], "lr": 0.0 if frozen and name in GATE_WEIGHTS else rate}
         for name, weight in model.named_parameters()
     ]
-    if method == "Adam":
+    if optimiser == "Adam":
         return torch.optim.Adam(groups, lr=rate), None
-    optimiser = torch.optim.SGD(groups, lr=rate, momentum=BETA if method == "momentum" else 0.0)
-    return optimiser, lr_scheduler.CosineAnnealingLR(optimiser, steps) if method == "cosine" else None
+    descent = torch.optim.SGD(groups, lr=rate, momentum=BETA if optimiser == "momentum" else 0.0)
+    return descent, lr_scheduler.CosineAnnealingLR(descent, steps) if optimiser == "cosine" else None
 
 
-def against_optimisers(
+def measure(
     task: tasks.Task,
     gate: str,
+    optimiser: Optimiser,
     seeds: Sequence[int],
     *,
-    optimiser: Method = "SGD",
     rate: float,
-    steps: int = 1200,
-    checkpoints: Sequence[int] = (0, 300, 600, 900, 1200),
-    n: int = 32,
-    batch: int = 32,
-    probed: int = 64,
-    fresh: int = 512,
-    alpha: float = 0.2,
+    steps: int,
+    checkpoints: Sequence[int],
     frozen: bool = False,
     device: torch.device | str = "cpu",
+    save: str | Path | None = None,
     progress: bool | None = None,
 ) -> training.Run:
     """Train, and measure at each checkpoint what a step multiplies contributions by.
@@ -83,70 +151,76 @@ def against_optimisers(
     Args:
         task: what to learn.
         gate: one of the four.
+        optimiser: which.
         seeds: one replica for each.
-        optimiser: ``"SGD"``, ``"momentum"``, ``"cosine"`` or ``"Adam"``.
         rate: μ.
         steps: number of updates.
         checkpoints: the steps before which to probe.
-        n: neurons.
-        batch: sequences a step.
-        probed: sequences of a probe, drawn once for each replica.
-        fresh: sequences for the loss, which training never sees.
-        alpha: the constant gate.
-        frozen: whether the gate's weights stay as they were drawn: the null of a gate that training moves.
+        frozen: whether the gate's weights stay as they were drawn.
         device: where to compute; every draw is made on the CPU.
+        save: a file from which a run that was killed goes on.
         progress: whether to show a bar, as for ``training.train``.
 
     Returns:
-        The run; each of its probes holds records ``"training"`` (seed; fresh loss and that of the best constant),
-        ``"lags"`` (seed, lag; the gate's factor and its agreement with the shadow) and, from the first update on,
-        ``"steps"`` (seed; all that :meth:`Measured.compared` measures).
+        The run. Each of its probes holds a record for each seed under ``"training"`` (the loss on fresh data and that
+        of the best constant), for each seed and lag under ``"lags"`` (:meth:`Measured.by_lag`) and, from the first
+        update on, for each seed under ``"steps"`` (:meth:`Measured.compared`) and for each seed and neuron under
+        ``"rows"`` (what the gate and the shadow multiply a row by).
     """
-    model = protocols.network(task, gate, seeds, n, alpha=alpha if gate == "constant" else None, device=device)
+    model = protocol.network(task, gate, seeds, NEURONS, alpha=ALPHA if gate == "constant" else None, device=device)
     engine, schedule = made(model, optimiser, rate, steps, frozen=frozen)
     shadow = preconditioners.Shadow(engine, model.W_r)
-    data = task.draw(probed, training.generators(seeds, protocols.PROBE), torch.float64)
-    unseen = task.draw(fresh, training.generators(seeds, protocols.FRESH), held_out=True)
+    data = task.draw(PROBED, training.generators(seeds, protocol.PROBE), torch.float64)
+    unseen = task.draw(FRESH, training.generators(seeds, protocol.FRESH), held_out=True)
 
     def batch_loss(model: GatedRNN) -> Tensor:
-        found = data.target.to(device)
-        found = found.to(model.W_r.dtype) if found.is_floating_point() else found
-        return task.loss(model(data.u.to(model.W_r)), found)
+        target = data.target.to(device)
+        target = target.to(model.W_r.dtype) if target.is_floating_point() else target
+        return task.loss(model(data.u.to(model.W_r)), target)
 
-    def probe(step: int, model: GatedRNN) -> protocols.Records:
-        loss = protocols.losses(model, task, unseen)
-        found: protocols.Records = {"training": [], "lags": [], "steps": []}
-        for seed, value in zip(seeds, loss.tolist(), strict=True):
-            found["training"].append({"seed": seed, "loss": value, "constant": task.constant_loss})
+    def probe(step: int, model: GatedRNN) -> protocol.Records:
+        losses = protocol.losses(model, task, unseen).tolist()
         adam = shadow.rates() if step else None
         memory = preconditioners.remembered(model, engine, batch_loss) if step else None
-        networks = {s: Measured(model, task, data, s) for s in range(len(seeds))}
-        # a network that has diverged has a loss, and nothing else to measure
-        alive = [s for s, one in networks.items() if one.alive and (adam is None or bool(adam[s].isfinite().all()))]
-        for s, other in zip(alive, [*alive[-1:], *alive[:-1]], strict=True):
-            seed = seeds[s]
-            by_lag = networks[s].by_lag(None if adam is None else adam[s])
-            found["lags"] += [{"seed": seed} | record for record in by_lag]
+        records: protocol.Records = {"training": [], "lags": [], "steps": [], "rows": []}
+        for s, seed in enumerate(seeds):
+            records["training"].append({"seed": seed, "loss": losses[s], "constant": task.constant_loss})
+            network = Measured(model, task, data, s)
+            # a network that has diverged has a loss, and nothing else to measure
+            if not network.alive or (adam is not None and not adam[s].isfinite().all()):
+                continue
+            by_lag = network.by_lag(None if adam is None else adam[s])
+            records["lags"] += [{"seed": seed} | record for record in by_lag]
             if adam is not None and memory is not None:
-                null = torch.Generator().manual_seed(seed + protocols.NULL)
-                found["steps"].append(
-                    {"seed": seed, "rate now": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
-                    | networks[s].compared(adam[s], optimiser == "Adam", networks[other].steps, null)
-                )
-        return found
+                null = torch.Generator().manual_seed(seed + protocol.NULL)
+                at_step = {"seed": seed, "rate now": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
+                records["steps"].append(at_step | network.compared(adam[s], optimiser == "Adam", null))
+                pairs = zip(network.steps.rows.tolist(), row_rates(adam[s]).tolist(), strict=True)
+                records["rows"] += [
+                    {"seed": seed, "neuron": q, "by gate": of_gate, "by Adam": of_adam}
+                    for q, (of_gate, of_adam) in enumerate(pairs)
+                ]
+        return records
 
     return training.train(
         model,
         task,
         engine,
         steps,
-        training.generators(seeds, protocols.TRAINING),
-        batch=batch,
+        training.generators(seeds, protocol.TRAINING),
+        batch=BATCH,
         schedule=schedule,
         probe=probe,
         checkpoints=checkpoints,
+        save=save,
+        companions={"shadow": shadow},
         progress=progress,
     )
+
+
+def row_rates(steps: Tensor) -> Tensor:
+    """The geometric mean of each row."""
+    return steps.log().mean(1).exp()
 
 
 class Measured:
@@ -160,7 +234,7 @@ class Measured:
     """
 
     def __init__(self, model: GatedRNN, task: tasks.Task, data: tasks.Batch, s: int):
-        alone = protocols.in_float64(model.replica(s))
+        alone = protocol.in_float64(model.replica(s))
         run = alone.run(data.u[:, s].to(alone.W_r))
         # to the task every sequence is a replica: a loss of its own, and so its gradient at the readout
         out = (run.x[-1] @ alone.W_o.mT).unsqueeze(1).requires_grad_()
@@ -182,48 +256,43 @@ class Measured:
         return preconditioners.gate_steps(self.factor, self.signal, self.run.x_prev)
 
     def by_lag(self, adam: Tensor | None) -> list[dict[str, Any]]:
-        """For each lag the gate's factor: its mean over neurons and sequences, its spreads, whether Adam has it too."""
-        rows = None if adam is None else adam.log().mean(1).exp()
-        found = []
+        """For each lag the gate's factor, its mean over neurons and sequences, and whether Adam's rows are like it."""
+        rows = None if adam is None else row_rates(adam)
+        records = []
         for lag, factor in enumerate(self.factor.flip(0)):
-            log = factor.log10()
             alike = math.nan if rows is None else preconditioners.agreement(factor.mean(0), rows).rank
-            found.append(
-                {"lag": lag, "factor": float(factor.mean()), "over neurons": float(log.mean(0).std(correction=0))}
-                | {"over sequences": float(log.std(0, correction=0).mean()), "rows like Adam": alike}
-            )
-        return found
+            records.append({"lag": lag, "factor": float(factor.mean()), "rows like Adam": alike})
+        return records
 
-    def compared(
-        self, adam: Tensor, by_adam: bool, foreign: preconditioners.Steps, null: torch.Generator
-    ) -> dict[str, float]:
+    def compared(self, adam: Tensor, by_adam: bool, null: torch.Generator) -> dict[str, float]:
         """One record: the structure of the whole step, of the gate's part and of Adam's, and their agreement.
 
         Args:
             adam: what the shadow would multiply by, ``(n, n)``.
             by_adam: whether the run is Adam's, so that its rates are part of the step.
-            foreign: the gate's steps in a network that has nothing to do with this one.
             null: source of shuffled gates.
 
         Returns:
             Numbers by name.
         """
         step = self.steps.coordinates * adam if by_adam else self.steps.coordinates
-        rows = adam.log().mean(1).exp()
+        of_step, of_adam = row_rates(step), row_rates(adam)
         whole, other = preconditioners.structure(step), preconditioners.structure(adam)
-        in_rows = preconditioners.agreement(self.steps.rows, rows)
+        in_rows = preconditioners.agreement(self.steps.rows, of_adam)
         in_all = preconditioners.agreement(self.steps.coordinates, adam)
-        found = {name: getattr(whole, name) for name in whole._fields}
-        found |= {f"Adam {name}": getattr(other, name) for name in other._fields}
-        found |= {
+        trace = preconditioners.fixed_momentum(self.run, null) if self.gated else None
+        return {
             "log step": float(step.log10().mean()),
+            "spread": whole.spread,
+            "even": whole.even,
+            "rows": whole.rows,
+            "Adam spread": other.spread,
+            "Adam rows": other.rows,
+            "Adam columns": other.columns,
             "normalised": preconditioners.agreement(step, self.steps.size).rank,
-            "rows normalised": preconditioners.agreement(
-                step.log().mean(1).exp(), self.steps.size.square().mean(1).sqrt()
-            ).rank,
-            "step like Adam": preconditioners.agreement(step.log().mean(1).exp(), rows).rank,
+            "rows normalised": preconditioners.agreement(of_step, self.steps.size.square().mean(1).sqrt()).rank,
+            "step like Adam": preconditioners.agreement(of_step, of_adam).rank,
             "rows like Adam": in_rows.rank,
-            "rows like Adam, foreign": preconditioners.agreement(foreign.rows, rows).rank,
             "rows cosine": in_rows.cosine,
             "rows cosine, null": in_rows.cosine_null,
             "all like Adam": in_all.rank,
@@ -231,8 +300,140 @@ class Measured:
             "all cosine, null": in_all.cosine_null,
             "along the sequence": float((1 - self.run.g).mean()),
             "over sequences": float(self.factor.log10().std(1, correction=0).mean()),
+            "fixed beta": trace.fixed if trace else math.nan,
+            "shuffled gates": trace.shuffled if trace else math.nan,
+            "last credit": trace.last if trace else math.nan,
         }
-        if not self.gated:
-            return found | dict.fromkeys(("fixed beta", "shuffled gates", "last credit"), math.nan)
-        trace = preconditioners.fixed_momentum(self.run, null)
-        return found | {"fixed beta": trace.fixed, "shuffled gates": trace.shuffled, "last credit": trace.last}
+
+
+# What the chapter makes of the records
+
+
+def score(training_table: pd.DataFrame) -> pd.Series:
+    """log10 of the loss over the best constant's; 2 for a run that diverged, a hundred times worse than that."""
+    logs = (training_table.loss / training_table.constant).apply(np.log10)
+    return logs.replace(np.inf, 2.0).fillna(2.0).clip(upper=2.0)
+
+
+def searched(records: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The search for rates: a score for each task, method, rate and seed; without a row where none was run."""
+    rows = records["training"][records["training"].search.astype(bool)]
+    return rows.assign(score=score(rows))[[*KEYS[:3], "rate", "seed", "score"]]
+
+
+def best_rates(search: pd.DataFrame) -> pd.Series:
+    """The rate with the best mean score, by task, gate and optimiser."""
+    means = search.groupby([*KEYS[:3], "rate"]).score.mean()
+    return means.groupby(KEYS[:3]).idxmin().str[-1]
+
+
+def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables that are compared with the committed ones: ``"training"``, ``"steps"`` and ``"lags"``.
+
+    Args:
+        records: what :func:`gatelr.experiments.runs.load` returns.
+
+    Returns:
+        The loss; what :meth:`Measured.compared` measures, with :func:`foreign`; and, by lag, log10 of the mean factor
+        of a gated network and its agreement with Adam.
+    """
+    training_table, steps, lags, rows = (
+        records[name][~records[name].search.astype(bool)].drop(columns=["search", "rate"])
+        for name in ("training", "steps", "lags", "rows")
+    )
+    lags = lags[lags.lag.isin(LAGS) & (lags.gate != "none")].assign(factor=lambda table: table.factor.apply(np.log10))
+    wide = lags.pivot(index=KEYS, columns="lag", values=["factor", "rows like Adam"])
+    wide.columns = wide.columns.map("{0[0]} @{0[1]}".format)
+    return {"training": training_table, "steps": steps.merge(foreign(rows), on=KEYS), "lags": wide.reset_index()}
+
+
+def foreign(rows: pd.DataFrame) -> pd.DataFrame:
+    """The null of another network's gates: rank correlation of a shadow's rows with the gate's of the seed before.
+
+    Args:
+        rows: by seed and neuron, what gate and shadow multiply a row by.
+
+    Returns:
+        One row for each network and step, the column ``"rows like Adam, foreign"``.
+    """
+    ranks = []
+    for key, group in rows.groupby([name for name in KEYS if name != "seed"]):
+        gates, adam = (group.pivot(index="seed", columns="neuron", values=f"by {who}") for who in ("gate", "Adam"))
+        # the seed before the first is the last
+        for seed, of_gate, of_adam in zip(gates.index, np.roll(gates.to_numpy(), 1, 0), adam.to_numpy(), strict=True):
+            alike = preconditioners.agreement(torch.from_numpy(of_gate), torch.from_numpy(of_adam.copy())).rank
+            ranks.append((*key[:3], seed, key[3], alike))
+    return pd.DataFrame(ranks, columns=[*KEYS, "rows like Adam, foreign"])
+
+
+def by_seed(rows: pd.DataFrame, column: str, method: Method = MULTI) -> pd.DataFrame:
+    """One column of one method: a row for each seed, a column for each task."""
+    chosen = rows[(rows.gate == method[0]) & (rows.optimiser == method[1])]
+    return chosen.pivot(index="seed", columns="task", values=column)
+
+
+def over_tasks(values: pd.DataFrame) -> pd.Series:
+    """The mean over tasks, of the seeds that have all of them."""
+    return values.dropna().mean(axis=1)
+
+
+def moved(lags: pd.DataFrame, method: Method = MULTI) -> dict[int, pd.DataFrame]:
+    """By lag, how log10 of the factor changes from the first step to the last: seeds by tasks."""
+    begin, end = (lags[lags.step == step] for step in (lags.step.min(), lags.step.max()))
+    return {lag: by_seed(end, f"factor @{lag}", method) - by_seed(begin, f"factor @{lag}", method) for lag in LAGS}
+
+
+#: The columns of the page that compares three optimisers without a gate and three gates under plain SGD.
+COLUMNS: dict[str, Method] = {
+    "schedule": ("none", "cosine"),
+    "momentum": ("none", "momentum"),
+    "Adam": ("none", "Adam"),
+    **{gate: (gate, "SGD") for gate in ("constant", "scalar", "multi")},
+}
+
+
+def one_page(steps: pd.DataFrame, lags: pd.DataFrame) -> pd.DataFrame:
+    """What a step of each method multiplies contributions by, property by property.
+
+    Args:
+        steps: the table of that name, with five checkpoints that divide training into quarters or four without the
+            first.
+        lags: the table of that name.
+
+    Returns:
+        Property and method, how many seeds have it, and the mean of these over tasks with its interval.
+    """
+    *_, first, _, third, last = sorted(steps.step.unique().tolist())
+    rates_now = steps["rate now"].clip(lower=1e-300).apply(np.log10)
+    steps, ends = steps.assign(whole=steps["log step"] + rates_now), lags[lags.step == last]
+
+    def measured(column: str, step: int = last) -> Callable[[Method], pd.Series]:
+        return lambda method: over_tasks(by_seed(steps[steps.step == step], column, method))
+
+    def falls(method: Method) -> pd.Series:
+        if method[0] == "none":  # without a gate every lag has the factor 1
+            return 0 * measured("spread")(method)
+        near, far = (over_tasks(by_seed(ends, f"factor @{lag}", method)) for lag in (0, 8))
+        return near - far
+
+    properties: dict[str, Callable[[Method], pd.Series]] = {
+        "differs over coordinates: sd of log₁₀": measured("spread"),
+        "… of which between rows: share": measured("rows"),
+        "follows gradient size: rank r, −1 normalises": measured("normalised"),
+        "rows agree with Adam: rank r": measured("step like Adam"),
+        "falls with the lag: decades, lag 0 to 8": falls,
+        "depends on the sequence: sd of log₁₀": measured("over sequences"),
+        "drifts over training: decades, ¼ to ¾": lambda method: (
+            measured("whole", third)(method) - measured("whole", first)(method)
+        ),
+        "memory along sequence: mean of 1 − g": measured("along the sequence"),
+        "memory along iterations: share of the step": measured("along iterations"),
+    }
+    rows = []
+    for (name, measure_of), (column, method) in product(properties.items(), COLUMNS.items()):
+        values = measure_of(method)
+        mean, low, high = (math.nan,) * 3
+        if len(values) > 1:
+            mean, low, high, *_ = statistics.estimate(values)
+        rows.append((name, column, len(values), mean, low, high))
+    return pd.DataFrame(rows, columns=["property", "method", "seeds", "mean", "low", "high"])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def factors(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch 
 
     Example:
         >>> import torch
-        >>> from gatelr import preconditioners
+        >>> from gatelr.experiments import preconditioners
         >>> from gatelr.cells import GatedRNN
         >>> model = GatedRNN(2, 4, "constant", alpha=0.5)
         >>> f = preconditioners.factors(model, model.run(torch.ones(3, 6, 2)))
@@ -147,7 +147,7 @@ class Shadow:
 
     Example:
         >>> import torch
-        >>> from gatelr import preconditioners
+        >>> from gatelr.experiments import preconditioners
         >>> weight = torch.zeros(2, requires_grad=True)
         >>> optimiser = torch.optim.SGD([weight], lr=0.1)
         >>> shadow = preconditioners.Shadow(optimiser, weight)
@@ -167,6 +167,14 @@ class Shadow:
         if self.parameter.grad is not None:
             self.twin.grad = self.parameter.grad.double()
             self.adam.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its moments, to go on from after a kill."""
+        return self.adam.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on from there."""
+        self.adam.load_state_dict(state_dict)
 
     def rates(self) -> Tensor:
         r"""What Adam would multiply its mean gradient by, :math:`1/(\sqrt{\hat v} + ε)`, in the parameter's shape.
@@ -219,7 +227,7 @@ def structure(steps: Float[Tensor, "n p"]) -> Structure:
 
     Example:
         >>> import torch
-        >>> from gatelr import preconditioners
+        >>> from gatelr.experiments import preconditioners
         >>> by_row = torch.tensor([[1.0, 1.0], [100.0, 100.0]], dtype=torch.float64)
         >>> preconditioners.structure(by_row).rows
         1.0
@@ -268,7 +276,7 @@ def agreement(a: Float[Tensor, "*n"], b: Float[Tensor, "*n"]) -> Agreement:
 
     Example:
         >>> import torch
-        >>> from gatelr import preconditioners
+        >>> from gatelr.experiments import preconditioners
         >>> found = preconditioners.agreement(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.1, 0.3, 0.4]))
         >>> round(found.rank, 6)
         1.0

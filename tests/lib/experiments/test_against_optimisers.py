@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from gatelr import tasks, training
-from gatelr.experiments import against_optimisers, preconditioners, protocols
+from gatelr.experiments import against_optimisers, preconditioners, protocol, runs
 from networks import relative
+from scipy import stats
 from torch.optim import lr_scheduler
 
+REFERENCE = Path(__file__).parents[3] / "reference"
+
 SEEDS = (3, 5)
-SMALL = {"n": 4, "batch": 3, "steps": 4, "checkpoints": (0, 2, 4), "fresh": 5, "probed": 6}
+RUN = {"steps": 4, "checkpoints": (0, 2, 4)}
 
 
-def run(gate: str, method: str, **options) -> training.Run:  # type: ignore[no-untyped-def]
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"NEURONS": 4, "BATCH": 3, "FRESH": 5, "PROBED": 6}.items():
+        monkeypatch.setattr(against_optimisers, name, size)
+
+
+def run(gate: str, optimiser: str, **options) -> training.Run:  # type: ignore[no-untyped-def]
     task = tasks.get("adding", steps=6)
-    return against_optimisers.against_optimisers(task, gate, SEEDS, optimiser=method, progress=False, **SMALL | options)
+    return against_optimisers.measure(task, gate, optimiser, SEEDS, progress=False, **RUN | options)
 
 
 def test_each_method_is_torchs() -> None:
     task = tasks.get("adding", steps=6)
-    model = protocols.network(task, "multi", SEEDS, 4)
+    model = protocol.network(task, "multi", SEEDS, 4)
     plain, none = against_optimisers.made(model, "SGD", 0.1, 10)
     assert type(plain) is torch.optim.SGD
     assert none is None
@@ -38,14 +50,14 @@ def test_each_method_is_torchs() -> None:
 
 
 def test_an_unknown_method_is_refused(as_installed: None) -> None:
-    model = protocols.network(tasks.get("adding", steps=6), "multi", SEEDS, 4)
+    model = protocol.network(tasks.get("adding", steps=6), "multi", SEEDS, 4)
     with pytest.raises(ValueError, match="check the spelling"):
         against_optimisers.made(model, "adam", 0.1, 10)  # type: ignore[arg-type]
 
 
 def test_frozen_gates_stay_and_the_rest_learns() -> None:
     task = tasks.get("adding", steps=6)
-    model = protocols.network(task, "multi", SEEDS, 4)
+    model = protocol.network(task, "multi", SEEDS, 4)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     optimiser, _ = against_optimisers.made(model, "SGD", 0.1, 10, frozen=True)
     model(task.draw(3, training.generators(SEEDS)).u).square().sum().backward()
@@ -58,11 +70,16 @@ def test_the_probe_measures_what_the_library_gives() -> None:
     found = run("multi", "SGD", rate=0.1).probes
     assert set(found) == {0, 2, 4}
     assert not found[0]["steps"]
-    assert {name: len(records) for name, records in found[2].items()} == {"training": 2, "lags": 12, "steps": 2}
+    assert {name: len(records) for name, records in found[2].items()} == {
+        "training": 2,
+        "lags": 12,
+        "steps": 2,
+        "rows": 8,
+    }
     task = tasks.get("adding", steps=6)
-    model = protocols.network(task, "multi", SEEDS, 4)
-    data = task.draw(6, training.generators(SEEDS, protocols.PROBE), torch.float64)
-    alone = protocols.in_float64(model.replica(1))
+    model = protocol.network(task, "multi", SEEDS, 4)
+    data = task.draw(6, training.generators(SEEDS, protocol.PROBE), torch.float64)
+    alone = protocol.in_float64(model.replica(1))
     trajectory = alone.run(data.u[:, 1])
     f = preconditioners.factors(alone, trajectory)
     (record,) = [r for r in found[0]["lags"] if (r["seed"], r["lag"]) == (SEEDS[1], 2)]
@@ -102,3 +119,103 @@ def test_a_network_that_diverges_is_counted_and_the_others_measured() -> None:
     assert len(last["training"]) == 2
     assert not last["steps"]
     assert not last["lags"]
+    assert not last["rows"]
+
+
+PARAMETERS = {"seeds": 3, "tasks_here": ["adding"], "training_steps": 3000, "grid_here": False}
+
+
+def test_the_plan_has_every_method_at_its_best_rate_and_the_frozen_gate_at_that_of_the_learning_one() -> None:
+    plan = against_optimisers.plan(PARAMETERS)
+    labels = [(run.labels["gate"], run.labels["optimiser"]) for run in plan]
+    assert labels == [*against_optimisers.METHODS, against_optimisers.FROZEN]
+    assert plan[-1].gate == "multi"
+    assert plan[-1].settings["frozen"]
+    assert plan[-1].settings["rate"] == plan[6].settings["rate"] == 0.3
+    assert all(run.settings["checkpoints"] == [0, 750, 1500, 2250, 3000] for run in plan)
+    assert not any(run.labels["search"] for run in plan)
+    assert len({run.name for run in plan}) == len(plan)
+
+
+def test_the_search_has_seeds_of_its_own() -> None:
+    plan = against_optimisers.plan(PARAMETERS | {"grid_here": True, "tasks_here": ["adding", "moving_average"]})
+    search = [run for run in plan if run.labels["search"]]
+    assert len(search) == 2 * (6 * 5 + 2 * 6)
+    assert {run.seeds for run in search} == {(101, 102, 103)}
+    assert {tuple(run.settings["checkpoints"]) for run in search} == {(3000,)}
+
+
+def test_the_rates_are_the_best_of_the_committed_search() -> None:
+    search = pd.read_csv(REFERENCE / "e4-grid.csv")
+    for (task, *method), rate in against_optimisers.best_rates(search).items():
+        assert against_optimisers.RATES[task][tuple(method)] == rate
+
+
+def test_a_run_that_diverged_scores_a_hundred_times_worse_than_the_constant() -> None:
+    table = pd.DataFrame({"loss": [0.01, 1.0, math.inf, math.nan, 1e9], "constant": 0.1})
+    assert against_optimisers.score(table).tolist() == pytest.approx([-1.0, 1.0, 2.0, 2.0, 2.0])
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> runs.Tables:
+    plan = against_optimisers.plan(PARAMETERS | {"training_steps": 4})
+    return runs.load([each for each in plan if each.gate == "multi"], folder=tmp_path)
+
+
+def test_tables_have_one_row_for_each_network_and_step(records: runs.Tables) -> None:
+    tables = against_optimisers.tables(records)
+    methods = 3  # multi under SGD, under Adam, and frozen
+    assert {name: len(table) for name, table in tables.items()} == {
+        "training": methods * 3 * 5,
+        "steps": methods * 3 * 4,
+        "lags": methods * 3 * 5,
+    }
+    for name, table in tables.items():
+        assert not table.duplicated(against_optimisers.KEYS).any(), name
+        assert set(against_optimisers.TOLERANCES[name]) <= set(table), name
+    whole = records["lags"].query("gate == 'multi' and optimiser == 'SGD' and seed == 2 and step == 3 and lag == 8")
+    wide = tables["lags"].query("gate == 'multi' and optimiser == 'SGD' and seed == 2 and step == 3")
+    assert wide["factor @8"].tolist() == pytest.approx(np.log10(whole.factor).tolist())
+
+
+def test_foreign_gates_are_those_of_the_seed_before(records: runs.Tables) -> None:
+    rows = records["rows"].query("gate == 'multi' and optimiser == 'SGD' and step == 4")
+    ranks = against_optimisers.foreign(rows).set_index("seed")["rows like Adam, foreign"]
+    for seed, before in {1: 3, 2: 1, 3: 2}.items():
+        gate, adam = rows[rows.seed == before]["by gate"], rows[rows.seed == seed]["by Adam"]
+        assert ranks[seed] == pytest.approx(stats.spearmanr(gate, adam).statistic)
+
+
+def by_hand(column: str, **values: list[float]) -> pd.DataFrame:
+    """Of the multi-gate under SGD, one value for each seed and step 0 or 8, by task."""
+    keys = {"gate": "multi", "optimiser": "SGD", "seed": [1, 1, 2, 2], "step": [0, 8, 0, 8]}
+    return pd.concat([pd.DataFrame(keys | {"task": task, column: each}) for task, each in values.items()])
+
+
+def test_means_over_tasks_are_of_seeds_that_have_all() -> None:
+    rows = by_hand("spread", adding=[0.0, 1.0, 0.0, 2.0], moving_average=[0.0, 3.0, 0.0, math.nan])
+    wide = against_optimisers.by_seed(rows[rows.step == 8], "spread")
+    assert wide.loc[1].to_dict() == {"adding": 1.0, "moving_average": 3.0}
+    assert against_optimisers.over_tasks(wide).to_dict() == {1: 2.0}
+
+
+def test_moved_is_the_end_less_the_start() -> None:
+    rows = by_hand("factor @0", adding=[-0.5, -0.2, -0.5, -0.9])
+    for lag in against_optimisers.LAGS:
+        rows[f"factor @{lag}"] = rows["factor @0"] * (1 + lag)
+    change = against_optimisers.moved(rows)
+    assert change[0].adding.tolist() == pytest.approx([0.3, -0.4])
+    assert change[4].adding.tolist() == pytest.approx([1.5, -2.0])
+
+
+def test_the_page_has_each_property_of_each_method(records: runs.Tables) -> None:
+    tables = against_optimisers.tables(records)
+    page = against_optimisers.one_page(tables["steps"], tables["lags"]).set_index(["method", "property"])
+    assert len(page) == 9 * 6
+    assert page.loc["Adam", "mean"].isna().all()  # no run without a gate among these
+    multi = page.loc["multi"]
+    last = tables["steps"].query("gate == 'multi' and optimiser == 'SGD' and step == 4")
+    assert multi.loc["differs over coordinates: sd of log₁₀", "mean"] == pytest.approx(last.spread.mean())
+    steps = tables["steps"].query("gate == 'multi' and optimiser == 'SGD'").groupby("step")["log step"].mean()
+    assert multi.loc["drifts over training: decades, ¼ to ¾", "mean"] == pytest.approx(steps[3] - steps[1])
+    assert (multi.low <= multi["mean"]).all()
