@@ -55,12 +55,10 @@ import pandas as pd
 import seaborn as sns
 import sympy as sp
 import torch
-from gatelr import GatedRNN, adjoint, jacobian, rates, tasks, training
-from gatelr.experiments import moving_gate
+from gatelr import GatedRNN, adjoint, jacobian, rates, tasks
+from gatelr.experiments import digits, moving_gate
 from gatelr.experiments.agreement import discrepancy, random_case
-from gatelr.experiments.digits import for_each_seed
 from gatelr.experiments.online_rules import cosines, credits, online
-from gatelr.experiments.protocol import network, optimised
 from gatelr.record import Chapter, figures, show
 
 chapter = Chapter("gates-as-optimisers")
@@ -138,9 +136,9 @@ moved = f"rates that moved the wrong way, of {same_side.sum()} readings"
 chapter.check("schedule-numbers", follows, gap, 1e-12, claim="C11")
 chapter.check("schedule-direction", moved, wrong, claim="C10")
 means = gate[lag == lags[0]].groupby(schedule.step).mean()
-for name, place in {"gate-start": 0, "gate-end": -1}.items():
-    value = float(means.iloc[place])
-    chapter.number(name, value, f"{value:.2f}")
+start, end = float(means.iloc[0]), float(means.iloc[-1])
+chapter.number("gate-start", start, f"{start:.2f}")
+chapter.number("gate-end", end, f"{end:.2f}")
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the schedule of each lag"}
 sweep = np.linspace(0, 1, 401)
@@ -176,7 +174,7 @@ chapter.figure("schedule-per-lag", fig, schedule)
 #
 # Training took the gate from {result}`gates-as-optimisers/gate-start` to
 # {result}`gates-as-optimisers/gate-end`, in the mean over networks. {numref}`fig-schedule-per-lag` shows
-# what that did: the longer the lag, the sooner its rate passes the peak of the left panel. Nobody wrote
+# what that did: the longer the lag, the sooner its rate is past its peak. Nobody wrote
 # this schedule down. It is a by-product of what the state found worth keeping.
 #
 # ## Momentum, along the sequence
@@ -399,18 +397,14 @@ check_trace("rflo-trace", rflo, gap, 1e-12)
 # trace with random feedback in place of the readout, as in RFLO.
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that trains two networks and follows each rule"}
-task, rows = tasks.get("digits"), []
-test = tasks.digits(split="test", **double)
-digits, labels = test.u[:, :probes], test.target[:probes]
+test, rows = tasks.digits(split="test", **double), []
+u, target = test.u[:, :probes], test.target[:probes]
+options = {"learning_rate": 2e-2, "batch": 48, **double}
 for gate in ("scalar", "multi"):
-    drawn = range(seeds), n_hidden
-    model = network(task, gate, *drawn, bias=True, **double)
-    adam = optimised(model, "Adam", 2e-2)
-    data = training.generators(range(seeds), 123)
-    training.train(model, task, adam, training_steps, data, batch=48)
+    model = digits.train(gate, n_hidden, seeds, training_steps, **options)
     with torch.no_grad():
-        run = model.run(for_each_seed(digits, seeds))
-    by_rule, delta = cosines(model, run, labels)
+        run = model.run(digits.for_each_seed(u, seeds))
+    by_rule, delta = cosines(model, run, target)
     for rule, cosine in by_rule.items():
         quartiles = cosine.new_tensor([0.5, 0.25, 0.75])
         values = cosine.flatten().quantile(quartiles).tolist()
@@ -432,8 +426,8 @@ chapter.table("online-rules", pd.DataFrame(rows, columns=columns))
 #
 # The order-0 trace has a cosine of {result}`gates-as-optimisers/cosine-scalar-order-0-trace` with the
 # true gradient in the scalar network, and of {result}`gates-as-optimisers/cosine-multi-order-0-trace` in
-# the multi-gate network. Compare the rows of {numref}`tab-online-rules`: the neuron's own diagonal changes
-# little, and random feedback much. That the rules are cheap and local is an identity; that they follow the
+# the multi-gate network. Compare the rows of {numref}`tab-online-rules`: what the neuron's own diagonal
+# adds, and what random feedback costs. That the rules are cheap and local is an identity; that they follow the
 # gradient is true in part only. (These networks were trained by exact gradients. Networks that are trained
 # by random feedback can align their readout with it, which is not tested here.)
 #
@@ -679,10 +673,10 @@ chapter.figure("adam-and-gate-rows", fig, frame)
 # lags and digits. One trained network; each panel has its own logarithmic scale.
 # :::
 #
-# Rows explain {result}`gates-as-optimisers/between-rows-adam` % of the variance of Adam's log factors. That
-# is more than after shuffling, where they explain {result}`gates-as-optimisers/between-rows-adam-shuffled`
-# %: a neuron with small gradients has them in its whole row. Rows explain
-# {result}`gates-as-optimisers/between-rows-gates-one-lag` % of the gates' factors at one lag, and
+# Rows explain {result}`gates-as-optimisers/between-rows-adam` % of the variance of Adam's log factors, and
+# {result}`gates-as-optimisers/between-rows-adam-shuffled` % once its entries are shuffled. So Adam is not
+# free of rows, since a neuron with small gradients has them in its whole row, but it is not made of them.
+# Rows explain {result}`gates-as-optimisers/between-rows-gates-one-lag` % of the gates' factors at one lag, and
 # {result}`gates-as-optimisers/between-rows-gates-all-lags` % over all lags, where columns appear, of states
 # that were large at well-paid lags.
 #

@@ -20,6 +20,7 @@ def train(
     alpha: float | Tensor | None = None,
     learning_rate: float = 1e-2,
     batch: int = 64,
+    dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> GatedRNN:
     """Networks with one kind of gate after some steps of Adam; replica i has weights from seed i, digits from 123 + i.
@@ -32,6 +33,7 @@ def train(
         alpha: of the constant gate, one number or one a neuron; the other gates do without.
         learning_rate: Adam's.
         batch: digits a step.
+        dtype: of weights and digits.
         device: where the networks live.
 
     Raises:
@@ -39,7 +41,8 @@ def train(
     """
     task = tasks.get("digits")
     alpha = alpha if gate == "constant" else None
-    model = protocol.network(task, gate, range(seeds), n_hidden, alpha=alpha, bias=True, device=device)
+    options = {"alpha": alpha, "bias": True, "dtype": dtype, "device": device}
+    model = protocol.network(task, gate, range(seeds), n_hidden, **options)
     optimiser = protocol.optimised(model, "Adam", learning_rate)
     training.train(model, task, optimiser, steps, training.generators(range(seeds), protocol.TRAINING), batch=batch)
     return model
