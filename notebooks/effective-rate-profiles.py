@@ -105,10 +105,9 @@ measured = runs.load(
 )
 
 # %% [markdown]
-# The published figures rest on twenty seeds, and so do those here. A run of
-# twenty takes long. This one ran some seeds, and reads the others from tables
-# that a full run has left in `reference/`. What was run again must agree with
-# what is written there, seed by seed, or the build fails.
+# The published figures rest on twenty seeds, and so do those here. This run
+# trained some of them, and reads the others from tables that a full run has left
+# in `reference/`. What was run again must agree, seed by seed, or the build fails.
 
 # %%
 evidence = {
@@ -127,10 +126,10 @@ chapter.number("diverged", int((measured["run"].diverged >= 0).sum()))
 chapter.number("left-out", int(measured["spread"]["left out"].sum()))
 
 # %% [markdown]
-# The figures show {result}`effective-rate-profiles/seeds` seeds. This run trained
-# {result}`effective-rate-profiles/seeds-here` of them. Networks that diverged:
-# {result}`effective-rate-profiles/diverged`. Pairs of steps that had to be left
-# out of a fit: {result}`effective-rate-profiles/left-out`. No seed is dropped.
+# The figures show {result}`effective-rate-profiles/seeds` seeds, of which this run
+# trained {result}`effective-rate-profiles/seeds-here`. Networks that diverged:
+# {result}`effective-rate-profiles/diverged`. Pairs of steps left out of a fit:
+# {result}`effective-rate-profiles/left-out`. No seed is dropped.
 #
 # ## Is anything learned?
 #
@@ -325,9 +324,8 @@ for name, protocol in drawn.items():
 # The same as {numref}`fig-effective-rate-profiles` in the trained protocol.
 # :::
 #
-# A median hides that $S$ is a function of two times.
-# {numref}`fig-effective-rate-maps` shows what is left of it for three networks
-# when each lag's mean is taken out: this remainder is all that gates can say
+# A median hides that $S$ is a function of two times. Take each lag's mean out of
+# it: the remainder ({numref}`fig-effective-rate-maps`) is all that gates can say
 # beyond the lag.
 
 # %%
@@ -515,19 +513,18 @@ chapter.figure("effective-rate-within-by-lag", grid.figure, table)
 # ## Verdicts
 #
 # The unit is the seed. The four tasks of the paper's protocol are averaged within
-# a seed. The two of the trained protocol, which were learned in different ways,
-# are judged by themselves. The interval is a bootstrap over seeds
-# {cite}`efron1987bca`. Where two predictors are compared, they are compared on the
-# same networks. The threshold was set before the runs: the interval must lie
-# wholly on one side of zero. P values are adjusted after Holm {cite}`holm1979`.
+# a seed; the two of the trained protocol, learned in different ways, are judged by
+# themselves. Predictors are compared on the same networks. The interval is a
+# bootstrap over seeds {cite}`efron1987bca`. The threshold was set before the runs:
+# the interval must lie wholly on one side of zero. P values are adjusted after Holm
+# {cite}`holm1979`.
 #
 # Signs need care twice. $R^2$ does not see the sign of a slope, so the comparison
-# with the lag is made a second time, where a slope below zero counts as explaining
-# nothing. And a correlation far below zero predicts as well as one far above:
-# whether gates predict *at all* is asked of $|r|$, and whether they do so with the
-# sign of the claim is asked of $r$. These claims, those on foreign gates, and
-# those on the rate of decay were added after the runs had been seen; the threshold
-# is the same.
+# with the lag is made a second time, where a slope below zero explains nothing. And
+# a correlation far below zero predicts as well as one far above: whether gates
+# predict *at all* is asked of $|r|$, and whether with the sign of the claim, of $r$.
+# These claims, those on foreign gates, and those on the rate of decay were added
+# after the runs had been seen; the threshold is the same.
 #
 # First, over all pairs: does one predictor explain more than another?
 
@@ -556,9 +553,9 @@ for claim in effective_rate_claims.profiles(evidence["profiles"]):
     answers[claim["name"]] = chapter.claim(**claim)
 
 # %% [markdown]
-# Here are the answers side by side. What to see: the rows on $R^2$ hold small
-# numbers everywhere but in the two columns of the trained adding task; the rows
-# headed `predicts` are nearly all supported; the row `within-sign` has both signs.
+# {numref}`tab-effective-rate-answers` has the answers side by side. Look at the sizes
+# in the rows on $R^2$, at the marks in the rows headed `predicts`, and at the signs
+# in the row `within-sign`.
 
 # %%
 MARKS = {"supported": "✓", "refuted": "✗", "undecided": "~"}
@@ -576,9 +573,9 @@ chapter.table("effective-rate-answers", table)
 # :name: tab-effective-rate-answers
 #
 # Each claim (row) for each protocol and gate (column): the effect, and whether the
-# claim is supported (✓), refuted (✗) or undecided (~). The last row is a change of
-# $\log_{10}$, the one above it and the five headed `within` and `predicts` are
-# correlations or differences of them, the first four are differences of $R^2$.
+# claim is supported (✓), refuted (✗) or undecided (~). The first four rows are
+# differences of $R^2$, the last a change of $\log_{10}$, the others correlations or
+# differences of them.
 # :::
 #
 # A mean over tasks may hide that they differ. The next two tables have the tasks
@@ -642,7 +639,7 @@ chapter.verdicts("effective-rate-verdicts")
 # than the best constant's.
 # :::
 #
-# :::{dropdown} All claims, with intervals and p values
+# ::::{dropdown} All claims, with intervals and p values
 # :::{table-file} /artifacts/effective-rate-profiles/tables/effective-rate-verdicts.csv
 # :name: tab-effective-rate-verdicts
 #
@@ -650,7 +647,7 @@ chapter.verdicts("effective-rate-verdicts")
 # that of a sign-flip test against the threshold, adjusted for the number of rows;
 # the verdict follows from the interval alone.
 # :::
-# :::
+# ::::
 #
 # ## What it means
 
@@ -705,8 +702,7 @@ for name, true in wins.items():
 #
 # ## What it cost
 #
-# The runs note what they took. This run's stand beside those of the run of twenty
-# seeds that filled `reference/`, on the machine that it names.
+# The runs note what they took; beside them stands the run that filled `reference/`.
 
 # %% tags=["hide-input"]
 until = {"paper": paper_until, "trained": trained_until}

@@ -509,8 +509,7 @@ chapter.table("anisotropy-answer", answer)
 #
 # ## What it cost
 #
-# The runs note what they took. This run's stand beside those of the run of twenty
-# seeds that filled `reference/`, on the machine that it names.
+# The runs note what they took; beside them stands the run that filled `reference/`.
 
 # %% tags=["hide-input"]
 cost = measured["cost"].assign(seeds=seeds, until=until)
