@@ -58,6 +58,7 @@ probes = 24  # digits along which the trained networks are measured
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 from itertools import product
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,7 +86,8 @@ chapter = Chapter("agreement")
 # it knows about gates. This is what it prints for the vanilla network:
 
 # %%
-print(symbolic.torch_code(symbolic.jacobian("none")))
+code = symbolic.torch_code(symbolic.jacobian("none"))
+print(fill(code, 72, break_on_hyphens=False))
 
 # %% [markdown]
 # `by_symbol` runs such code on a network. Weights go in by the names that they
