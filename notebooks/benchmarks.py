@@ -661,7 +661,7 @@ table("benchmark-protocols", shown)
 # anisotropy on one task, three models.
 # :::
 #
-# ## Try it: on your machine
+# ## On your machine
 #
 # ```console
 # $ make bench                 # every row but those of the protocols
@@ -684,7 +684,7 @@ table("benchmark-protocols", shown)
 # $ make bench GATELR_RELEASED="$PWD/effective-learning-rates"
 # ```
 #
-# ## What was shown
+# ## Checks
 #
 # {numref}`tab-benchmarks-validation` has the checks of this chapter. None of them
 # is about time.

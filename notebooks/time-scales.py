@@ -727,7 +727,7 @@ prove_rate(
 )
 
 # %% [markdown]
-# ## Try it
+# ## What to try
 #
 # 1. **Step too far.** Add `2.5` to `steps`. What will Euler's squares do, and
 #    what the dots? Predict before you run.
@@ -806,7 +806,7 @@ chapter.number("window-gate", window_gate)
 chapter.number("window-ratio", ratio, f"{ratio:.1f}")
 
 # %% [markdown]
-# ## What was shown
+# ## The ledger
 #
 # {numref}`tab-time-scales-validation` lists every check of this chapter.
 # Symbolic rows are proofs by computer algebra. Where a step is not SymPy's, the
