@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any
 
 import joblib
 import torch
 from gatelr import tasks
-from gatelr.experiments.protocols import effective_rates, joint_anisotropy
+from gatelr.experiments import effective_rates, joint_anisotropy
 
 #: For each protocol its models: gate and optimiser.
 MODELS = {
@@ -30,11 +30,8 @@ def seconds(protocol: str, gate: str, optimiser: str, seeds: range, device: str,
     """Train and probe one model with these seeds; how long it took."""
     begin = time.perf_counter()
     options = (TINY[protocol] if quick else {}) | {"device": device, "progress": False}
-    if protocol == "E1":
-        effective_rates(tasks.get("adding", steps=6 if quick else 80), gate, seeds, **options)
-    else:
-        by = cast(Literal["SGD", "Adam"], optimiser)
-        joint_anisotropy(tasks.get("adding", steps=6 if quick else 120), gate, by, seeds, **options)
+    experiment, steps = (effective_rates, 80) if protocol == "E1" else (joint_anisotropy, 120)
+    experiment.measure(tasks.get("adding", steps=6 if quick else steps), gate, optimiser, seeds, **options)
     return time.perf_counter() - begin
 
 

@@ -347,7 +347,7 @@ def tables(measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     explained = [fits[value, "true"].add_suffix(f" {value}") for value in values]
     explained += [fits["within r", null].add_suffix(f" {null} r") for null in NULLS]
     profiles = measured["profiles"].pivot(index=KEYS, columns="lag").sort_index(axis=1)
-    relative = np.log10(profiles[list(SERIES)])
+    relative = profiles[list(SERIES)].apply(np.log10)
     columns = {
         f"{name} @{lag}": relative[name, lag] - relative[name, 1]
         for name, lag in product(SERIES, LAGS)

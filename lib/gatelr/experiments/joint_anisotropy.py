@@ -219,7 +219,7 @@ def update(model: GatedRNN, task: tasks.Task, data: tasks.Batch) -> Tensor:
 def table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What is compared with ``reference/e2-anisotropy.csv``, from the records of the runs."""
     by_lag = measured["propagation"].pivot(index=KEYS, columns="lag", values=["AI", "CE"])
-    by_lag.columns = [f"{measure} @{lag}" for measure, lag in by_lag.columns]
+    by_lag.columns = by_lag.columns.map("{0[0]} @{0[1]}".format)
     update = measured["update"].rename(columns={"AI": "update AI", "CE": "update CE"})
     losses = measured["training"][[*KEYS, "loss", "constant"]]
     return losses.merge(update, on=KEYS).merge(by_lag.reset_index(), on=KEYS)

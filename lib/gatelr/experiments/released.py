@@ -194,7 +194,7 @@ def transports(
     Args:
         model: the network, without replicas.
         run: what it did on some sequences.
-        ends: for each lag the sequences and the steps, as :func:`gatelr.experiments.protocols.windows` draws them.
+        ends: for each lag the sequences and the steps, as :func:`gatelr.experiments.joint_anisotropy.windows` draws.
         departures: those of state and order count here.
     """
     found = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 
 
@@ -19,7 +20,7 @@ def by_lag(rows: pd.DataFrame, keys: Sequence[str], series: Sequence[str]) -> pd
     Returns:
         The keys, ``"series"``, ``"lag"`` and ``"value"``, without values that are missing.
     """
-    chosen = [column for column in rows if column.rpartition(" @")[0] in series]
+    chosen = [column for column in rows if str(column).rpartition(" @")[0] in series]
     long = rows.melt(list(keys), chosen, "column").dropna(subset="value")
     parts = long["column"].str.rpartition(" @")
     return long.drop(columns="column").assign(series=parts[0], lag=parts[2].astype(int)).reset_index(drop=True)
@@ -27,7 +28,7 @@ def by_lag(rows: pd.DataFrame, keys: Sequence[str], series: Sequence[str]) -> pd
 
 def quartiles(rows: pd.DataFrame, keys: Sequence[str], value: str = "value") -> pd.DataFrame:
     """Lower quartile, median and upper quartile of a column, for each combination of the keys, in their order."""
-    table = rows.groupby(list(keys), sort=False)[value].quantile([0.25, 0.5, 0.75]).unstack()
+    table = rows.groupby(list(keys), sort=False)[value].quantile(np.array([0.25, 0.5, 0.75])).unstack()
     return table.set_axis(["lower quartile", "median", "upper quartile"], axis=1).reset_index()
 
 

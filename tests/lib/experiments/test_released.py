@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gatelr import anisotropy, expansion, jacobian, tasks, transport
-from gatelr.experiments import protocols, released
+from gatelr.experiments import joint_anisotropy, released
 from networks import relative
 from torch import nn
 
@@ -132,7 +132,7 @@ def test_pairs_are_drawn_from_a_list_of_all() -> None:
 @pytest.mark.parametrize("gate", GATES)
 def test_transports_without_departures_are_the_protocols(gate: str) -> None:
     model, run, stream = made(gate)
-    ends = protocols.windows(9, 3, (1, 4), 5, stream)
+    ends = joint_anisotropy.windows(9, 3, (1, 4), 5, stream)
     found = released.transports(model, run, ends, NONE)
     M = transport.products(jacobian.blocks(model, run), 4)
     expected = torch.stack([M[t - 4, b] for b, t in zip(*ends[4], strict=True)])
