@@ -74,9 +74,8 @@ def summary(status: int, begin: float, made: Path) -> None:
     seconds = time.time() - begin
     if status == 0:
         print(f"\nChapters run: {ran}. Unchanged: {len(records) - ran}. In all {seconds:.0f} s.")
-        print(
-            f"{'The figure' if made.suffix == '.csv' else 'The book'}: {made.with_suffix(SHOWN[made.suffix]).resolve()}"
-        )
+        what, suffix = SHOWN[made.suffix]
+        print(f"The {what}: {made.with_suffix(suffix).resolve()}")
         return
     failed = failures.found()
     print(f"\n{made.name} was not made; {seconds:.0f} s.", file=sys.stderr)
