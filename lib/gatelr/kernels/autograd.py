@@ -16,6 +16,7 @@ class LastState(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
+        """The last state of a sweep, which is kept for the way back."""
         u, x0, W, alpha, workspace, backward = inputs
         swept = sweep.forward(u, x0, W, alpha, workspace)
         # Saved even where they are read from the workspace: autograd then refuses a backward pass through a workspace
@@ -28,6 +29,7 @@ class LastState(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # a second derivative raises instead of being silently wrong
     def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
+        """The gradients of inputs, first state and weights, from that of the last state."""
         x, z, W = ctx.saved_tensors
         n, m = ctx.sizes
         swept = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, n, m)
