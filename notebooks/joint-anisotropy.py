@@ -17,28 +17,29 @@
 # Do gates treat directions as unequally as Adam does? Gates give neurons
 # learning rates of their own, so directions that last and directions that fade
 # part ways as the lag grows ({ref}`ch-bptt`). Adam treats coordinates unequally
-# too ({ref}`ch-optimisers`). The paper compares the two. From its second version
-# on, it finds "directional concentration of gradient flow, with multi-gate models
-# matching or exceeding the anisotropic structure produced by Adam"
-# {cite}`livi2025timescale`. Its evidence sets a *vanilla network trained by Adam*
-# beside *gated networks trained by SGD*.
+# too ({ref}`ch-optimisers`). The paper compares the two. From its second
+# version on, it finds "directional concentration of gradient flow, with
+# multi-gate models matching or exceeding the anisotropic structure produced by
+# Adam" {cite}`livi2025timescale`. Its evidence sets a *vanilla network trained
+# by Adam* beside *gated networks trained by SGD*.
 #
 # Two things differ between those, the model and the optimiser, and a difference
 # between them belongs to neither. This chapter adds the missing half of the
 # design, every model under both optimisers, and so can say which does what.
 #
-# The answer depends on the object. Updates of gated networks under SGD are more
-# anisotropic than those of a vanilla network under Adam, and much of that is
-# Adam's doing, not the gates'. Propagation is less anisotropic with gates than
-# without.
+# The answer depends on the object. In the mean over tasks, updates of gated
+# networks under SGD are more anisotropic than those of a vanilla network under
+# Adam, and the larger part of that is Adam's doing, not the gates'. Propagation
+# is less anisotropic with gates than without.
 #
 # :::{admonition} The claim, and what it takes to judge it
 # :class: important
 #
-# Multi-gates under SGD match or exceed the anisotropy of a vanilla network under
-# Adam, and gates are the cause of it in the one as Adam is in the other. The first
-# half is one contrast. The second needs three: what gates do under one optimiser,
-# what Adam does to one model, and what was there before training.
+# Multi-gates under SGD match or exceed the anisotropy of a vanilla network
+# under Adam, and gates are the cause of it in the one as Adam is in the other.
+# The first half is one contrast. The second needs three: what gates do under
+# one optimiser, what Adam does to one model, and what was there before
+# training.
 # :::
 
 # %% tags=["parameters"]
@@ -73,26 +74,27 @@ chapter = Chapter("joint-anisotropy")
 # %% [markdown]
 # ## The protocol
 #
-# Five tasks, with fresh data at every step: adding, a second-order autoregression,
-# a moving average, a sum of delayed inputs, and NARMA-10 {cite}`atiya2000narma`,
-# over $120$ steps. Networks have $64$ neurons and see batches of $64$. They take
-# $1200$ steps of SGD at $0.01$ or of Adam at $0.001$, and are measured at four
-# checkpoints, before the step. A NARMA sequence that diverges is drawn again and
-# counted.
+# Five tasks, with fresh data at every step: adding, a second-order
+# autoregression, a moving average, a sum of delayed inputs, and NARMA-10
+# {cite}`atiya2000narma`, over $120$ steps. Networks have $64$ neurons and see
+# batches of $64$. They take $1200$ steps of SGD at $0.01$ or of Adam at
+# $0.001$, and are measured at four checkpoints, before the step. A NARMA
+# sequence that diverges is drawn again and counted.
 #
 # **Propagation.** For each of nine lags, $64$ transports $M_{t,k}$ along fresh
 # sequences, products in float64, all $64$ singular values.
 #
-# **Update.** The gradient of each of $256$ sequences by all weights, the readout's
-# included, as rows of a matrix, scaled to unit length and centred.
+# **Update.** The gradient of each of $256$ sequences by all weights, the
+# readout's included, as rows of a matrix, scaled to unit length and centred.
 #
 # Of each spectrum two numbers are taken:
 #
 # $$ \mathrm{AI} = \sigma_1 / \sigma_{10}, \qquad \mathrm{CE} = \frac{\sum_{i \le 10} \sigma_i^2}{\sum_{i} \sigma_i^2} , $$
 #
-# how far the first direction outgrows the tenth, and which share of the energy ten
-# directions hold. Both are free of scale. CE counts *all* values; cut off at
-# sixteen, as in the released code, it would be larger ({ref}`ch-replication`).
+# how far the first direction outgrows the tenth, and which share of the energy
+# ten directions hold. Both are free of scale. CE counts *all* values; cut off
+# at sixteen, as in the released code, it would be larger
+# ({ref}`ch-replication`).
 
 # %%
 measured = runs.load(
@@ -121,17 +123,17 @@ chapter.number("redrawn", int(measured["run"].redrawn.sum()))
 # %% [markdown]
 # The figures show {result}`joint-anisotropy/seeds` seeds at step
 # {result}`joint-anisotropy/last-step`. This run trained
-# {result}`joint-anisotropy/seeds-here` of them on some of the tasks; the others are
-# read from `reference/`, and what both have agrees (above). Networks that diverged:
-# {result}`joint-anisotropy/diverged`. Sequences drawn again:
+# {result}`joint-anisotropy/seeds-here` of them on some of the tasks; the others
+# are read from `reference/`, and what both have agrees (above). Networks that
+# diverged: {result}`joint-anisotropy/diverged`. Sequences drawn again:
 # {result}`joint-anisotropy/redrawn`. No seed is dropped.
 #
 # ## Is anything learned?
 #
-# A network that has learned no more than which constant to say can say little about
-# what learning does. {numref}`fig-anisotropy-loss` says how to read everything
-# below. On the autoregression nothing *can* be learned, since its inputs say nothing
-# about its target.
+# A network that has learned no more than which constant to say can say little
+# about what learning does. {numref}`fig-anisotropy-loss` says how to read
+# everything below. On the autoregression nothing *can* be learned, since its
+# inputs say nothing about its target.
 
 # %% tags=["hide-input"]
 evidence["ratio"] = evidence.constant / evidence.loss
@@ -182,22 +184,23 @@ chapter.figure("anisotropy-loss", grid.figure, table)
 # %% [markdown]
 # :::{figure} /artifacts/joint-anisotropy/figures/anisotropy-loss.svg
 # :name: fig-anisotropy-loss
-# :alt: Five panels of the ratio of losses over training steps for six models, on a
-# :  logarithmic axis. On AR(2) all end on the dotted line; on adding only gated
-# :  networks under Adam leave it; on the moving average all do.
+# :alt: Five panels of the ratio of losses over training steps for six models,
+# :  on a logarithmic axis. On AR(2) all end on the dotted line; on adding only
+# :  gated networks under Adam leave it; on the moving average all do.
 #
-# Adding is learned with gates and Adam together, the moving average by all six. How
-# many times better than the best constant prediction, on fresh data: medians of
-# {result}`joint-anisotropy/seeds` seeds, shaded between the quartiles. On the dotted
-# line nothing is learned. Under each name, in every figure below, stand the ratios
-# at the end for the three published pairs (none with Adam · scalar with SGD · multi
-# with SGD).
+# Adding is learned with gates and Adam together, the moving average by all six.
+# How many times better than the best constant prediction, on fresh data:
+# medians of {result}`joint-anisotropy/seeds` seeds, shaded between the
+# quartiles. On the dotted line nothing is learned. Under each name, in every
+# figure below, stand the ratios at the end for the three published pairs (none
+# with Adam · scalar with SGD · multi with SGD).
 # :::
 #
 # ## Propagation
 #
-# Look first at how steep the lines of {numref}`fig-anisotropy-propagation` are, with
-# gates and without, and then at what the optimiser changes about one colour.
+# Look first at how steep the lines of {numref}`fig-anisotropy-propagation` are,
+# with gates and without, and then at what the optimiser changes about one
+# colour.
 
 # %% tags=["hide-input"]
 final = last
@@ -217,18 +220,18 @@ chapter.figure(
 # %% [markdown]
 # :::{figure} /artifacts/joint-anisotropy/figures/anisotropy-propagation.svg
 # :name: fig-anisotropy-propagation
-# :alt: Two rows of panels over the lag for six models, a column for each task. AI,
-# :  the upper row on a logarithmic axis, rises with the lag, mostly most steeply
-# :  without gates. CE, the lower row, rises to one.
+# :alt: Two rows of panels over the lag for six models, a column for each task.
+# :  AI, the upper row on a logarithmic axis, rises with the lag, mostly most
+# :  steeply without gates. CE, the lower row, rises to one.
 #
 # Propagation grows more anisotropic with the lag, with gates mostly less than
 # without. Medians of {result}`joint-anisotropy/seeds` seeds at step
-# {result}`joint-anisotropy/last-step`, shaded between the quartiles; full lines are
-# SGD, dashed ones Adam.
+# {result}`joint-anisotropy/last-step`, shaded between the quartiles; full lines
+# are SGD, dashed ones Adam.
 # :::
 #
-# AI and CE are two numbers of sixty-four. The whole spectra, of the seeds of this
-# run, are in {numref}`fig-anisotropy-spectra`.
+# AI and CE are two numbers of sixty-four. The whole spectra, of the seeds of
+# this run, are in {numref}`fig-anisotropy-spectra`.
 
 # %% tags=["hide-input"]
 spectra = measured["spectra"].query(
@@ -256,9 +259,9 @@ chapter.figure("anisotropy-spectra", grid.figure, table)
 # :  steeper they fall, steepest without gates.
 #
 # The longer the lag, the fewer directions are left. All singular values of
-# transports relative to the first, for the first task of this run at its last step:
-# the median over pairs, then over its seeds. AI reads the dotted line. In the shaded
-# range a product in float64 is rounding.
+# transports relative to the first, for the first task of this run at its last
+# step: the median over pairs, then over its seeds. AI reads the dotted line. In
+# the shaded range a product in float64 is rounding.
 # :::
 #
 # ## Updates
@@ -285,28 +288,28 @@ chapter.figure("anisotropy-update", grid.figure, updates)
 # %% [markdown]
 # :::{figure} /artifacts/joint-anisotropy/figures/anisotropy-update.svg
 # :name: fig-anisotropy-update
-# :alt: Two panels, AI and CE, with a row for each task and in it six markers with
-# :  bars, one a model, filled under SGD and open under Adam. In most rows the open
-# :  markers lie left of the filled ones of the same colour.
+# :alt: Two panels, AI and CE, with a row for each task and in it six markers
+# :  with bars, one a model, filled under SGD and open under Adam. In most rows
+# :  the open markers lie left of the filled ones of the same colour.
 #
-# Gradients of gated networks are mostly more anisotropic, those of networks under
-# Adam less. Medians and quartiles of {result}`joint-anisotropy/seeds` seeds at step
-# {result}`joint-anisotropy/last-step`, from the gradients of $256$ fresh sequences;
-# filled: SGD, open: Adam.
+# Gradients of gated networks are mostly more anisotropic, those of networks
+# under Adam less. Medians and quartiles of {result}`joint-anisotropy/seeds`
+# seeds at step {result}`joint-anisotropy/last-step`, from the gradients of
+# $256$ fresh sequences; filled: SGD, open: Adam.
 # :::
 #
 # ## Model or optimiser?
 #
-# Now the contrasts. For propagation, a seed gives one number a task: $\log_{10}$ AI,
-# or CE, averaged over the nine lags. For updates the number itself. Tasks are
-# averaged, seeds are paired. Each contrast is the difference of two cells of the
-# design:
+# Now the contrasts. For propagation, a seed gives one number a task:
+# $\log_{10}$ AI, or CE, averaged over the nine lags. For updates the number
+# itself. Tasks are averaged, seeds are paired. Each contrast is the difference
+# of two cells of the design:
 #
 # * **published**: multi under SGD minus none under Adam;
-# * **gates under SGD**, **gates under Adam**: multi minus none, the optimiser held
-#   fixed;
-# * **Adam in none**, **in scalar**, **in multi**: Adam minus SGD, the model held
-#   fixed.
+# * **gates under SGD**, **gates under Adam**: multi minus none, the optimiser
+#   held fixed;
+# * **Adam in none**, **in scalar**, **in multi**: Adam minus SGD, the model
+#   held fixed.
 #
 # The published contrast is *gates under SGD* minus *Adam in none*. Beside every
 # contrast stands what it was *before training*: gates differ from none by their
@@ -353,20 +356,20 @@ chapter.figure("anisotropy-contrasts", fig, rows)
 # %% [markdown]
 # :::{figure} /artifacts/joint-anisotropy/figures/anisotropy-contrasts.svg
 # :name: fig-anisotropy-contrasts
-# :alt: Four panels, one a measure, with seven contrasts each, as dots with intervals
-# :  and crosses. The crosses of the contrasts that change the optimiser alone lie on
-# :  the dotted line, since nothing differs before training; those of the others need
-# :  not.
+# :alt: Four panels, one a measure, with seven contrasts each, as dots with
+# :  intervals and crosses. The crosses of the contrasts that change the
+# :  optimiser alone lie on the dotted line, since nothing differs before
+# :  training; those of the others need not.
 #
-# The published contrast adds up what gates do and what Adam undoes. Differences of
-# cells of the design at step {result}`joint-anisotropy/last-step` (dots), means over
-# tasks with 95 % bootstrap intervals over {result}`joint-anisotropy/seeds` paired
-# seeds. Crosses: the same before training. Right of the dotted line the first-named
-# cell is more anisotropic.
+# The published contrast adds up what gates do and what Adam undoes. Differences
+# of cells of the design at step {result}`joint-anisotropy/last-step` (dots),
+# means over tasks with 95 % bootstrap intervals over
+# {result}`joint-anisotropy/seeds` paired seeds. Crosses: the same before
+# training. Right of the dotted line the first-named cell is more anisotropic.
 # :::
 #
-# A mean over tasks can hide that they disagree. {numref}`tab-anisotropy-by-task` has
-# the same contrasts task by task.
+# A mean over tasks can hide that they disagree.
+# {numref}`tab-anisotropy-by-task` has the same contrasts task by task.
 
 # %% tags=["hide-input"]
 apart = pd.concat(
@@ -395,22 +398,24 @@ chapter.number("mixed-contrasts", mixed, f"{mixed} of {len(larger)}")
 # :::{table-file} /artifacts/joint-anisotropy/tables/anisotropy-by-task.csv
 # :name: tab-anisotropy-by-task
 #
-# The contrasts by task at step {result}`joint-anisotropy/last-step`: differences of
-# $\log_{10}$ AI or of CE, means over {result}`joint-anisotropy/seeds` seeds, and in
-# brackets in how many seeds the difference is above zero.
+# The contrasts by task at step {result}`joint-anisotropy/last-step`:
+# differences of $\log_{10}$ AI or of CE, means over
+# {result}`joint-anisotropy/seeds` seeds, and in brackets in how many seeds the
+# difference is above zero.
 # :::
 #
-# Of these contrasts, {result}`joint-anisotropy/mixed-contrasts` lie above zero on one
-# task and below it on another, each with its own interval. Effects of different sign
-# cancel in a mean over tasks, so read a mean together with its row.
+# Of these contrasts, {result}`joint-anisotropy/mixed-contrasts` lie above zero
+# on one task and below it on another, each with its own interval. Effects of
+# different sign cancel in a mean over tasks, so read a mean together with its
+# row.
 #
 # ## Verdicts
 #
-# *Matching* needs a margin, set before the runs: not more than a tenth less in AI, not
-# more than a hundredth less in CE. Each measure gets five claims. Two are about the
-# published contrast. The others ask what gates do with the optimiser held fixed, what
-# Adam does with the model held fixed, and what training adds to what gates did at
-# initialisation.
+# *Matching* needs a margin, set before the runs: not more than a tenth less in
+# AI, not more than a hundredth less in CE. Each measure gets five claims. Two
+# are about the published contrast. The others ask what gates do with the
+# optimiser held fixed, what Adam does with the model held fixed, and what
+# training adds to what gates did at initialisation.
 
 # %%
 for claim in joint_anisotropy_claims.claims(final, before):
@@ -423,16 +428,16 @@ chapter.verdicts("anisotropy-verdicts")
 # :::{table-file} /artifacts/joint-anisotropy/tables/anisotropy-verdicts.csv
 # :name: tab-anisotropy-verdicts
 #
-# All claims of this chapter, {result}`joint-anisotropy/seeds` seeds. P is that of a
-# sign-flip test against the threshold, adjusted for the number of rows; the verdict
-# follows from the interval alone.
+# All claims of this chapter, {result}`joint-anisotropy/seeds` seeds. P is that
+# of a sign-flip test against the threshold, adjusted for the number of rows;
+# the verdict follows from the interval alone.
 # :::
 #
 # ## The answer
 #
 # Do multi-gates match or exceed the anisotropy that Adam induces? Read
-# {numref}`tab-anisotropy-answer` column by column. The first row is the published
-# contrast; the rows below take it apart.
+# {numref}`tab-anisotropy-answer` column by column. The first row is the
+# published contrast; the rows below take it apart.
 
 # %% tags=["hide-input"]
 answer = {}
@@ -455,14 +460,16 @@ chapter.table("anisotropy-answer", answer)
 # :::{table-file} /artifacts/joint-anisotropy/tables/anisotropy-answer.csv
 # :name: tab-anisotropy-answer
 #
-# What model and optimiser do to each measure: a factor for AI, a difference for CE,
-# with its 95 % interval in brackets, and after the semicolon what it was before
-# training. Means over tasks and {result}`joint-anisotropy/seeds` seeds.
+# What model and optimiser do to each measure: a factor for AI, a difference for
+# CE, with its 95 % interval in brackets, and after the semicolon what it was
+# before training. Means over tasks and {result}`joint-anisotropy/seeds` seeds.
 # :::
 #
-# * **Propagation.** That a multi-gate under SGD matches or exceeds none under Adam is
-#   *{result}`joint-anisotropy/matches-adam-propagation-ai-multi.verdict`* by AI and
-#   *{result}`joint-anisotropy/matches-adam-propagation-ce-multi.verdict`* by CE.
+# * **Propagation.** That a multi-gate under SGD matches or exceeds none under
+#   Adam is
+#   *{result}`joint-anisotropy/matches-adam-propagation-ai-multi.verdict`* by AI
+#   and *{result}`joint-anisotropy/matches-adam-propagation-ce-multi.verdict`*
+#   by CE.
 # * **Update.** The same is
 #   *{result}`joint-anisotropy/matches-adam-update-ai-multi.verdict`* by AI and
 #   *{result}`joint-anisotropy/matches-adam-update-ce-multi.verdict`* by CE.
@@ -473,43 +480,46 @@ chapter.table("anisotropy-answer", answer)
 # {numref}`fig-anisotropy-contrasts` pulls them apart.
 #
 # *Propagation.* That gates make it more anisotropic, in the mean over tasks and
-# optimisers, is *{result}`joint-anisotropy/gates-propagation-ai.verdict`* by AI and
-# *{result}`joint-anisotropy/gates-propagation-ce.verdict`* by CE. Training under SGD
-# turns what gates do to AI from a factor near one into
-# {result}`joint-anisotropy/propagation-ai-gates-under-sgd`. That Adam makes a vanilla
-# network more anisotropic by AI is
+# optimisers, is *{result}`joint-anisotropy/gates-propagation-ai.verdict`* by AI
+# and *{result}`joint-anisotropy/gates-propagation-ce.verdict`* by CE. Training
+# under SGD turns what gates do to AI from a factor near one into
+# {result}`joint-anisotropy/propagation-ai-gates-under-sgd`. That Adam makes a
+# vanilla network more anisotropic by AI is
 # *{result}`joint-anisotropy/adam-propagation-ai.verdict`* as a mean, and tasks
-# disagree. Why gates do this is not measured here. One might say that the identity in
-# a Jacobian keeps directions together. The first exercise warns against it: among
-# powers of $(1-g) I + g W$ with random weights, anisotropy is largest for a gate in
-# between, so a gate can raise it as well as lower it.
+# disagree. Why gates do this is not measured here. One might say that the
+# identity in a Jacobian keeps directions together. The first exercise warns
+# against it: among powers of $(1-g) I + g W$ with random weights, anisotropy is
+# largest for a gate in between, so a gate can raise it as well as lower it.
 #
 # *Updates.* That gates make gradients more anisotropic is
 # *{result}`joint-anisotropy/gates-update-ai.verdict`* by AI and
-# *{result}`joint-anisotropy/gates-update-ce.verdict`* by CE. The published contrast is
-# a factor of {result}`joint-anisotropy/update-ai-published` in AI. Gates under SGD
-# account for {result}`joint-anisotropy/update-ai-gates-under-sgd` of it; the rest is
-# that Adam multiplies the AI of a vanilla network by
-# {result}`joint-anisotropy/update-ai-adam-in-none`. A comparison of "gates" with
-# "Adam" measures both at once. The gradients of single sequences are compared before
-# any optimiser has touched them: what differs between columns of the design is where
-# in weight space an optimiser has gone.
+# *{result}`joint-anisotropy/gates-update-ce.verdict`* by CE. The published
+# contrast is a factor of {result}`joint-anisotropy/update-ai-published` in AI.
+# Gates under SGD account for
+# {result}`joint-anisotropy/update-ai-gates-under-sgd` of it; the rest is that
+# Adam multiplies the AI of a vanilla network by
+# {result}`joint-anisotropy/update-ai-adam-in-none`. A comparison of "gates"
+# with "Adam" measures both at once. The gradients of single sequences are
+# compared before any optimiser has touched them: what differs between columns
+# of the design is where in weight space an optimiser has gone.
 #
 # *Before training.* That training makes the gates' part larger than it was is
-# *{result}`joint-anisotropy/learned-update-ai.verdict`* for the AI of updates and
-# *{result}`joint-anisotropy/learned-update-ce.verdict`* for their CE. What was there
-# before is architecture and initialisation, not learning.
+# *{result}`joint-anisotropy/learned-update-ai.verdict`* for the AI of updates
+# and *{result}`joint-anisotropy/learned-update-ce.verdict`* for their CE. What
+# was there before is architecture and initialisation, not learning.
 #
 # "Complementary but not equivalent", as the paper says of gates and Adam
-# {cite}`livi2025timescale`, survives in this sense: the two act on different objects
-# ({ref}`ch-optimisers`). On adding, multi-gates under Adam are
-# {result}`joint-anisotropy/ratio-adding-multi-adam` times better than the constant,
-# multi-gates under SGD {result}`joint-anisotropy/ratio-adding-multi-sgd` times, and
-# none under Adam {result}`joint-anisotropy/ratio-adding-none-adam` times.
+# {cite}`livi2025timescale`, survives in this sense: the two act on different
+# objects ({ref}`ch-optimisers`). On adding, multi-gates under Adam are
+# {result}`joint-anisotropy/ratio-adding-multi-adam` times better than the
+# constant, multi-gates under SGD
+# {result}`joint-anisotropy/ratio-adding-multi-sgd` times, and none under Adam
+# {result}`joint-anisotropy/ratio-adding-none-adam` times.
 #
 # ## What it cost
 #
-# The runs note what they took; beside them stands the run that filled `reference/`.
+# The runs note what they took; beside them stands the run that filled
+# `reference/`.
 
 # %% tags=["hide-input"]
 cost = measured["cost"].assign(seeds=seeds, until=until)
@@ -543,21 +553,23 @@ chapter.table("anisotropy-cost", table)
 # ## Try it
 #
 # 1. *The identity's share.* Draw random matrices $W$ with entries of variance
-#    $1/3n$, as the networks have them, and compute AI of $((1-g) I + g W)^{10}$ for
-#    $g$ from $0.05$ to 1. Where is it largest, and what happens at both ends?
-# 2. *A measure that cannot be fooled by ten.* AI compares with the tenth value only.
-#    Does the participation ratio of the first exercise's products tell the same
-#    story?
-# 3. *Rows that are not normalised.* Scale one of two hundred and fifty-six random
-#    gradients by a thousand. What happens to update CE with, and without, unit rows?
+#    $1/3n$, as the networks have them, and compute AI of $((1-g) I + g W)^{10}$
+#    for $g$ from $0.05$ to 1. Where is it largest, and what happens at both
+#    ends?
+# 2. *A measure that cannot be fooled by ten.* AI compares with the tenth value
+#    only. Does the participation ratio of the first exercise's products tell
+#    the same story?
+# 3. *Rows that are not normalised.* Scale one of two hundred and fifty-six
+#    random gradients by a thousand. What happens to update CE with, and
+#    without, unit rows?
 #
 # :::{dropdown} Solutions
-# 1. In between. A slow gate leaves nearly the identity, which treats all directions
-#    alike. An open one leaves $W$, whose directions fade at much the same rate. In
-#    between, the few that $W$ supports outlast all others.
+# 1. In between. A slow gate leaves nearly the identity, which treats all
+#    directions alike. An open one leaves $W$, whose directions fade at much the
+#    same rate. In between, the few that $W$ supports outlast all others.
 # 2. Yes: fewest directions share the energy for a gate in between.
-# 3. Without unit rows a single sequence is the whole spectrum. With them it is one of
-#    many.
+# 3. Without unit rows a single sequence is the whole spectrum. With them it is
+#    one of many.
 #
 # The cells below compute all three.
 # :::
@@ -612,8 +624,8 @@ chapter.check(
 # %% [markdown]
 # ## What was checked
 #
-# Beside the measured spectra stands the closed form behind C14: with constant gates
-# and no recurrent weights, the leak alone makes transport anisotropic.
+# Beside the measured spectra stands the closed form behind C14: with constant
+# gates and no recurrent weights, the leak alone makes transport anisotropic.
 
 # %% tags=["hide-cell"]
 alpha = torch.linspace(0.1, 0.6, 8, dtype=torch.float64)
@@ -646,10 +658,10 @@ chapter.validation()
 #
 # ## In two sentences
 #
-# A comparison of gated networks under SGD with a vanilla network under Adam measures
-# the model and the optimiser at once, and for updates the larger part of what it finds
-# is Adam's. Taken apart, gates make updates more anisotropic and propagation less, in
-# the mean over tasks that do not all agree.
+# A comparison of gated networks under SGD with a vanilla network under Adam
+# measures the model and the optimiser at once, and for updates the larger part
+# of what it finds is Adam's. Taken apart, gates make updates more anisotropic
+# and propagation less, in the mean over tasks that do not all agree.
 
 # %% tags=["hide-input"]
 chapter.close()
