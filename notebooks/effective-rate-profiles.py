@@ -410,6 +410,7 @@ chapter.figure("effective-rate-slopes", grid.figure, table)
 # {numref}`fig-effective-rate-unexplained` plots what is *left*, for the lag as
 # well as for the gates.
 
+
 # %% tags=["hide-input"]
 def points(rows: pd.DataFrame, x: str, **options) -> sns.FacetGrid:
     """Medians and quartiles over seeds, a row for each setting."""
@@ -590,6 +591,7 @@ chapter.table("effective-rate-answers", table)
 #
 # A mean over tasks may hide that they differ. The next two tables have the
 # tasks one by one.
+
 
 # %% tags=["hide-input"]
 def tabulate(columns: dict, gates: list[str], **digits: str) -> pd.DataFrame:
