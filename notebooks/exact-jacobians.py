@@ -494,7 +494,8 @@ for weight in (model.W_rg, model.W_ig):
 gate_term = jacobian.terms(model, model.run(path.u)).gate[-1]
 rank = int(torch.linalg.matrix_rank(gate_term))
 statement = "Gates shared by pairs of neurons: rank $n/2$, not $n$"
-chapter.check("exercise-pairs", statement, abs(rank - n_drawn // 2), claim="C2")
+missed, scope = abs(rank - n_drawn // 2), f"random weights, n = {n_drawn}"
+chapter.check("exercise-pairs", statement, missed, claim="C2", scope=scope)
 
 # %% [markdown]
 # :::{admonition} Solution 2
