@@ -1,7 +1,7 @@
 """Old addresses answer: chapters once had a number in their names.
 
-A page at each old address leads to the new one and keeps the fragment, and each file that could be cited or downloaded
-lies at its old address too.
+A page at each old address leads to the new one and keeps the fragment, and each file that could be cited lies at its old
+address too.
 """
 
 from __future__ import annotations
@@ -58,9 +58,6 @@ def lead(app: Sphinx, exception: Exception | None) -> None:
         page = PAGE.format(title=title, new=new, old=json.dumps(old), chapter=json.dumps(new))
         (out / "notebooks" / f"{old}.html").write_text(page)
         copy(out / "files" / new, out / "files" / old, new, old)
-        for suffix in (".ipynb", ".py"):
-            if (made := out / "downloads" / f"{new}{suffix}").exists():
-                shutil.copyfile(made, made.with_name(f"{old}{suffix}"))
 
 
 def copy(there: Path, here: Path, new: str, old: str) -> None:
@@ -74,5 +71,5 @@ def copy(there: Path, here: Path, new: str, old: str) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("build-finished", lead, priority=800)  # after citable and downloads
+    app.connect("build-finished", lead, priority=800)  # after citable
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
