@@ -1,7 +1,7 @@
 """Old addresses answer: chapters once had a number in their names.
 
-A page at each old address leads to the new one and keeps the fragment, and each file that could be cited lies at its old
-address too.
+A page at each old address leads to the new one and keeps the fragment, and each file that could be cited lies at its
+old address too.
 """
 
 from __future__ import annotations

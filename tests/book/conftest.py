@@ -40,9 +40,7 @@ WEEKLY = re.compile(
     r"|::test_a_download_runs_in_an_empty_folder\["
 )
 #: Of those, what `make test` looks at all the same: one page of each kind, in one light.
-EVERY_TIME = re.compile(
-    r"::test_no_violation\[(book/index|notebooks/time-scales|book/generated/ledger|book/cite)\]"
-)
+EVERY_TIME = re.compile(r"::test_no_violation\[(book/index|notebooks/time-scales|book/generated/ledger|book/cite)\]")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
