@@ -46,9 +46,7 @@ def check(profile: str, device: str, here: bool) -> None:
     chapters = toc.chapters(Path())
     sources = {chapter: Path("notebooks") / f"{chapter}.py" for chapter in chapters}
     if missing := [source for source in sources.values() if not source.is_file()]:
-        raise parameters.BadInput(
-            f"_toc.yml names {missing[0].with_suffix('')}, but there is no {missing[0]}: write it"
-        )
+        raise parameters.BadInput(f"_toc.yml names {missing[0].stem}, but there is no {missing[0]}: write it")
     if strangers := sorted({path.stem for path in Path("notebooks").glob("*.py")} - set(chapters)):
         raise parameters.BadInput(f"notebooks/{strangers[0]}.py stands in no part of _toc.yml: add it there")
     profiles = parameters.load(Path("profiles.yaml"), chapters)
