@@ -309,10 +309,10 @@ statement = r"with $\varepsilon^K$ for $\varepsilon^{K+1}$ it would fail"
 chapter.prove("remainder-power-noticed", statement, noticed, claim="C4")
 
 # %% [markdown]
-# The sums telescope in the same way for every $K$. One side has $\sum_{r \le K}
-# \varepsilon^{r+1} B M^{(r)}$, the other $\sum_{r \le K} \varepsilon^r B
-# M^{(r-1)}$. Only the last term of the first has no partner, and that is the
-# term that feeds the remainder.
+# The sums telescope in the same way for every $K$. One side has
+# $\sum_{r \le K} \varepsilon^{r+1} B M^{(r)}$, the other
+# $\sum_{r \le K} \varepsilon^r B M^{(r-1)}$. Only the last term of the first
+# has no partner, and that is the term that feeds the remainder.
 #
 # As a second pair of eyes, run the remainder's sweep from its start. It must
 # give the words of all orders above $K$ and no others. The largest of these,
@@ -337,14 +337,14 @@ chapter.prove("remainder-leading", statement, *leading, claim="C4", scope=short)
 # ### A certified bound
 #
 # The sweep also says how large the remainder *can* be. Replace every matrix by
-# its norm, and every equation by the triangle inequality and $\|XY\| \le
-# \|X\|\,\|Y\|$:
+# its norm, and every equation by the triangle inequality and
+# $\|XY\| \le \|X\|\,\|Y\|$:
 #
 # :::{prf:theorem} Certified bound
 # :label: thm-bound
 #
-# With $a_j = \|A_j\|$, $b_j = \|B_j\|$ in any norm with $\|XY\| \le \|X\|
-# \|Y\|$ and $\|I\| = 1$, let
+# With $a_j = \|A_j\|$, $b_j = \|B_j\|$ in any norm with
+# $\|XY\| \le \|X\| \|Y\|$ and $\|I\| = 1$, let
 #
 # $$
 # \begin{aligned}
@@ -440,8 +440,8 @@ chapter.number("bound-used", used[5, 8])
 # :::{prf:theorem} Leak splitting in closed form
 # :label: thm-leak
 #
-# For every number of neurons and every lag, $M^{(0)}_{t,k} =
-# \operatorname{diag}(P_{t,k})$ and
+# For every number of neurons and every lag,
+# $M^{(0)}_{t,k} = \operatorname{diag}(P_{t,k})$ and
 #
 # $$
 # \big[M^{(1)}_{t,k}\big]_{qp}
@@ -476,9 +476,9 @@ chapter.prove("collapse-order-1", statement, fact, claim="C6")
 # {eq}`eq-leak-order-one` must obey the collapsed sweep. One step on, each old
 # crossing ($i < j$) must gain exactly the factor $\lambda_j^q$. The new
 # crossing ($i = j$) must be $B_j^{qp} P^p_{j-1,k}$. Both are checked for
-# symbolic $i$, $j$ and $k$, with running products $\Pi_j =
-# \Pi_{j-1}\,\lambda_j$ from the start of the sequence, so that $P_{j,i} = \Pi_j
-# / \Pi_i$.
+# symbolic $i$, $j$ and $k$, with running products
+# $\Pi_j = \Pi_{j-1}\,\lambda_j$ from the start of the sequence, so that
+# $P_{j,i} = \Pi_j / \Pi_i$.
 
 # %%
 i, j, k = sp.symbols("i j k", integer=True)
@@ -810,9 +810,9 @@ chapter.figure("order-norms", grid.figure, norms)
 #
 # By what does {eq}`eq-leak-order-one` multiply the coupling $[R_i + G_i]_{qp}$?
 # By two retentions, which depend on gates only. Averaged over the step of
-# crossing they are one weight for each pair of neurons, $\frac{1}{\ell} \sum_i
-# P^q_{t,i} P^p_{i-1,k}$. {numref}`fig-crossing-weights` draws it along one
-# digit, with neurons sorted from slow to fast.
+# crossing they are one weight for each pair of neurons,
+# $\frac{1}{\ell} \sum_i P^q_{t,i} P^p_{i-1,k}$. {numref}`fig-crossing-weights`
+# draws it along one digit, with neurons sorted from slow to fast.
 
 # %%
 weights = {}
@@ -846,8 +846,8 @@ chapter.figure("crossing-weights", fig, tidy.rename("weight").reset_index())
 # :  dark where both neurons are fast.
 #
 # Only the multi gate treats pairs of neurons differently: a pair is well
-# connected as soon as one of the two is slow. Mean over crossings of $P^q_{t,i}
-# P^p_{i-1,k}$ for each pair, along one digit, in trained networks.
+# connected as soon as one of the two is slow. Mean over crossings of
+# $P^q_{t,i} P^p_{i-1,k}$ for each pair, along one digit, in trained networks.
 # :::
 #
 # One constant and one scalar gate give every pair of neurons the same weight.
@@ -887,10 +887,10 @@ chapter.validation()
 # 1. *Where is the crowd?* At $\varepsilon = 1$ and with all matrices equal to
 #    the number 1, what is the size of order $r$ at lag 64, and how many orders
 #    hold nine tenths of the sum? What does that say about cutting the series?
-# 2. *A third splitting.* Expand around the recurrent term: $A = R$, $B =
-#    \Lambda + G$. Do all orders still add to the transport? Which splitting has
-#    the smallest error at order 1 in the random multi-gate networks above, over
-#    one step and over twelve?
+# 2. *A third splitting.* Expand around the recurrent term: $A = R$,
+#    $B = \Lambda + G$. Do all orders still add to the transport? Which
+#    splitting has the smallest error at order 1 in the random multi-gate
+#    networks above, over one step and over twelve?
 # 3. *Commuting factors.* If all $A_j$ and $B_j$ are diagonal, order 1 must be
 #    $P \sum_i B_i / A_i$. Show it with the sweep, and find out from which case
 #    of {prf:ref}`cor-leak` it is familiar.
@@ -898,11 +898,11 @@ chapter.validation()
 # :::{admonition} Solution 1: where is the crowd?
 # :class: dropdown
 #
-# Order $r$ is the number of its words, $\binom{64}{r}$. The crowd is near $r =
-# 32$, and {result}`products-expanded/exercise-orders` orders around it hold
-# nine tenths of the sum. So it is not the power of $\varepsilon$ that makes an
-# expansion useful: $B$ must be small enough against $A$ to outweigh the number
-# of words.
+# Order $r$ is the number of its words, $\binom{64}{r}$. The crowd is near
+# $r = 32$, and {result}`products-expanded/exercise-orders` orders around it
+# hold nine tenths of the sum. So it is not the power of $\varepsilon$ that
+# makes an expansion useful: $B$ must be small enough against $A$ to outweigh
+# the number of words.
 # :::
 #
 # :::{admonition} Solution 2: a third splitting
@@ -945,9 +945,9 @@ for name, B_j in {"leak": R + G, "gate": G, "recurrent": leak + G}.items():
 #
 # The first two orders of the leak splitting read backpropagation in terms of
 # clocks. Order 0: a gradient stays where it is and fades at its neuron's own
-# pace. Order 1: it changes neurons once, through the couplings $[R_i +
-# G_i]_{qp}$ of a single step, and fades on two clocks. *If* these two orders
-# were the whole story, gates would act on learning by rescaling, and
+# pace. Order 1: it changes neurons once, through the couplings
+# $[R_i + G_i]_{qp}$ of a single step, and fades on two clocks. *If* these two
+# orders were the whole story, gates would act on learning by rescaling, and
 # {ref}`ch-bptt` reads off the rates.
 #
 # That *if* is large. A product of Jacobians can be sorted by how often one term
