@@ -121,7 +121,7 @@ def load(
     block: int = 0,
     folder: str | Path = FOLDER,
     device: object = "cpu",
-    progress: bool | None = None,
+    progress: bool = True,
 ) -> Tables:
     """The tables of all runs, read where this code has made them before and made where not.
 
@@ -130,7 +130,7 @@ def load(
         block: seeds of one file, 0 for all of a run; it decides where numbers lie and not what they are.
         folder: where the files lie; it can be deleted at any time.
         device: where to compute what is missing.
-        progress: whether to show a bar over the runs that are missing; by default, where there is a terminal.
+        progress: whether to show a bar over the runs that are missing, with the time that is left.
 
     Returns:
         By the name of the records, the rows of all runs with the columns of their labels: in the order of the plan,
