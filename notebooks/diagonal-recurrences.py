@@ -54,7 +54,7 @@ state_size = 16  # N in Mamba's own initialisation: its ν run from 1 to N
 largest_step = 0.1  # and its largest initial step Δ
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
-from functools import partial, reduce
+from functools import partial
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -213,15 +213,12 @@ with torch.no_grad():
     by_adjoint = adjoint.gradients(model, run, delta)
 loss = (model.run(digits).x * delta).sum()
 weights = [getattr(model, name) for name in by_rates]
-exacts = torch.autograd.grad(loss, weights)
-exact = dict(zip(by_rates, exacts, strict=True))
-ways = {"effective rates": by_rates, "adjoint sweep": by_adjoint}
-distances = pd.DataFrame(
-    {
-        way: {f"`{name}`": discrepancy(by[name], exact[name]) for name in by}
-        for way, by in ways.items()
-    }
-)
+exact = torch.autograd.grad(loss, weights)
+rows = {
+    f"`{name}`": [discrepancy(way[name], e) for way in (by_rates, by_adjoint)]
+    for name, e in zip(by_rates, exact, strict=True)
+}
+distances = pd.DataFrame(rows, ["effective rates", "adjoint sweep"]).T
 printed = distances.map("{:.1e}".format).rename_axis("weight")
 chapter.table("diagonal-gradients", printed.reset_index())
 rates_worst, sweep_worst = distances.max()
@@ -360,9 +357,7 @@ sigmoid = 1 - kept.subs(nu, 1) - sigma
 every = {"scope": "every ν and z"}
 prove("s6-sigmoid", r"$1 - e^{-\Delta} = \sigma(z)$", sigmoid, scope="every z")
 prove("s6-power", r"$e^{-\nu\Delta} = (1 - \sigma(z))^\nu$", *power, **every)
-prove(
-    "s6-one-warp", r"$P^{(\nu)} = (P^{(1)})^\nu$, step by step", warp, **every
-)
+prove("s6-one-warp", r"$P^{(\nu)} = (P^{(1)})^\nu$, a step on", warp, **every)
 prove("s6-time-scales", r"time-scales are $1/(\nu\Delta)$", *scales, **every)
 
 # %% [markdown]
@@ -663,7 +658,6 @@ check("scan-numbers", statement, in_rounds, 1e-12)
 # \lambda^{(1)}_{k-1} &= \Lambda_k \lambda^{(1)}_k + (R_k + G_k)^\top \lambda^{(0)}_k .
 # \end{aligned}
 # $$ (eq-diag-adjoint)
-
 #
 # (`diagonal.order_one` in the library.) Beside the two stands a {term}`placebo`: the effective rates
 # of order 0, with the gates shuffled over time. It has the right gates in the wrong order, so it
@@ -675,7 +669,7 @@ labels = selective.target[:probes]
 errors = diagonal.switched_on(selective, digits, labels, scales)
 median = errors.groupby(["recurrence", "signal", "scale"])["error"].median()
 off = errors[errors.scale == 0].set_index("signal")["error"]
-placebo, orders = off["shuffled"], off.drop("shuffled")
+placebo, orders = off.loc[["shuffled"]], off.drop("shuffled")
 passes = float((placebo <= 1e-12).mean())
 for order in (0, 1):
     line = median["both", f"order {order}"].loc[0.9e-4:1.1e-2]
@@ -785,28 +779,25 @@ chapter.figure("recurrence-switched-on", fig, errors)
 # %%
 def letters(layers, step):
     """A and B of one step: a symbol for every block."""
-    leaks = sp.symbols(f"L^1:{layers + 1}_{step}", commutative=False)
-
-    def V(i, j):
-        name = f"V_{step}^{i}{j}"
-        return sp.Symbol(name, commutative=False) if i > j else 0
-
-    return sp.diag(*leaks), sp.Matrix(layers, layers, V)
+    leaks = sp.symbols(f"L_{step}^:{layers}", commutative=False)
+    blocks = f"V_{step}^(:{layers})(:{layers})"
+    V = sp.Matrix(layers, layers, sp.symbols(blocks, commutative=False))
+    return sp.diag(*leaks), V.lower_triangular(-1)
 
 
 climbs, needed = [], []
 for L, length in product((2, 3, 4), range(1, 6)):
     steps = [letters(L, step) for step in range(length)]
     for word in product((0, 1), repeat=length):
-        factors = [
-            step[letter] for step, letter in zip(steps, word, strict=True)
-        ]
-        vanishes = reduce(lambda M, F: F * M, factors).is_zero_matrix
+        M = sp.eye(L)
+        for step, letter in zip(steps, word, strict=True):
+            M = step[letter] * M
+        vanishes = M.is_zero_matrix
         climbs += [vanishes] * (sum(word) >= L)
         needed += [not vanishes] * (sum(word) == L - 1)
 scope = {"scope": "L = 2, 3, 4, words up to 5 letters"}
-prove("depth-is-order", "$L$ or more factors $B$ vanish", *climbs, **scope)
-prove("depth-needs-order", "$L - 1$ of them do not", *needed, **scope)
+prove("depth-is-order", "words with $L$ factors $B$ vanish", *climbs, **scope)
+prove("depth-needs-order", "with $L - 1$ none does", *needed, **scope)
 
 # %% [markdown]
 # So a state-space model of $L$ layers has $L$ orders and no more. Order $r$ collects all paths

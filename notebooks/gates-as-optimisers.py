@@ -168,7 +168,7 @@ chapter.figure("schedule-per-lag", fig, schedule)
 #   the short lags rise and stay high, while the two longest rise a little, pass a peak and fall.
 #
 # One gate is one schedule for each lag. *Left*: the rate of each lag as a gate opens, with a marker at
-# the matched gate $1/(\ell+1)$. *Right*: the rates read off three networks while training on digits opens
+# the matched gate $1/(\ell+1)$. *Right*: the rates read off networks while training on digits opens
 # their gates, one line a network.
 # :::
 #
