@@ -102,24 +102,24 @@ def assemble(url: str, main: Path, archives: Iterable[Path], out: Path, live: It
 
 
 def main() -> int:
-    """Assemble as asked; say one line."""
+    """Assemble as args; say one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", required=True, help="public address of the root of the site")
     parser.add_argument("--main", type=Path, default=Path("_build/html"), help="the newest book")
     parser.add_argument("--releases", type=Path, required=True, help="folder with the archives of the releases")
     parser.add_argument("--live", type=Path, help="versions.json as it is published now, if there is one")
     parser.add_argument("--out", type=Path, default=Path("_build/site"), help="where the site goes")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     try:
-        if not well_formed(asked.url):
-            raise BadInput(f"got --url {asked.url!r}, expected an address such as 'https://example.org/book/'")
-        archives = sorted(asked.releases.glob("book-*.zip"))
-        live = [entry["version"] for entry in json.loads(asked.live.read_text())] if asked.live else []
-        releases = assemble(f"{asked.url.rstrip('/')}/", asked.main, archives, asked.out, live)
+        if not well_formed(args.url):
+            raise BadInput(f"got --url {args.url!r}, expected an address such as 'https://example.org/book/'")
+        archives = sorted(args.releases.glob("book-*.zip"))
+        live = [entry["version"] for entry in json.loads(args.live.read_text())] if args.live else []
+        releases = assemble(f"{args.url.rstrip('/')}/", args.main, archives, args.out, live)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{asked.out}: {', '.join([*releases, NEWEST])}")
+    print(f"{args.out}: {', '.join([*releases, NEWEST])}")
     return 0
 
 

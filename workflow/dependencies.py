@@ -59,19 +59,19 @@ def data(chapter: Path) -> list[Path]:
         body = ast.parse(chapter.read_text()).body
     except SyntaxError:
         return []
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for node in body:
         if not (isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [READS]):
             continue
         try:
             for pattern in ast.literal_eval(node.value):
-                found.update(path for path in Path().glob(pattern) if path.is_file())
+                paths.update(path for path in Path().glob(pattern) if path.is_file())
         except (TypeError, ValueError, NotImplementedError) as error:  # the last for an absolute pattern
             raise ValueError(
                 f"got {ast.unparse(node)} in {chapter.name}, expected a list of patterns from the root of the "
                 f'repository, written out such as {READS} = ["benchmarks/results/*.json"]'
             ) from error
-    return sorted(found)
+    return sorted(paths)
 
 
 def library() -> list[Path]:
@@ -122,7 +122,7 @@ def plans(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[st
         return dict(kept["plans"])
     command = [sys.executable, str(Path(__file__).with_name("run.py")), "--plans"]
     made = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, list[dict[str, Any]]] = json.loads(made.stdout)
+    planned: dict[str, list[dict[str, Any]]] = json.loads(made.stdout)
     PLANS.parent.mkdir(exist_ok=True)
-    PLANS.write_text(json.dumps({"key": key, "plans": found}))
-    return found
+    PLANS.write_text(json.dumps({"key": key, "plans": planned}))
+    return planned

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import address
+import toc
 from parameters import BadInput
 
 #: The name of the branch.
@@ -39,6 +40,12 @@ def title(notebook: Path) -> str:
     return text.split("\n", 1)[0].lstrip("# ")
 
 
+def in_order(folder: Path) -> list[Path]:
+    """The notebooks as the contents have them; those of a release that named them by number, in that order."""
+    places = {name: place for place, name in enumerate(toc.chapters())}
+    return sorted(folder.glob("*.ipynb"), key=lambda path: (places.get(path.stem, -1), path.name))
+
+
 def readme(folder: Path, versions: list[str], repository: str | None) -> str:
     """What the branch says of itself: the chapters of each version, and where to open them."""
     lines = [
@@ -49,7 +56,7 @@ def readme(folder: Path, versions: list[str], repository: str | None) -> str:
     ]
     for version in versions:
         lines += ["", f"## {version}", ""]
-        for path in sorted((folder / version / "notebooks").glob("*.ipynb")):
+        for path in in_order(folder / version / "notebooks"):
             here = path.relative_to(folder).as_posix()
             links = [f"[{title(path)}]({here})"]
             if repository:
@@ -87,13 +94,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--site", type=Path, default=Path("_build/site"), help="with a folder for each version")
     parser.add_argument("--out", type=Path, default=Path("_build/notebooks"))
-    asked = parser.parse_args()
+    args = parser.parse_args()
     try:
-        versions = lay_out(asked.site, asked.out, address.repository())
+        versions = lay_out(args.site, args.out, address.repository())
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{asked.out}: the notebooks of {', '.join(versions)}")
+    print(f"{args.out}: the notebooks of {', '.join(versions)}")
     return 0
 
 

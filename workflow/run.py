@@ -30,17 +30,17 @@ def plans() -> str:
     """The plans of the chapters whose parameters stand on standard input, as JSON."""
     from gatelr.experiments import runs
 
-    found: dict[str, list[dict[str, object]]] = {}
+    planned: dict[str, list[dict[str, object]]] = {}
     for chapter, parameters in json.load(sys.stdin).items():
         try:
             plan = runs.plan(chapter, parameters)
         except Exception:
             plan = []  # the chapter makes the same plan, and will say in its own words what is wrong
-        found[chapter] = [
+        planned[chapter] = [
             {"path": str(run.path("artifacts/runs")), "run": run.identity, "code": runs.code(run.experiment)}
             for run in plan
         ]
-    return json.dumps(found)
+    return json.dumps(planned)
 
 
 def make(text: str, device: str) -> int:

@@ -159,9 +159,9 @@ def train(
             losses = task.loss(model(data.u.to(device), workspace=workspace, backward=backward), data.target.to(device))
             losses.sum().backward()
 
-            found = losses.detach().reshape(S).cpu()
-            run.diverged[run.alive & ~found.isfinite()] = step
-            run.losses[step] = torch.where(run.alive, found, torch.nan)
+            step_losses = losses.detach().reshape(S).cpu()
+            run.diverged[run.alive & ~step_losses.isfinite()] = step
+            run.losses[step] = torch.where(run.alive, step_losses, torch.nan)
             _copy_rows(parameters, last_finite, run.alive)
             optimiser.step()
             _copy_rows(last_finite, parameters, ~run.alive)

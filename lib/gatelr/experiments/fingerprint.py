@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def files(root: Path = ROOT) -> dict[str, Path]:
     """The library's modules by full name."""
-    found = sorted((root / LIBRARY).rglob("*.py"))
-    return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in found}
+    paths = sorted((root / LIBRARY).rglob("*.py"))
+    return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
 @cache

@@ -157,10 +157,10 @@ def load(
                     bar.update()
     parts: dict[str, list[pd.DataFrame]] = {}
     for run in whole:
-        found = _joined([_read(part.path(folder)) for part in split([run], block)], run.seeds)
-        for name, table in found.items():
+        tables = _joined([_read(part.path(folder)) for part in split([run], block)], run.seeds)
+        for name, table in tables.items():
             parts.setdefault(name, []).append(table.assign(**run.labels))
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+    return {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
 
 
 def fresh(run: Run, folder: str | Path, device: object = "cpu") -> bool:
@@ -279,12 +279,12 @@ def _joined(blocks: list[Tables], seeds: tuple[int, ...]) -> Tables:
     import pandas as pd
 
     place = {seed: i for i, seed in enumerate(seeds)}
-    found: Tables = {}
+    joined: Tables = {}
     for name in dict.fromkeys(name for block in blocks for name in block):
         table = pd.concat([block[name] for block in blocks if name in block], ignore_index=True)
         if name == "cost":
             table = table.iloc[:1].assign(seconds=table.seconds.sum(), cpu_seconds=table.cpu_seconds.sum())
         elif keys := [key for key in ("step", "seed") if key in table]:
             table = table.sort_values(keys, key=lambda c: c.map(place) if c.name == "seed" else c, kind="stable")
-        found[name] = table.reset_index(drop=True)
-    return found
+        joined[name] = table.reset_index(drop=True)
+    return joined
