@@ -335,13 +335,13 @@ PARTS = {"published": figures.CYCLE[0], "gates": figures.CYCLE[1]}
 UNITS = {"AI": r"$\Delta \log_{10}$ AI, ", "CE": r"$\Delta$ CE, "}
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(8.8, 3.0), sharey=True)
-    for (measure, name), found in estimates.items():
+    for (measure, name), estimate in estimates.items():
         ax, y = axes[list(MEASURES).index(measure)], list(CONTRASTS).index(name)
         hue = [PARTS[word] for word in PARTS if word in name] or [
             figures.CYCLE[2]
         ]
-        ax.plot(found.interval, [y, y], color=hue[0], linewidth=2.4)
-        ax.plot(found.mean, y, "o", color=hue[0])
+        ax.plot(estimate.interval, [y, y], color=hue[0], linewidth=2.4)
+        ax.plot(estimate.mean, y, "o", color=hue[0])
         ax.plot(
             parts[measure, name]["before"].mean(), y, "x", color=figures.MUTED
         )
@@ -441,13 +441,13 @@ chapter.verdicts("anisotropy-verdicts")
 
 # %% tags=["hide-input"]
 answer = {}
-for (measure, name), found in estimates.items():
+for (measure, name), estimate in estimates.items():
     start = parts[measure, name]["before"].mean()
-    ends = [found.mean, *found.interval, start]
+    ends = [estimate.mean, *estimate.interval, start]
     if measure.endswith("AI"):
-        value, texts = 10**found.mean, [f"{10**end:.2g}" for end in ends]
+        value, texts = 10**estimate.mean, [f"{10**end:.2g}" for end in ends]
     else:
-        value, texts = found.mean, [f"{end:+.3f}" for end in ends]
+        value, texts = estimate.mean, [f"{end:+.3f}" for end in ends]
     words = "{} ({} to {}); {}".format(*texts)
     answer.setdefault(measure, {})[name] = words
     if name not in ("scalar, published", "Adam in scalar"):

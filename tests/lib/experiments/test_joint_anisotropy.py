@@ -26,13 +26,13 @@ def test_propagation_is_that_of_the_windows_drawn(gate: str) -> None:
     model = protocol.network(task, gate, SEEDS, 4)
     u = task.draw(4, training.generators(SEEDS), torch.float64).u
     ends = joint_anisotropy.windows(9, 4, (1, 3, 9), 5, torch.Generator().manual_seed(0))
-    found = joint_anisotropy.propagation(model, u, ends)
+    spectra = joint_anisotropy.propagation(model, u, ends)
     J = jacobians(model, u)
     for lag, (sequence, t) in ends.items():
         assert ((t >= lag) & (t <= 9)).all()
         M = torch.stack([transport.products(J, lag)[end - lag, :, b] for b, end in zip(sequence, t, strict=True)], 1)
-        assert found[lag].shape == (2, 5, 4)
-        assert relative(found[lag], torch.linalg.svdvals(M)) <= 1e-12
+        assert spectra[lag].shape == (2, 5, 4)
+        assert relative(spectra[lag], torch.linalg.svdvals(M)) <= 1e-12
 
 
 @pytest.mark.parametrize("name", ["adding", "mnist1d"])
@@ -40,7 +40,7 @@ def test_update_is_the_spectrum_of_the_gradients_of_single_sequences(name: str) 
     task = tasks.get(name) if name == "mnist1d" else tasks.get(name, steps=6)
     model = protocol.network(task, "multi", SEEDS, 4)
     data = task.draw(5, training.generators(SEEDS), torch.float64)
-    found = joint_anisotropy.update(model, task, data)
+    spectra = joint_anisotropy.update(model, task, data)
     for s in range(len(SEEDS)):
         alone = protocol.in_float64(model).replica(s).requires_grad_()
         rows = []
@@ -48,7 +48,7 @@ def test_update_is_the_spectrum_of_the_gradients_of_single_sequences(name: str) 
             last = alone.run(data.u[:, s, b : b + 1]).x[-1]
             loss = task.loss(last @ alone.W_o.mT, data.target[s, b : b + 1])
             rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(alone.parameters()))]))
-        assert relative(found[s], anisotropy.update_spectrum(torch.stack(rows))) <= 1e-10
+        assert relative(spectra[s], anisotropy.update_spectrum(torch.stack(rows))) <= 1e-10
 
 
 def test_joint_anisotropy_trains_and_probes_when_it_says() -> None:
@@ -67,8 +67,8 @@ def test_joint_anisotropy_trains_and_probes_when_it_says() -> None:
     ends = joint_anisotropy.windows(6, 3, (1, 2), 4, torch.Generator().manual_seed(protocol.PROBE))
     sigma = joint_anisotropy.propagation(model, u, ends)[2]
     expected = float(anisotropy.anisotropy_index(sigma[1], 3).median())
-    (found,) = [r["AI"] for r in run.probes[0]["propagation"] if (r["seed"], r["lag"]) == (SEEDS[1], 2)]
-    assert found == pytest.approx(expected, rel=1e-9)
+    (median,) = [r["AI"] for r in run.probes[0]["propagation"] if (r["seed"], r["lag"]) == (SEEDS[1], 2)]
+    assert median == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_rate_of_its_own_reaches_the_optimiser() -> None:
