@@ -59,7 +59,9 @@ OPTIMISERS: dict[str, Callable[[GatedRNN], tuple]] = {
 
 
 @pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize(
+    "name", [name if name == "SGD" else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMISERS]
+)
 def test_a_replica_is_the_run_it_would_be_alone(name: str, gate: str) -> None:
     """After 100 steps in float64, every weight and every loss to 1e-10."""
     model = network(gate)
@@ -211,6 +213,7 @@ def test_an_interrupted_run_goes_on_with_the_same_numbers(name: str, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]  # nothing half-written lies about
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     """Killed by the signal that no program can catch, at a step that was not saved."""
     script = textwrap.dedent(

@@ -49,7 +49,7 @@ def test_the_first_build_makes_everything(built: Project) -> None:
     assert ledger.count("1e-16 ≤ 1e-12") == 4
     assert ledger.index("## C1") < ledger.index("## C2") < ledger.index("## C3")
     execution = (built.root / "book" / "generated" / "execution.md").read_text()
-    assert all(f"- {{doc}}`/notebooks/{chapter}`: `block = 2, seeds = 3`\n" in execution for chapter in ALL)
+    assert all(f"- {{doc}}`/notebooks/{chapter}`: `seeds = 3`\n" in execution for chapter in ALL)
 
 
 def test_an_executed_notebook_shows_what_it_ran_with_and_not_where(built: Project) -> None:

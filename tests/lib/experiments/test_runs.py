@@ -150,6 +150,7 @@ def test_a_block_of_one_is_refused() -> None:
         runs.split([small("effective_rates")], 1)
 
 
+@pytest.mark.slow
 @EXPERIMENTS
 def test_a_killed_run_goes_on_with_the_same_numbers(experiment: str, tmp_path: Path) -> None:
     """Killed by the signal that no program can catch, when step 9 was about to be saved after step 6."""
