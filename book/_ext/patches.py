@@ -356,8 +356,7 @@ def tidy(preview: str) -> str:
     "sphinx-book-theme",
     "Its download button gives a page's source, which does not run without the repository around it.",
     event="html-page-context",
-    priority=502,  # the theme has put its buttons there by then
-    extension="sphinx_book_theme",
+    priority=502,  # the theme has put its buttons there by then; it may come after all extensions
 )
 def buttons(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
     """The button gives what was made to be taken away."""
@@ -370,7 +369,7 @@ def buttons(app: Sphinx, page: str, template: str, context: Context, doctree: Do
         {"type": "link", "url": f"{stem}{suffix}", "text": suffix, "tooltip": tooltip, "icon": icon, "label": label}
         for suffix, tooltip, icon, label in files
     ]
-    for group in context["header_buttons"]:
+    for group in context.get("header_buttons", ()):
         if group.get("label") == "download-buttons":
             printing = [button for button in group["buttons"] if button["type"] == "javascript"]
             group["buttons"] = [*(links if page.startswith("notebooks/") else []), *printing]

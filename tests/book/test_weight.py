@@ -21,8 +21,8 @@ REQUESTS = 50  # until a page stands there, its pictures aside
 ARRIVAL = 900  # the same in bytes; from the second page on most of it is in the browser's cache
 PROSE = 100  # the text of a page
 PICTURE = 250  # one picture, when it comes into view
-# all files on the server, uncompressed: GitHub Pages has room for a gigabyte, versions and all; about 2000 a chapter are
-# copies of what could be cited when chapters had numbers in their names
+# all files on the server, uncompressed: GitHub Pages has room for a gigabyte, versions and all; about 2000 a chapter
+# are copies of what could be cited when chapters had numbers in their names
 BOOK = 8_800 * len(CHAPTERS)
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json"}
 
