@@ -54,6 +54,9 @@ RATES = {
     "moving_average": dict(zip(METHODS, (0.3, 0.3, 0.1, 0.001, 1.0, 0.3, 0.3, 0.03), strict=True)),
 }
 
+#: What the tasks are called.
+NAMES = {"adding": "adding", "moving_average": "moving average"}
+
 #: Of every task, steps; neurons, sequences of a batch, of the probe and of fresh ones for the loss.
 STEPS, NEURONS, BATCH, PROBED, FRESH = 20, 32, 32, 64, 512
 
@@ -327,6 +330,26 @@ def best_rates(search: pd.DataFrame) -> pd.Series:
     return means.groupby(KEYS[:3]).idxmin().str[-1]
 
 
+def not_best(search: pd.DataFrame) -> int:
+    """How many of :data:`RATES` are not the best of a search."""
+    best: dict[Any, float] = best_rates(search).to_dict()
+    return sum(RATES[task][gate, optimiser] != rate for (task, gate, optimiser), rate in best.items())
+
+
+def at_edge(task: str, method: Method) -> bool:
+    """Whether a method's rate is the lowest or the highest tried: a better one may lie beyond."""
+    return RATES[task][method] in (min(GRID[method[1]]), max(GRID[method[1]]))
+
+
+def rates_table() -> pd.DataFrame:
+    """The rate of each method on each task, and the grid that it was chosen from, as text."""
+    rows = []
+    for method in METHODS:
+        chosen = [f"{rates[method]:g}" + " (edge)" * at_edge(task, method) for task, rates in RATES.items()]
+        rows.append((" + ".join(method), *chosen, ", ".join(f"{rate:g}" for rate in GRID[method[1]])))
+    return pd.DataFrame(rows, columns=["method", *NAMES.values(), "grid"])
+
+
 def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tables that are compared with the committed ones: ``"training"``, ``"steps"`` and ``"lags"``.
 
@@ -366,6 +389,14 @@ def foreign(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(ranks, columns=[*KEYS, "rows like Adam, foreign"])
 
 
+def at_quarters(evidence: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The rows of the start and of each quarter of the longest run; losses with their score, and 10 to its minus."""
+    end = evidence["training"].step.max()
+    kept = {name: rows[rows.step.isin([round(end * part / 4) for part in range(5)])] for name, rows in evidence.items()}
+    scores = score(kept["training"])
+    return kept | {"training": kept["training"].assign(score=scores, ratio=10**-scores)}
+
+
 def by_seed(rows: pd.DataFrame, column: str, method: Method = MULTI) -> pd.DataFrame:
     """One column of one method: a row for each seed, a column for each task."""
     chosen = rows[(rows.gate == method[0]) & (rows.optimiser == method[1])]
@@ -377,10 +408,56 @@ def over_tasks(values: pd.DataFrame) -> pd.Series:
     return values.dropna().mean(axis=1)
 
 
-def moved(lags: pd.DataFrame, method: Method = MULTI) -> dict[int, pd.DataFrame]:
-    """By lag, how log10 of the factor changes from the first step to the last: seeds by tasks."""
-    begin, end = (lags[lags.step == step] for step in (lags.step.min(), lags.step.max()))
-    return {lag: by_seed(end, f"factor @{lag}", method) - by_seed(begin, f"factor @{lag}", method) for lag in LAGS}
+def by_claim(name: str, values: pd.DataFrame, *, mean: bool = True) -> dict[str, tuple[str, pd.Series]]:
+    """A claim of the mean over tasks and one of each task: by its id, how its statement begins and its values."""
+    claims = {name: ("", over_tasks(values))} if mean else {}
+    for task in map(str, values):
+        claims[f"{name}-{NAMES[task]}".replace(" ", "-")] = (f"{NAMES[task]}: ", values[task])
+    return claims
+
+
+def by_lag(lags: pd.DataFrame) -> pd.DataFrame:
+    """The table of lags with a row for each lag: the log10 of its factor, and the rank correlation with Adam's rows."""
+    parts = [
+        lags[KEYS].assign(lag=lag, factor=lags[f"factor @{lag}"], rank=lags[f"rows like Adam @{lag}"]) for lag in LAGS
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def changes(lags: pd.DataFrame) -> pd.DataFrame:
+    """By lag, how log10 of the factor of multi-gates under SGD changes along training, and that of frozen ones.
+
+    Args:
+        lags: the table of that name.
+
+    Returns:
+        Columns gates (``"learn"`` or ``"frozen"``), lag, task, seed and change.
+    """
+    rows, index = by_lag(lags), ["gate", "optimiser", "lag", "task", "seed"]
+    begin, end = (rows[rows.step == step].set_index(index).factor for step in (rows.step.min(), rows.step.max()))
+    change = (end - begin).sort_index()
+    kinds = {"learn": change.loc[MULTI], "frozen": change.loc[FROZEN]}
+    return pd.concat(kinds, names=["gates"]).rename("change").reset_index()
+
+
+def course(steps: pd.DataFrame) -> pd.DataFrame:
+    """Multi-gates under SGD and their shadow along training: means over tasks with intervals, as text."""
+    rows = steps[(steps.gate == MULTI[0]) & (steps.optimiser == MULTI[1])]
+    columns = {
+        "rank, rows": rows["rows like Adam"],
+        "rank, coordinates": rows["all like Adam"],
+        "cosine over its null": rows["all cosine"] - rows["all cosine, null"],
+        "gate: spread": rows["spread"],
+        "Adam: spread": rows["Adam spread"],
+        "Adam: rows": rows["Adam rows"],
+        "Adam: columns": rows["Adam columns"],
+    }
+    means = pd.DataFrame(columns).groupby([rows.step.rename("training step"), rows.seed]).mean()
+
+    def text(seeds: pd.Series) -> str:
+        return f"{statistics.estimate(seeds):.2f}".replace(" to ", ", ")
+
+    return means.groupby("training step").agg(text).reset_index()
 
 
 #: The columns of the page that compares three optimisers without a gate and three gates under plain SGD.
@@ -437,3 +514,15 @@ def one_page(steps: pd.DataFrame, lags: pd.DataFrame) -> pd.DataFrame:
             mean, low, high, *_ = statistics.estimate(values)
         rows.append((name, column, len(values), mean, low, high))
     return pd.DataFrame(rows, columns=["property", "method", "seeds", "mean", "low", "high"])
+
+
+def page_text(page: pd.DataFrame) -> pd.DataFrame:
+    """The page as text, properties by methods; what holds by construction has no interval."""
+
+    def text(row: pd.Series) -> str:
+        if np.isnan(row["mean"]):
+            return "all alike"
+        return f"{row['mean']:.2f}" + f" ({row.low:.2f}, {row.high:.2f})" * bool(row.high - row.low > 1e-9)
+
+    wide = page.assign(text=page.apply(text, axis=1)).pivot(index="property", columns="method", values="text")
+    return wide.reindex(index=page.property.unique(), columns=list(COLUMNS))

@@ -145,10 +145,12 @@ def test_the_search_has_seeds_of_its_own() -> None:
     assert {tuple(run.settings["checkpoints"]) for run in search} == {(3000,)}
 
 
-def test_the_rates_are_the_best_of_the_committed_search() -> None:
+def test_the_rates_are_the_best_of_the_committed_search(monkeypatch: pytest.MonkeyPatch) -> None:
     search = pd.read_csv(REFERENCE / "e4-grid.csv")
-    for (task, *method), rate in against_optimisers.best_rates(search).items():
-        assert against_optimisers.RATES[task][tuple(method)] == rate
+    assert len(against_optimisers.best_rates(search)) == 16
+    assert against_optimisers.not_best(search) == 0
+    monkeypatch.setitem(against_optimisers.RATES["adding"], against_optimisers.MULTI, 3.0)
+    assert against_optimisers.not_best(search) == 1
 
 
 def test_a_run_that_diverged_scores_a_hundred_times_worse_than_the_constant() -> None:
@@ -199,13 +201,47 @@ def test_means_over_tasks_are_of_seeds_that_have_all() -> None:
     assert against_optimisers.over_tasks(wide).to_dict() == {1: 2.0}
 
 
-def test_moved_is_the_end_less_the_start() -> None:
+def test_quarters_are_those_of_the_longest_run() -> None:
+    table = pd.DataFrame({"step": [0, 2, 4, 750, 3000], "loss": 0.01, "constant": 0.1})
+    quarters = against_optimisers.at_quarters({"training": table, "steps": table})
+    assert quarters["steps"].step.tolist() == [0, 750, 3000]
+    assert quarters["training"].ratio.tolist() == pytest.approx([10.0] * 3)
+
+
+def test_claims_are_of_the_mean_and_of_each_task() -> None:
+    values = pd.DataFrame({"adding": [1.0, 2.0], "moving_average": [3.0, math.nan]}, index=[1, 2])
+    claims = against_optimisers.by_claim("schedule", values)
+    assert list(claims) == ["schedule", "schedule-adding", "schedule-moving-average"]
+    assert claims["schedule"][1].to_dict() == {1: 2.0}
+    assert claims["schedule-moving-average"][0] == "moving average: "
+    assert claims["schedule-adding"][1].tolist() == [1.0, 2.0]
+    assert "schedule" not in against_optimisers.by_claim("schedule", values, mean=False)
+
+
+def test_changes_are_the_end_less_the_start() -> None:
     rows = by_hand("factor @0", adding=[-0.5, -0.2, -0.5, -0.9])
     for lag in against_optimisers.LAGS:
         rows[f"factor @{lag}"] = rows["factor @0"] * (1 + lag)
-    change = against_optimisers.moved(rows)
-    assert change[0].adding.tolist() == pytest.approx([0.3, -0.4])
-    assert change[4].adding.tolist() == pytest.approx([1.5, -2.0])
+        rows[f"rows like Adam @{lag}"] = 0.1
+    changes = against_optimisers.changes(pd.concat([rows, rows.assign(gate="multi, frozen")]))
+    learn = changes[changes.gates == "learn"].set_index(["lag", "seed"]).change
+    assert [learn[0, 1], learn[0, 2], learn[4, 1]] == pytest.approx([0.3, -0.4, 1.5])
+    assert len(changes) == 2 * 2 * len(against_optimisers.LAGS)
+
+
+def test_the_table_of_rates_marks_those_at_an_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(against_optimisers.RATES["adding"], against_optimisers.MULTI, 3.0)
+    table = against_optimisers.rates_table().set_index("method")
+    assert table.loc["multi + SGD", "adding"] == "3 (edge)"
+    assert table.loc["none + SGD"].tolist() == ["0.1", "0.3", "0.03, 0.1, 0.3, 1, 3"]
+
+
+def test_the_course_has_a_row_for_each_step(records: runs.Tables) -> None:
+    steps = against_optimisers.tables(records)["steps"]
+    course = against_optimisers.course(steps)
+    assert course["training step"].tolist() == [1, 2, 3, 4]
+    last = steps.query("gate == 'multi' and optimiser == 'SGD' and step == 4")
+    assert course["Adam: spread"].iloc[-1].startswith(f"{last['Adam spread'].mean():.2f} (")
 
 
 def test_the_page_has_each_property_of_each_method(records: runs.Tables) -> None:
@@ -219,3 +255,7 @@ def test_the_page_has_each_property_of_each_method(records: runs.Tables) -> None
     steps = tables["steps"].query("gate == 'multi' and optimiser == 'SGD'").groupby("step")["log step"].mean()
     assert multi.loc["drifts over training: decades, ¼ to ¾", "mean"] == pytest.approx(steps[3] - steps[1])
     assert (multi.low <= multi["mean"]).all()
+    text = against_optimisers.page_text(page.reset_index())
+    assert text.shape == (9, 6)
+    assert (text["Adam"] == "all alike").all()
+    assert text.loc["memory along iterations: share of the step", "multi"] == "0.00"
