@@ -271,10 +271,11 @@ def needs(source: str) -> dict[str, str]:
     known = {canonicalize_name(r.name): r for r in map(Requirement, declared)}
     always = [*project["dependencies"], *(text for extra in EXTRAS for text in extras.get(extra, []))]
     wanted = {canonicalize_name(Requirement(text).name) for text in always}
+    in_turn = closure(wanted)  # what comes with these, such as NumPy
     providers = metadata.packages_distributions()
     for module in sorted(_imports(source) - sys.stdlib_module_names - {LIBRARY}):
         distributions = {canonicalize_name(name) for name in providers.get(module, [])}
-        if not distributions & known.keys():
+        if not distributions & (known.keys() | in_turn.keys()):
             raise ValueError(
                 f"a chapter imports {module!r}, which comes from {', '.join(distributions) or 'nothing installed'}: "
                 "name it in pyproject.toml and in requirements.lock, or the downloaded notebook could not install it"

@@ -306,6 +306,8 @@ def preview_symbols(app: Sphinx, page: str, template: str, context: Context, doc
 )
 def preview_code(app: Sphinx, exception: Exception | None) -> None:
     """What these links lead to gets a preview, too."""
+    if exception is not None:
+        return
     pages, objects = previews(app.env), app.env.domains["py"].data["objects"]
     for example, names in code_names(app.env):
         for name in names if example.document in pages else ():

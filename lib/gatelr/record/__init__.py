@@ -1,4 +1,4 @@
-"""What a chapter writes: one object, :class:`Chapter`, and the look of its figures."""
+"""What a chapter writes: one object, :class:`~gatelr.record.chapter.Chapter`, and the look of its figures."""
 
 try:
     from gatelr.record.chapter import Chapter, CheckFailed, Finding

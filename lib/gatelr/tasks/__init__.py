@@ -1,10 +1,10 @@
 """Sequences to learn from: what is drawn, what is to be said at the end, and what a constant would score.
 
-Every task returns a :class:`Batch` of time-major inputs and targets. Draws come from the generator that is passed in,
+Every task returns a :class:`.Batch` of time-major inputs and targets. Draws come from the generator that is passed in,
 on the device where it lives, so that one seed means one data set. A sequence of S generators gives S replicas side by
 side, and replica i is to the bit what generator i alone would have given.
 
-:func:`get` finds a task by its name, with the sizes at which it was published and the losses to compare with.
+:func:`.get` finds a task by its name, with the sizes at which it was published and the losses to compare with.
 The functions stand in :mod:`~gatelr.tasks.sums`, :mod:`~gatelr.tasks.processes` and :mod:`~gatelr.tasks.datasets`.
 """
 
@@ -128,5 +128,5 @@ _DRAWN = {
 }
 _SETS: dict[str, Callable[..., Batch]] = {"digits": digits, "mnist1d": mnist1d}
 
-#: The tasks that :func:`get` knows.
+#: The tasks that :func:`.get` knows.
 NAMES = (*_DRAWN, *_SETS)

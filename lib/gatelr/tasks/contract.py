@@ -38,7 +38,7 @@ class Task:
     """A task at fixed sizes, and the losses that a learner is measured against.
 
     Attributes:
-        name: as :func:`get` takes it.
+        name: as :func:`.get` takes it.
         steps: T.
         n_inputs: m.
         n_outputs: o, or the number of classes.

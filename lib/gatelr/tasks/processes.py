@@ -34,10 +34,10 @@ def sinmix(
     The inputs determine the target: the best attainable loss is 0. Used in experiment E1.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`adding`; T at least 4, m at least 3.
+        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 4, m at least 3.
 
     Returns:
-        As :func:`adding`.
+        As :func:`.adding`.
 
     Raises:
         ValueError: if a size is too small.
@@ -71,10 +71,10 @@ def ar2(steps: int, batch: int, generator: Source, *, n_inputs: int = 6, dtype: 
     which is also the best attainable loss: a network can only learn to ignore its inputs. Used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`adding`; T at least 1, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 1, m at least 1.
 
     Returns:
-        As :func:`adding`.
+        As :func:`.adding`.
 
     Raises:
         ValueError: if a size is too small.
@@ -109,19 +109,19 @@ def narma(
     unstable fixed point at 1.02, which some sequences cross; order 20 has no fixed point at all, and sooner or later
     every sequence goes to infinity. At T = 120, of 200,000 sequences each, about 2 in 8192 of order 10 end above the
     bound of 2, and 96 % of order 20, most of them not finite (89 % of all in float32, 85 % in float64). A sequence
-    whose target is not finite or above :data:`NARMA_BOUND` is refused, replaced by the next good one that its own
+    whose target is not finite or above :data:`.NARMA_BOUND` is refused, replaced by the next good one that its own
     generator gives, and counted in ``redrawn``. So the inputs of order 20 are no longer uniform: they are what is left.
 
-    No closed form is known for the best constant's loss: :func:`get` measures the variance of 32,768 targets in float64
+    No closed form is known for the best constant's loss: :func:`.get` measures the variance of 32768 targets in float64
     (for order 10 at T = 120 about 0.012, with a standard error of one per cent). The best attainable loss is 0. Order
     10 is used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`adding`; T at least the order, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least the order, m at least 1.
         order: p, 10 or 20.
 
     Returns:
-        As :func:`adding`, with ``redrawn`` a number, or ``(S,)``.
+        As :func:`.adding`, with ``redrawn`` a number, or ``(S,)``.
 
     Raises:
         ValueError: if a size is too small, the order is another, or nearly all sequences diverge.

@@ -66,11 +66,11 @@ def recall(
     error of K/12; the best attainable loss is 0. Used in experiment E1.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`adding`; T at least 3 K, m at least 2.
+        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 3 K, m at least 2.
         marks: K, at least 1.
 
     Returns:
-        As :func:`adding`.
+        As :func:`.adding`.
 
     Raises:
         ValueError: if a size is too small.
@@ -95,11 +95,11 @@ def short(
     experiment E1.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`adding`; T at least L, m at least 2.
+        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least L, m at least 2.
         window: L, at least 1.
 
     Returns:
-        As :func:`adding`.
+        As :func:`.adding`.
 
     Raises:
         ValueError: if a size is too small.
@@ -119,11 +119,11 @@ def moving_average(
     loss is 0. Used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`adding`; T at least W, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least W, m at least 1.
         window: W, at least 1.
 
     Returns:
-        As :func:`adding`.
+        As :func:`.adding`.
 
     Raises:
         ValueError: if a size is too small.
@@ -149,11 +149,11 @@ def delay_sum(
     loss is 0. Used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`adding`; T more than the longest delay, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T more than the longest delay, m at least 1.
         delays: D different numbers of steps; 0 is the last step.
 
     Returns:
-        As :func:`adding`.
+        As :func:`.adding`.
 
     Raises:
         ValueError: if a size is too small, or the delays are none, negative or repeated.
