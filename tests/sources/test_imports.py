@@ -61,6 +61,7 @@ EXTRAS = {
     "record": ("IPython", "matplotlib", "seaborn", "tabulate"),
 }
 
+
 def without(extras: tuple[str, ...], code: str) -> subprocess.CompletedProcess[str]:
     """Run a piece of Python where nothing of some extras is installed."""
     names = [module for extra in extras for module in EXTRAS[extra]]
