@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +65,3 @@ def digest(path: str | Path) -> str | None:
     """The SHA-256 of a file, or None if there is none: a chapter that was downloaded runs without its source."""
     path = Path(path)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
-
-
-@dataclass(frozen=True)
-class Display:
-    """What a cell shows, in three forms of which each front end takes the one that it can.
-
-    Attributes:
-        markdown: for the book, with MyST directives.
-        html: for JupyterLab.
-        text: for a terminal.
-    """
-
-    markdown: str
-    html: str
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/markdown": self.markdown, "text/html": self.html, "text/plain": self.text}

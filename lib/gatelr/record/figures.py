@@ -8,8 +8,6 @@ differ in line style and marker, so that nothing rests on colour alone.
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import re
 import warnings
@@ -137,64 +135,6 @@ def write(
     for suffix, content in (("png", png), ("pdf", pdf), ("svg", svg)):
         files.write(folder / f"{name}.{suffix}", content)
     return svg
-
-
-def save(
-    figure: Figure,
-    name: str,
-    data: pd.DataFrame,
-    *,
-    caption: str,
-    alt: str,
-    chapter: str,
-    out: str | Path,
-) -> files.Display:
-    """Write a figure as SVG, PNG and PDF beside the numbers it plots, and return what the cell shows.
-
-    The files are ``<out>/figures/<name>.{svg,png,pdf,csv}``. In the book the figure is numbered, has its caption,
-    and is referred to by the label ``fig-<name>``. SVG, PNG and PDF say within what they show, whose they are, how to
-    cite them and, by its digest, which source drew them; they hold no date and no commit, so that the same figure is
-    the same file. The commit stands in ``manifest.json``.
-
-    Args:
-        figure: drawn inside :func:`style`; it is closed.
-        name: permanent id, in lower-case letters, digits and hyphens.
-        data: the plotted numbers, tidy: one row a point, one column a variable.
-        caption: what the figure shows and what to see in it; MyST Markdown.
-        alt: what one would see, for a reader who cannot; plain text.
-        chapter: the chapter's id, under whose artefacts the book will find the figure.
-        out: the chapter's artefact folder of this run.
-
-    Raises:
-        ValueError: if the name is not a permanent id, or data, caption or alternative text are empty.
-        OSError: if the disk is full.
-    """
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise ValueError(
-            f"got figure name {name!r}, expected lower-case letters, digits and single hyphens such as "
-            "'impulse-responses': a citer will type it"
-        )
-    if data.empty:
-        raise ValueError(f"figure {name!r} got no data: pass the plotted numbers as a DataFrame, one row a point")
-    for what, text in (("caption", caption), ("alternative text", alt)):
-        if not text.strip():
-            raise ValueError(f"figure {name!r} got an empty {what}: say in a sentence or two what one sees")
-
-    one_line = " ".join(alt.split())
-    svg = write(figure, name, data, alt=one_line, chapter=chapter, out=out)
-
-    source = base64.b64encode(svg).decode()
-    return files.Display(
-        markdown=(
-            f":::{{figure}} /artifacts/{chapter}/figures/{name}.svg\n:name: fig-{name}\n:alt: {one_line}\n\n"
-            f"{' '.join(caption.split())}\n:::\n"
-        ),
-        html=(
-            f'<figure><img src="data:image/svg+xml;base64,{source}" alt="{html.escape(one_line)}" '
-            f'style="background: white"><figcaption>{html.escape(" ".join(caption.split()))}</figcaption></figure>'
-        ),
-        text=f"Figure {name}: {one_line}",
-    )
 
 
 def dark(svg: str) -> str:
