@@ -63,9 +63,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from gatelr import adjoint, rates, tasks
+from gatelr import adjoint, rates, statistics, tasks
 from gatelr.cells import GatedRNN
-from gatelr.experiments import corrections, runs, statistics
+from gatelr.experiments import corrections, runs
 from gatelr.experiments import gate_corrections as experiment
 from gatelr.experiments.gate_corrections import GATES, KEYS, MODEL, SEEDED
 from gatelr.record import Chapter, figures
@@ -321,11 +321,10 @@ chapter.figure("correction-persistent", grid.figure, cosines)
 # positive.
 #
 # Five claims compare the windows: with the null, with the gradient, with the
-# same corrections in random order (what exceeds that is *memory* beyond a
-# common mean), and with corrections of random signs. Two more ask whether
-# corrections *add up* over the whole of training, in the models under plain
-# SGD. There the way that training goes is $-\mu \sum_s \nabla_s$, and the
-# summed corrections have a length beside it.
+# same corrections in random order (what exceeds that is *memory*) and with
+# random signs. Two more ask whether corrections *add up* over the whole of
+# training, in the models under plain SGD, where the way that training goes is
+# $-\mu \sum_s \nabla_s$.
 
 # %%
 alike = experiment.likeness(tables["persistence"])
@@ -514,13 +513,12 @@ chapter.figure("correction-effective", grid.figure, ends.drop(columns="model"))
 # {result}`gate-corrections/worst-ratio` times smaller than the best constant's.
 # :::
 #
-# Two comparisons put the effect in its place. The first is the null. On adding,
-# learning sets in suddenly, and any nudge moves the moment at which it does. So
-# a single pair of runs shows nothing: two equals end
-# {result}`gate-corrections/null-apart` decades apart, to either side. The
-# second is what else can be left out. The diagonal and the leak alone are what
-# biologically plausible learning rules use, and what they cost says how much
-# room there was for $G$ to matter.
+# Two comparisons put the effect in its place. The first is the null: on adding,
+# learning sets in suddenly, any nudge moves the moment at which it does, and
+# two equals end {result}`gate-corrections/null-apart` decades apart, to either
+# side. The second is what else can be left out. The diagonal and the leak alone
+# are what biologically plausible learning rules use, and their cost says how
+# much room there was for $G$ to matter.
 #
 # A final loss depends on when one stops. {numref}`tab-correction-times` asks
 # instead when the loss is first below a fifth of the constant's. It tests
@@ -660,17 +658,14 @@ for word in three:
 # ## How the settings were chosen
 #
 # On seeds from 101 on, and with the full backward pass only, so that no pass
-# but the reference was tuned. Plain SGD was tried first, at rates from 0.1 to
-# 3. The rate taken is the largest that left all trial networks alive, the
-#    number of updates what brings them under a fifth of the constant's loss.
-#    Delay-sum has fewer and shorter delays than the published task, which took
-#    plain SGD too long.
-#
-# Two settings have Adam. Adding over 50 steps is one; on digits, read pixel by
-# pixel, SGD did not get far and Adam at 0.01 was unsteady. At half of that it
-# learns, but not every network comes below a fifth of the constant's loss: of
-# all networks with the full gradient {result}`gate-corrections/never-full`
-# never do, without the gate term {result}`gate-corrections/never-dropped`.
+# but the reference was tuned. Plain SGD was tried first: the rate taken is the
+# largest that left all trial networks alive, the number of updates what brings
+# them under a fifth of the constant's loss. Delay-sum has shorter delays than
+# the published task. On digits SGD did not get far and Adam at 0.01 was
+# unsteady; at half of that it learns, but not every network comes below that
+# fifth. Of all networks with the full gradient
+# {result}`gate-corrections/never-full` never do, without the gate term
+# {result}`gate-corrections/never-dropped`.
 
 # %% tags=["hide-cell"]
 cost = records["cost"].groupby(MODEL)

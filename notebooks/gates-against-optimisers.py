@@ -61,10 +61,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from gatelr import tasks, training
+from gatelr import statistics, tasks, training
 from gatelr.cells import GatedRNN
 from gatelr.experiments import against_optimisers as experiment
-from gatelr.experiments import identities, preconditioners, runs, statistics
+from gatelr.experiments import identities, preconditioners, runs
 from gatelr.experiments.against_optimisers import KEYS, METHODS, NAMES
 from gatelr.record import Chapter, figures
 
@@ -263,8 +263,7 @@ with figures.style():
     grid = sns.relplot(ladder, x="step", y="apart", **look)
     grid.set(xscale="log", yscale="log", ylim=(1e-17, 10))
     grid.set_axis_labels("training step", "distance of weights / way gone")
-columns = ["rung", "seed", "step", "apart", "here"]
-chapter.figure("against-ladder", grid.figure, ladder[columns])
+chapter.figure("against-ladder", grid.figure, ladder)
 
 # %% [markdown]
 # :::{figure} /artifacts/gates-against-optimisers/figures/against-ladder.svg
@@ -360,7 +359,7 @@ parted, deviations = identities.momentum(seeds, updates, chapter.device)
 statements = {
     "momentum-identity": "a loss that is linear in the state: a fixed gate's "
     "trace and torch's momentum make the same weights, relative difference",
-    "momentum-moving": r"the same with torch's $\beta$ set to $1 - g_t$ each step",
+    "momentum-moving": r"the same with torch's $\beta$ at $1 - g_t$",
 }
 for name, deviation in zip(statements, deviations.values(), strict=True):
     check = {"claim": "C12", "scope": f"{updates} updates, {seeds} networks"}
@@ -369,11 +368,11 @@ keys, tolerance = ["cause", "place", "seed"], {"apart": (0.01, 0.05)}
 parted = chapter.compare(parted, "e4-momentum", keys, tolerance)
 
 # %% tags=["hide-input"]
-parted["x"] = parted.groupby(["cause", "place"]).knob.transform("mean")
+knob = parted.groupby(["cause", "place"]).knob.transform("mean")
 with figures.style():
     look = {"col": "cause", "height": 3, "aspect": 1.1, "marker": "o", **BARS}
     look |= {"facet_kws": {"sharex": False}}
-    grid = sns.relplot(parted, x="x", y="apart", **look)
+    grid = sns.relplot(parted, x=knob, y="apart", **look)
     grid.set(yscale="log").set_titles("{col_name}")
     left, right = grid.axes.flat
     left.set_xscale("symlog", linthresh=2)
@@ -384,8 +383,7 @@ with figures.style():
     right.set_xticks([0.03, 0.1, 0.3], ["0.03", "0.1", "0.3"])
     right.minorticks_off()
     grid.set_ylabels("distance of weights / way gone")
-columns = ["cause", "knob", "seed", "apart", "here"]
-chapter.figure("against-momentum", grid.figure, parted[columns])
+chapter.figure("against-momentum", grid.figure, parted.drop(columns="place"))
 
 # %% [markdown]
 # :::{figure} /artifacts/gates-against-optimisers/figures/against-momentum.svg
@@ -445,12 +443,12 @@ for name, (where, values) in scalar.items():
 # %% [markdown]
 # ## Adam
 #
-# The gate's steps on the rows of $W_r$, and the shadow's: the geometric mean of
-# Adam's rates over a row. Spearman's rank correlation over the neurons of one
-# network asks whether the two are large in the same places. With permuted rows
-# it is zero in the mean. A second null takes the gates of *another* network.
-# (Such a rule can support or leave open. That there is *no* agreement it cannot
-# say, but the interval bounds what there may be.)
+# Compare the gate's steps on the rows of $W_r$ with the shadow's, the geometric
+# mean of Adam's rates over a row. Spearman's rank correlation over the neurons
+# of one network asks whether the two are large in the same places. With
+# permuted rows it is zero in the mean; a second null takes the gates of
+# *another* network. Such a rule cannot say that there is *no* agreement, but
+# the interval bounds what there may be.
 #
 # There is a catch. What a step multiplies is a mean over lags, weighted by the
 # size of the contributions, and contributions reach different rows at different
@@ -613,8 +611,8 @@ chapter.figure("against-complementary", grid.figure, ends)
 # :::{figure} /artifacts/gates-against-optimisers/figures/against-complementary.svg
 # :name: fig-against-complementary
 # :alt: One panel for each task with eight methods as rows and dots with
-# :  intervals along an axis of decades. Multi-gates under Adam lie farthest to the right
-# :  on adding.
+# :  intervals along an axis of decades. On adding, multi-gates under Adam lie
+# :  farthest to the right.
 #
 # Multi-gates under Adam end lowest on adding; on the moving average momentum
 # without a gate does as well. Decades below the best constant's loss on fresh
@@ -624,13 +622,12 @@ chapter.figure("against-complementary", grid.figure, ends)
 #
 # ## Which part of Adam does a gate give?
 #
-# One page, in {numref}`fig-against-one-page`. Read its columns rather than its
-# cells. A number without an interval holds by construction; *all alike* has
-# nothing to measure, because the method treats all coordinates alike. What a
-# constant gate has about coordinates and rows comes from the weighting over
-# lags, and another gate must exceed it. *Drift* is the change of the mean
-# multiplier from the first to the third quarter of training. *Memory along
-# iterations* is the share of the next step that earlier gradients decide.
+# Read the columns of {numref}`fig-against-one-page` rather than its cells. A
+# number without an interval holds by construction; *all alike* has nothing to
+# measure. What a constant gate has about coordinates and rows comes from the
+# weighting over lags, and another gate must exceed it. *Drift* is the change of
+# the mean multiplier from the first to the third quarter of training, *memory
+# along iterations* the share of the next step that earlier gradients decide.
 
 # %% tags=["hide-input"]
 page = experiment.one_page(steps, evidence["lags"])
@@ -659,7 +656,7 @@ chapter.table("against-one-page-numbers", text.reset_index())
 # :::{figure} /artifacts/gates-against-optimisers/figures/against-one-page.svg
 # :name: fig-against-one-page
 # :alt: A table of numbers with nine properties as rows and six methods as
-# :  columns. Left of a line three optimisers, right of it three gates. The rows of
+# :  columns. Left of a line three optimisers, right of it three gates. Rows of
 # :  coordinates and gradient size are coloured under Adam, those of lags and
 # :  sequences under the gates.
 #
@@ -706,33 +703,32 @@ for claim in chapter.claims:
 # ## What it means
 #
 # **Schedule** is *{result}`gates-against-optimisers/schedule.verdict`* in the
-# mean over tasks, and the tasks differ. On adding training moves the rates by
+# mean over tasks, and the tasks differ: on adding training moves the rates by
 # {result}`gates-against-optimisers/schedule-adding.effect` decades beyond what
 # frozen gates do, on the moving average by
 # {result}`gates-against-optimisers/schedule-moving-average.effect`. It is a
-# schedule for each lag, as C11 says. No single schedule can stand for it.
+# schedule for each lag (C11), for which no single schedule can stand.
 #
 # **Momentum** is *{result}`gates-against-optimisers/momentum.verdict`*: one
 # fixed $\beta$ a neuron explains
 # {result}`gates-against-optimisers/momentum.effect` of a multi-gate's trace.
-# But with the gates in a random order it would be
-# {result}`gates-against-optimisers/momentum.null`. So the test is weak; what it
-# says of these gates is that they hardly vary in time. A scalar gate on adding
-# does vary, and there momentum explains
+# With the gates in a random order it would be
+# {result}`gates-against-optimisers/momentum.null`, so these gates hardly vary
+# in time. A scalar gate on adding does vary, and there momentum explains
 # {result}`gates-against-optimisers/momentum-scalar-adding.effect`.
 #
-# **Adam** is *{result}`gates-against-optimisers/adam.verdict`*. The rank
-# correlation of row steps is {result}`gates-against-optimisers/adam.effect`
+# **Adam** is *{result}`gates-against-optimisers/adam.verdict`*. Row steps have
+# the rank correlation {result}`gates-against-optimisers/adam.effect`
 # ({result}`gates-against-optimisers/adam.interval`), and of the variance of
 # Adam's rates only {result}`gates-against-optimisers/adam-rows-percent` lies
-# between rows, where a gate could supply it.
+# between rows.
 #
 # **Complementary** is
 # *{result}`gates-against-optimisers/complementary.verdict`*: together, gates
 # and Adam beat the better of the two by
 # {result}`gates-against-optimisers/complementary.effect` decades of loss. Of
-# all the rates, {result}`gates-against-optimisers/at-edge` lie at the edge of
-# their grid.
+# all rates {result}`gates-against-optimisers/at-edge` lie at the edge of their
+# grid.
 #
 # All of this is order 0, in networks of one size on two short tasks. How much
 # of the gradient order 0 holds is measured in {ref}`ch-validity`.
