@@ -27,6 +27,7 @@ _MODULES = (
     "kernels",
     "rates",
     "record",
+    "statistics",
     "symbolic",
     "tasks",
     "training",

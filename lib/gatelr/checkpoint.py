@@ -26,9 +26,11 @@ from gatelr.tasks import Task
 class Stateful(Protocol):
     """What can be saved and read back, as torch's modules and optimisers can."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """What it holds, for a file."""
 
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Hold again what was saved."""
 
 
 class Kept(dict[str, Any]):

@@ -19,9 +19,10 @@ SHOWN = {
     "adjoint": ["costates", "gradients"],
     "rates": ["retention", "effective", "shares", "eligibility"],
     "anisotropy": ["anisotropy_index", "energy_concentration"],
-    "tasks": ["adding", "get"],
+    "tasks": ["get"],
+    "tasks.sums": ["adding"],
     "training": ["train"],
-    "corrections": ["split", "persistence"],
+    "experiments.corrections": ["split", "persistence"],
 }
 
 DOCUMENTED = {

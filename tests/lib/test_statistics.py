@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gatelr.experiments import statistics
+from gatelr import statistics
 from statsmodels.stats.power import TTestPower
 
 

@@ -16,10 +16,10 @@ import pytest
 import yaml
 from pybtex.database import parse_file, parse_string
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "workflow"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "workflow"))
 import citation
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CFF = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 
 

@@ -48,6 +48,9 @@ class Departures:
 #: All departures on.
 AS_RELEASED = Departures()
 
+#: All off.
+AS_DEFINED = AS_RELEASED.without(*vars(AS_RELEASED))
+
 
 class Fit(NamedTuple):
     """A straight line through log S over the logarithm of the predictor.

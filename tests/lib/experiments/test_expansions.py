@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from gatelr import expansion, jacobian, transport
 from gatelr.cells import GatedRNN
-from gatelr.cells import GatedRNN
 from gatelr.experiments import expansions
 from networks import relative
 
@@ -61,18 +60,6 @@ def test_errors_vanish_once_the_orders_reach_the_lag() -> None:
     missed = expansions.size(truth[4] - expansion.orders(A[:4], B[:4], 1).sum(0)) / expansions.size(truth[4])
     rows = errors[(errors.lag == 4) & (errors.K == 1)].sort_values("network")
     assert relative(torch.tensor(rows.error.to_numpy()), missed) <= 1e-12
-
-
-def test_one_backward_pass_with_copies_and_jacrev_agree() -> None:
-    for gate in ("constant", "scalar", "multi"):
-        model, u, run = expansions.untrained(gate, 0.5, 2, **SMALL)
-
-        def last(x: torch.Tensor, model: GatedRNN = model, u: torch.Tensor = u) -> torch.Tensor:
-            return model.run(u[4:6], x).x[-1].sum(0)  # networks do not feel each other
-
-        rows = torch.func.jacrev(last)(run.x[3])
-        found = expansions.by_autograd(model, u[4:6], run.x[3], copies=2)
-        assert relative(found, rows.movedim(0, -2)) <= 1e-12
 
 
 def test_one_backward_pass_with_copies_and_jacrev_agree() -> None:
