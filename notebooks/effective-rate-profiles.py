@@ -311,7 +311,7 @@ for name, protocol in drawn.items():
 # :name: fig-effective-rate-profiles
 # :alt: Panels for three gates by four tasks, of sensitivity and three
 # :  predictors over the lag, on a logarithmic axis. Sensitivity is the line
-# :  that falls most slowly in nearly all panels; order 0 and order 1 run close
+# :  that falls most slowly in most panels; order 0 and order 1 run close
 # :  together.
 #
 # Sensitivity falls with the lag, and more slowly than the product of gates
