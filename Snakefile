@@ -104,12 +104,18 @@ rule pages:
         "{sys.executable:q} workflow/pages.py {params.chapters:q}"
 
 
+def planned(wildcards):
+    """The run of a file, as its plan has it."""
+    return RUNS[f"artifacts/runs/{wildcards.experiment}/{wildcards.name}.json"]
+
+
 rule run:
     output:
         "artifacts/runs/{experiment}/{name}.json",
     params:
-        run=lambda wildcards, output: json.dumps(RUNS[output[0]]["run"], sort_keys=True),
-        code=lambda wildcards, output: f"{RUNS[output[0]]['code']} {LOCK}",
+        # of wildcards alone: what is made from `output` is not kept, and its change would go unseen
+        run=lambda wildcards: json.dumps(planned(wildcards)["run"], sort_keys=True),
+        code=lambda wildcards: f"{planned(wildcards)['code']} {LOCK}",
         device=DEVICE,
     threads: 1
     shell:

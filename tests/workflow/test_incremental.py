@@ -118,8 +118,10 @@ def test_runs_are_blocks_of_seeds_and_a_chapter_reads_them_all(built: Project) -
     files = sorted(path.stem.rpartition("-")[0] for path in (built.root / "artifacts/runs/gate_corrections").iterdir())
     assert files == ["adding-multi-SGD-seeds-1-3", "adding-scalar-SGD-seeds-1-3"]  # a block of one joins its neighbour
     notebook = nbformat.read(built.notebook("gate-corrections"), as_version=4)
-    (printed, _) = (o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream")
-    assert printed.split() == ["2.0", "4.0", "6.0"] * 2
+    (printed,) = (o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream")
+    values, library = printed.splitlines()
+    assert values.split() == ["2.0", "4.0", "6.0"] * 2
+    assert Path(library) == built.module("experiments/gate_corrections")
 
 
 def test_data_that_comes_or_goes_runs_the_chapter_that_reads_it(built: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,11 @@ def run(*command: str | Path, where: Path) -> str:
 
 def test_the_wheel_brings_torch_jaxtyping_and_numba_and_no_extra(tmp_path: Path) -> None:
     options = ["--quiet", "--disable-pip-version-check"]
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, ROOT]
+    source = tmp_path / "source"  # building leaves a folder behind
+    shutil.copytree(ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source]
     run(*build, *options, where=tmp_path)
     run(sys.executable, "-m", "venv", tmp_path / "environment", where=tmp_path)
     python = tmp_path / "environment" / "bin" / "python"
