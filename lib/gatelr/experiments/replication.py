@@ -225,8 +225,8 @@ ANISOTROPY_STATIONS: dict[str, tuple[str, int, Departures]] = {
     "float64, all values": ("fresh", 0, AS_DEFINED),
 }
 
-#: The stations of the ratio in the appendix.
-RATIO_STATIONS = ("as released", "all seeds", "state before the update")
+#: The stations of the ratio in the appendix, each with its short name.
+RATIO_STATIONS = {"as released": "released", "all seeds": "all", "state before the update": "defined"}
 
 #: What stands at both ends of a line, its column, and whether its mean over seeds is a geometric one.
 QUANTITIES = {
@@ -250,12 +250,14 @@ def slopes(networks: Networks, S: dict[tuple[str, int, str], Tensor], defined: p
     return pd.concat([table, last[table.columns]], ignore_index=True)
 
 
-def anisotropies(snapshots: Snapshots, seeds: Sequence[int], step: int, lags: Sequence[int] = LAGS) -> pd.DataFrame:
-    """AI and CE of transports at each lag and of updates, by gate, seed and station."""
-    rows, last = [], tuple(ANISOTROPY_STATIONS)[-1]
+def anisotropies(
+    snapshots: Snapshots, seeds: Sequence[int], step: int, *, lags: Sequence[int] = LAGS, rows: int = 256
+) -> pd.DataFrame:
+    """AI and CE of transports at each lag and of updates (from so many ``rows``), by gate, seed and station."""
+    table, last = [], tuple(ANISOTROPY_STATIONS)[-1]
     for gate, (station, (data, late, departures)) in product(PAIRS, ANISOTROPY_STATIONS.items()):
         model = snapshots[data, gate, step + late]
-        updates = joint_anisotropy.update(model, adding(), _probed(gate, seeds, step))
+        updates = joint_anisotropy.update(model, adding(), _probed(gate, seeds, step, rows))
         for s, seed in enumerate(seeds):
             row: dict[str, Any] = {"gate": gate, "seed": seed, "stage": station}
             measured = spectra(model.replica(s), seed, step, departures, wide=station == last, lags=lags)
@@ -263,18 +265,18 @@ def anisotropies(snapshots: Snapshots, seeds: Sequence[int], step: int, lags: Se
                 AI, CE = _defined(sigma) if station == last else released.anisotropy(sigma)
                 row |= {f"AI @{lag}": float(AI.median()), f"CE @{lag}": float(CE.median())}
             AI, CE = _defined(updates[s])
-            rows.append(row | {"update AI": float(AI), "update CE": float(CE)})
-    return pd.DataFrame(rows)
+            table.append(row | {"update AI": float(AI), "update CE": float(CE)})
+    return pd.DataFrame(table)
 
 
 def _defined(sigma: Tensor) -> tuple[Tensor, Tensor]:
     return anisotropy.anisotropy_index(sigma, 10), anisotropy.energy_concentration(sigma, 10)
 
 
-def _probed(gate: str, seeds: Sequence[int], step: int) -> tasks.Batch:
-    """The 256 sequences of each seed whose gradients the released script takes."""
+def _probed(gate: str, seeds: Sequence[int], step: int, rows: int) -> tasks.Batch:
+    """The sequences of each seed whose gradients the released script takes."""
     base = step + 100_000 + 1000 * list(PAIRS).index(gate)
-    parts = [adding().draw(64, training.generators(seeds, base + done)) for done in range(0, 256, 64)]
+    parts = [adding().draw(64, training.generators(seeds, base + done)) for done in range(0, rows, 64)]
     # drawn in float32, as released: in float64 a generator gives other numbers
     return tasks.Batch(
         torch.cat([part.u for part in parts], 2).double(), torch.cat([part.target for part in parts], 1).double()
@@ -303,7 +305,7 @@ def ends(slopes: pd.DataFrame, anisotropies: pd.DataFrame, ratios: pd.DataFrame)
         values = anisotropies.pivot(index=stage, columns="seed", values=column)
         mean = np.exp(np.log(values).mean(axis=1)) if geometric else values.mean(axis=1)
         means[name] = mean, "float64, all values"
-    means["median $r_j$"] = ratios.set_index(stage)["median"], RATIO_STATIONS[-1]
+    means["median $r_j$"] = ratios.set_index(stage)["median"], tuple(RATIO_STATIONS)[-1]
     rows = []
     for quantity, (mean, last) in means.items():
         for gate in PAIRS if quantity in QUANTITIES else GATES:

@@ -86,7 +86,7 @@ def test_concentration_is_larger_among_fewer_values(snapshots: emulation.Snapsho
 def test_anisotropy_at_the_first_and_the_last_station(snapshots: emulation.Snapshots) -> None:
     moved = replication.first_step(snapshots, (1,), lags=(1, 2))
     assert (moved != 0).all()
-    stations = replication.anisotropies(snapshots, (1,), 0, lags=(1, 2)).set_index(["gate", "stage"])
+    stations = replication.anisotropies(snapshots, (1,), 0, lags=(1, 2), rows=64).set_index(["gate", "stage"])
     before, after = (
         emulation.spectra(snapshots["one batch", "multi", step].replica(0), 1, step, lags=(2,))[2] for step in (0, 1)
     )
