@@ -1,13 +1,12 @@
 """How to cite the book, or one chapter, figure or table of it. `CITATION.cff` is the source of all that is said.
 
-python workflow/citation.py --write    brings `.zenodo.json` and the BibTeX of the README into step with it
-python workflow/citation.py --check    says whether they are
+python workflow/citation.py --write    brings the BibTeX of the README into step with it
+python workflow/citation.py --check    says whether it is
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from pybtex.style.formatting import toplevel, unsrt
 from pybtex.style.template import field, join, names, optional, sentence, words
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE, ZENODO, README = (ROOT / name for name in ("CITATION.cff", ".zenodo.json", "README.md"))
+SOURCE, README = ROOT / "CITATION.cff", ROOT / "README.md"
 #: The book's key in BibTeX; those of its parts begin with it.
 KEY = "gatelr"
 
@@ -103,47 +102,26 @@ def head() -> str | None:
     return commit(digest, bool(edited))
 
 
-def zenodo() -> dict[str, Any]:
-    """What Zenodo reads when it archives a release: `.zenodo.json`."""
-    source = read()
-    return {
-        "title": source["title"],
-        "description": source["abstract"].strip(),
-        "upload_type": source["type"],
-        "creators": [{"name": _name(author)} for author in source["authors"]],
-        "access_right": "open",
-        "license": source["license"],
-        "version": str(source["version"]),
-        "keywords": source["keywords"],
-        "related_identifiers": [
-            {"identifier": known["value"], "relation": "isDerivedFrom", "scheme": known["value"].split(":")[0].lower()}
-            for reference in source["references"]
-            for known in reference["identifiers"]
-        ],
-    }
-
-
-def copies() -> dict[Path, str]:
-    """The files that hold a copy of what `CITATION.cff` says, as they should be."""
+def readme() -> str:
+    """The README with the BibTeX that `CITATION.cff` gives."""
     block = f"```bibtex\n{bibtex(KEY, book())}\n```"
-    readme = re.sub(r"```bibtex\n.*?\n```", lambda _: block, README.read_text(), flags=re.DOTALL)
-    return {ZENODO: json.dumps(zenodo(), indent=2, ensure_ascii=False) + "\n", README: readme}
+    return re.sub(r"```bibtex\n.*?\n```", lambda _: block, README.read_text(), flags=re.DOTALL)
 
 
 def main() -> int:
-    """Check or write the copies."""
+    """Check or write the copy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", action="store_true")
     what.add_argument("--write", action="store_true")
-    asked = parser.parse_args()
-    old = [path for path, wanted in copies().items() if not path.exists() or path.read_text() != wanted]
-    for path in old:
-        if asked.write:
-            path.write_text(copies()[path])
-        else:
-            print(f"{path.name} does not say what CITATION.cff says: run `python workflow/citation.py --write`")
-    return 1 if old and asked.check else 0
+    args = parser.parse_args()
+    if README.read_text() == (wanted := readme()):
+        return 0
+    if args.check:
+        print(f"{README.name} does not say what CITATION.cff says: run `python workflow/citation.py --write`")
+        return 1
+    README.write_text(wanted)
+    return 0
 
 
 class _Writer(output.Writer):
