@@ -41,7 +41,8 @@ def _bound(node: ast.stmt) -> list[str]:
 
 def thing(path: str) -> object:
     """What "cells.GatedRNN.run" names; None for a field, which only an instance has."""
-    module, *names = path.split(".")
+    module = max((each for each in MODULES if path.startswith(f"{each}.")), key=len)
+    names = path.removeprefix(f"{module}.").split(".")
     found: object = importlib.import_module(f"gatelr.{module}")
     for name in names:
         found = getattr(found, name, None)
