@@ -24,8 +24,8 @@ from gatelr.experiments import corrections, protocol
 from gatelr.experiments.runs import Run
 from gatelr.kernels.sweep import BACKWARD, Backward, Workspace
 
-#: Task, its options, optimiser, rate and updates: chosen on seeds from 101 on with the full backward pass alone, so
-#: that no pass but the reference was tuned.
+#: Task, its options, optimiser, rate and updates, chosen on seeds from 101 on with the full backward pass, so that no
+#: pass but the reference was tuned.
 SETTINGS: dict[str, tuple[str, dict[str, Any], str, float, int]] = {
     "moving average": ("moving_average", {"steps": 12, "n_inputs": 2}, "SGD", 0.3, 1000),
     "delay-sum": ("delay_sum", {"steps": 8, "n_inputs": 2, "delays": (1, 3, 5)}, "SGD", 0.4, 2400),
@@ -38,7 +38,7 @@ GATES = ("scalar", "multi")
 #: Each setting with each gate.
 MODELS = tuple(product(SETTINGS, GATES))
 
-#: The four backward passes, and the null: the full one on other training data.
+#: The four backward passes, and the null, which is the full one on other training data.
 PASSES: dict[str, dict[str, Any]] = {name: {"backward": name} for name in BACKWARD} | {"other data": {"data": 321}}
 
 #: Neurons, sequences of a batch, of the batch on which the size is measured, of those whose Jacobians are taken, and of
@@ -51,7 +51,7 @@ PARTS, WINDOW = 16, 64
 #: Distances between iterations, and lags of transports; those longer than the task are left out.
 DISTANCES, LAGS = (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16)
 
-#: Under plain SGD gradients are summed at every seventh iteration: an odd number, since SGD may swing with period two.
+#: Under plain SGD gradients are summed at every seventh iteration, an odd number, since SGD may swing with period two.
 EVERY = 7
 
 #: What says which model a number is of, and of which seed; seeds come first, since a claim averages within them.

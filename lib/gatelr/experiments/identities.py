@@ -26,11 +26,11 @@ from gatelr import adjoint, rates, tasks, training
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import protocol
 
-#: Of both experiments: neurons; of the ladder: the lag that learns alone, the task, its batch and its learning rate.
+#: Neurons of both experiments. Of the ladder, the lag that learns alone, the task, its batch and its learning rate.
 NEURONS = 16
 LAG, TASK, BATCH, RATE = 4, tasks.get("adding", steps=12), 16, 0.5
 
-#: Of the momentum experiment: the gate, the learning rate, and the two knobs.
+#: Of the momentum experiment, the gate, the learning rate, and the two knobs.
 ALPHA, ONLINE_RATE = 0.2, 0.01
 TIMES, SWINGS = (0.0, 2.0, 8.0, 32.0, 128.0, 512.0), (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -60,21 +60,14 @@ def opening(step: int, steps: int) -> float:
     return 0.1 * 6 ** (step / steps)
 
 
-def at_lags(trajectory: Trajectory, *lags: int) -> Float[Tensor, "T S B n"]:
-    """1 for contributions of these lags, or of all if none is given, and 0 for others."""
-    kept = torch.zeros_like(trajectory.x) if lags else torch.ones_like(trajectory.x)
-    for lag in lags:
-        kept[-1 - lag] = 1
-    return kept
-
-
 def contributions(
     model: GatedRNN, u: Tensor, target: Tensor, *, lags: Sequence[int] = (), gated: bool
 ) -> dict[str, Tensor]:
-    """The gradient at order 0 from some lags, with the gate's factor or without it."""
+    """The gradient at order 0 from some lags, or from all, with the gate's factor or without it."""
     run = model.run(u)
-    factor = at_lags(run, *lags) * (rates.shares(run) if gated else 1)
-    left = factor * (1 - run.phi**2) * _error(model, run, target)
+    factor = torch.zeros_like(run.x)
+    factor[[-1 - lag for lag in lags or range(len(u))]] = 1
+    left = factor * (rates.shares(run) if gated else 1) * (1 - run.phi**2) * _error(model, run, target)
     sums = {"W_r": ("tsbq,tsbp->sqp", run.x_prev), "W_i": ("tsbq,tsbm->sqm", run.u)}
     return {name: torch.einsum(axes, left, read) for name, (axes, read) in sums.items()}
 
@@ -88,17 +81,11 @@ def whole(model: GatedRNN, u: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 class Rung(NamedTuple):
-    """Two networks that learn side by side.
-
-    Attributes:
-        gated: what the network whose gate opens learns from.
-        other: what the other learns from, under a schedule.
-        gate: of the other.
-    """
+    """Two networks that learn side by side: one whose gate opens, and one under a schedule."""
 
     gated: Gradient
     other: Gradient
-    gate: str = "constant"
+    gate: str = "constant"  # of the other
 
 
 #: From the identity to the plain network, what a schedule must stand for.
@@ -121,16 +108,11 @@ def climb(
     lag: int | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Float[Tensor, "steps S P"], Float[Tensor, "steps S P"], Float[Tensor, "S P"]]:
-    """Train both networks of a rung from the same weights on the same data.
+    """Train both networks of a rung from the same weights on the same data, the gate ``alpha`` or :func:`opening`.
 
     Args:
-        rung: which.
-        seeds: how many networks.
-        steps: of training.
-        alpha: the gate by step; :func:`opening` by default.
         lag: whose schedule the other network gets, as predicted; by default the schedule is fitted, step by step the
             factor that brings the other's gradient closest to the gated one, at the gated network's weights.
-        device: where to compute.
 
     Returns:
         The weights of both after each step, and those that both began with.
@@ -158,16 +140,7 @@ def climb(
 
 
 def ladder(seeds: int, steps: int, device: torch.device | str = "cpu") -> tuple[pd.DataFrame, float]:
-    """How far the two networks of each rung are apart along training.
-
-    Args:
-        seeds: how many networks.
-        steps: of training.
-        device: where to compute.
-
-    Returns:
-        Columns rung, seed, step, apart; and of the identity the largest relative difference of the weights.
-    """
+    """How far the two networks of each rung are apart along training, and by how much at most those of the identity."""
     looked = sorted({1, 3, 10, 30, 100, steps} & set(range(steps + 1)))
     rows, deviation = [], math.nan
     for name, rung in RUNGS.items():
@@ -245,16 +218,11 @@ def read(
     delta: Callable[[int, Tensor], Tensor],
     betas: Sequence[float] | str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Learn W_r while reading an endless input, one update a step.
+    """Learn W_r in place while reading an endless input: W_r at the end, and the gates at every step.
 
     Args:
-        model: with replicas, changed in place.
-        u: the inputs.
         delta: the gradient of the loss with respect to the state, from the step and the state.
         betas: of torch's momentum, one for each replica, or ``"moving"``: 1 - g at each step; None: the gate's trace.
-
-    Returns:
-        W_r at the end, and the gates at every step.
     """
     rows = list(model.W_r)  # one group of weights for each replica
     optimiser = SGD([{"params": [row]} for row in rows], lr=ONLINE_RATE, momentum=0.5, dampening=0.5)
@@ -282,11 +250,6 @@ def read(
 
 def momentum(seeds: int, steps: int, device: torch.device | str = "cpu") -> tuple[pd.DataFrame, dict[str, float]]:
     """A gate's trace against torch's momentum with one fixed β, where errors move and where gates move.
-
-    Args:
-        seeds: how many networks.
-        steps: updates.
-        device: where to compute.
 
     Returns:
         Columns cause, knob (correlation time of the target, or standard deviation of the gate over time), seed, apart,
