@@ -566,8 +566,8 @@ chapter.number("detectable", power.detectable, f"{power.detectable:.2g}")
 #
 # The effect on the final loss by model ($\log_{10}$ of the ratio to the full
 # gradient's), the p value of its sign-flip test against zero, the least effect
-# that as many seeds show with a probability of 80 % (paired t test at 5 %), and
-# how many seeds the effect found would need for that.
+# that as many seeds show with a probability of four fifths (paired t test,
+# level $0.05$), and how many seeds the effect found would need for that.
 # :::
 #
 # ## Verdicts
@@ -661,7 +661,7 @@ for word in three:
 # but the reference was tuned. Plain SGD was tried first: the rate taken is the
 # largest that left all trial networks alive, the number of updates what brings
 # them under a fifth of the constant's loss. Delay-sum has shorter delays than
-# the published task. On digits SGD did not get far and Adam at 0.01 was
+# the published task. On digits SGD did not get far and Adam at $0.01$ was
 # unsteady; at half of that it learns, but not every network comes below that
 # fifth. Of all networks with the full gradient
 # {result}`gate-corrections/never-full` never do, without the gate term

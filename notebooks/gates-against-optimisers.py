@@ -220,7 +220,7 @@ for name, (where, values) in by_claim("learns", weakest, mean=False).items():
 #
 # ### The identity, as an experiment
 #
-# Let a constant gate open along training as prescribed, from 0.1 to 0.6. By
+# Let a constant gate open along training as prescribed, from $0.1$ to $0.6$. By
 # C11, what one lag learns is what a network learns whose contributions enter
 # *without* the gate's factor, under `torch.optim.lr_scheduler.LambdaLR` with
 # $\mu(s) = \mu\, \alpha(s) (1 - \alpha(s))^{\ell}$.
@@ -289,7 +289,7 @@ chapter.figure("against-ladder", grid.figure, ladder)
 # $\mu\, E[g_k P_{T,k}]$, a mean over sequences and neurons. It moves also when
 # only the states move. So the null is a network whose gate weights stay as they
 # were drawn while the others learn. *Threshold:* over lags 1 to 16, the rate
-# must move by 0.1 decades (a quarter) more than in the null.
+# must move by $0.1$ decades (a quarter) more than in the null.
 
 # %%
 changes = experiment.changes(evidence["lags"])
@@ -349,8 +349,8 @@ chapter.figure("against-schedule", grid.figure, changes)
 # multiplies $\delta$ by the average of $c_t$, which is the same. If $\delta$
 # moves, it is not: momentum remembers old *errors*, a gate only old *credits*.
 # The first knob is the correlation time of the target. The second is a scalar
-# gate that the data move, around 0.2: with torch's $\beta$ set to $1 - g_t$ at
-# each step the two are still the same, with the best fixed $\beta$ they are
+# gate that the data move, around $0.2$: with torch's $\beta$ set to $1 - g_t$
+# at each step the two are still the same, with the best fixed $\beta$ they are
 # not.
 
 # %%
