@@ -39,7 +39,8 @@ PROSE = sorted(str(p) for p in Path("book").rglob("*") if p.is_file() and not {"
 BOOK = [*PROSE, "_config.yml", "_toc.yml", "requirements.lock", "workflow/book.py", "workflow/toc.py"]
 BOOK += ["CITATION.cff", "workflow/citation.py", "workflow/address.py"]
 # What a downloaded notebook carries, and what makes it; the library is also what the reference is made of.
-BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/templates/setup.py.j2", *map(str, dependencies.library())]
+BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/plain.py", "workflow/templates/setup.py.j2"]
+BOOK += map(str, dependencies.library())
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", "workflow/toc.py", "_toc.yml", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
 PAPER = ["workflow/pdf.py", "workflow/browser.py", *sorted(map(str, Path("workflow/paper").iterdir()))]

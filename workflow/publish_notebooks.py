@@ -84,7 +84,8 @@ def lay_out(site: Path, out: Path, repository: str | None) -> list[str]:
             shutil.copy(notebook, out / version / "notebooks")
     shutil.copytree(ROOT / "binder", out / "binder")
     shutil.copy(ROOT / "LICENSE", out)
-    shutil.copy(newest / "requirements.txt", out / "requirements.lock")
+    shutil.copy(newest / "requirements.txt", out)
+    shutil.copy(newest / "constraints.txt", out / "requirements.lock")
     (out / "README.md").write_text(readme(out, versions, repository))
     return versions
 

@@ -1,8 +1,8 @@
 """Each chapter to take away: as a notebook that runs anywhere and as Python, and opened in Colab or Binder.
 
 What the buttons of a page give lies at permanent addresses: ``downloads/<chapter>.ipynb`` and ``.py``, beside the wheel
-of the library and ``requirements.txt``. Colab and Binder open the same notebooks on the branch ``notebooks`` of the
-repository; where that is not known there are no such buttons.
+of the library and what pip reads, ``requirements.txt`` and ``constraints.txt``. Colab and Binder open the same
+notebooks on the branch ``notebooks`` of the repository; where that is not known there are no such buttons.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     folder.mkdir(exist_ok=True)
     built = portable.wheel(folder)
     pages = sorted(name for name in app.env.found_docs if name.startswith("notebooks/"))
-    (folder / "requirements.txt").write_text(portable.requirements([Path(page).name for page in pages]))
+    (folder / "requirements.txt").write_text(portable.requirements())
+    shutil.copyfile(portable.ROOT / "requirements.lock", folder / "constraints.txt")
     resolve = resolver(app)
     for page in pages:
         chapter = Path(page).name
