@@ -576,12 +576,13 @@ chapter.figure("replication-waterfall", fig, waterfall)
 # :::{figure} /artifacts/replication/figures/replication-waterfall.svg
 # :name: fig-replication-waterfall
 # :alt: Five panels of a quantity over stations, a line for each gate. The slope
-# :  of the constant gate drops at the predictor. AI and CE of the network
-# :  without a gate drop at fresh data and at the last station. The ratio rises.
+# :  of the constant gate drops at the predictor. AI of the network without a
+# :  gate drops at fresh data and rises at the last station, where CE falls for
+# :  all. The ratio rises at its last station.
 #
-# Each published quantity moves at a station of its own. From as released (left)
-# to as defined (right); what a station mends is said above. Slope: adding at
-# step {result}`replication/slopes-step`; AI, CE and update: adding at step
+# Few stations move a quantity, and not the same ones for each. From as released
+# (left) to as defined (right); what a station mends is said above. Slope: adding
+# at step {result}`replication/slopes-step`; AI, CE and update: adding at step
 # {result}`replication/anisotropy-step`, none under Adam, scalar and multi under
 # SGD; means over {result}`replication/seeds` seeds, shaded from the lowest to
 # the highest, on logarithmic axes the geometric ones. Ratio: medians over
@@ -732,7 +733,8 @@ chapter.table("replication-anisotropy", shown)
 # >    {result}`replication/slope-predictor-multi` (multi).
 # > 3. In `product_sensitivities`, the power iteration runs on $P$ rather than
 # >    on $P^\top P$, and finds a spectral radius. It is too small by
-# >    {result}`replication/norm-short-range-lag-1` % at lag 1 and by
+# >    {result}`replication/norm-short-range-lag-1` % at lag 1, by
+# >    {result}`replication/norm-short-range-lag-10` % at lag 10 and by
 # >    {result}`replication/norm-short-range-lag-79` % at lag 79. This changes
 # >    what is plotted as sensitivity; pooled slopes move from
 # >    {result}`replication/slope-order-constant` to
@@ -742,16 +744,19 @@ chapter.table("replication-anisotropy", shown)
 # >    {result}`replication/slope-order-multi` to
 # >    {result}`replication/slope-norm-multi` (multi).
 # > 4. The gate term uses the state after the update, $\varphi_j - x_j$, which
-# >    makes it {result}`replication/gate-term-kept` of its size. Median $r_j$ of
-# >    the appendix, all seeds: {result}`replication/ratio-all-scalar` (scalar)
-# >    and {result}`replication/ratio-all-multi` (multi); with $x_{j-1}$ it is
+# >    makes it {result}`replication/gate-term-kept` of its size and leaves $J$
+# >    off by up to {result}`replication/jacobian-error-scalar` % (scalar) and
+# >    {result}`replication/jacobian-error-multi` % (multi). Median $r_j$ of the
+# >    appendix, all seeds: {result}`replication/ratio-all-scalar` and
+# >    {result}`replication/ratio-all-multi`; with $x_{j-1}$ it is
 # >    {result}`replication/ratio-defined-scalar` and
 # >    {result}`replication/ratio-defined-multi`.
 # > 5. CE divides by the sixteen largest singular values. At lag 1, before
 # >    training, it is {result}`replication/ce-sixteen` of sixteen and
 # >    {result}`replication/ce-all` of all.
-# > 6. The products accumulate as $J_{k+1} \cdots J_t$. At lag 79 norms are off
-# >    by {result}`replication/order-norms` %.
+# > 6. The products accumulate as $J_{k+1} \cdots J_t$. At lag 79 matrices are
+# >    off by {result}`replication/order-matrices` %, norms by
+# >    {result}`replication/order-norms` %.
 # > 7. Smaller points: checkpoints of S2 are saved after the step; divergent
 # >    NARMA targets are dropped silently; and so are, in the appendix, seeds
 # >    whose truncation error is an outlier
