@@ -128,9 +128,7 @@ def remainder(
     :math:`M(ε) - \sum_r ε^r M^{(r)}` would be nothing but rounding.
 
     Args:
-        A: unperturbed factors, oldest first.
-        B: perturbing factors.
-        order: K, at least 0.
+        A, B, order: as for :func:`orders`.
         eps: ε.
 
     Returns:
@@ -168,9 +166,7 @@ def remainder_bound(
     :math:`\|XY\| \le \|X\| \|Y\|` every line of it is an upper bound of the line that it replaces.
 
     Args:
-        A: unperturbed factors, oldest first.
-        B: perturbing factors.
-        order: K, at least 0.
+        A, B, order: as for :func:`orders`.
         eps: ε.
 
     Returns:

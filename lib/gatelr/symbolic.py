@@ -2,7 +2,7 @@ r"""The SymPy objects that the theory chapters share, and their printing to torc
 
 The update rule is written once, in index notation, for a symbolic number of neurons ``n``: neuron ``q`` of the new
 state as a function of all neurons of the old one. SymPy differentiates it; :func:`to_torch` prints what comes out as a
-torch function, so that symbol and code cannot drift apart.
+torch function, so that symbol and code cannot drift apart. A ``kind`` of gate that :func:`gate` refuses, all refuse.
 """
 
 from __future__ import annotations
@@ -60,13 +60,7 @@ class sigmoid(sp.Function):
 
 
 class Terms(NamedTuple):
-    """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`.
-
-    Attributes:
-        leak: what the neuron keeps of itself.
-        recurrent: what reaches its candidate.
-        gate: what reaches its gate.
-    """
+    """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`."""
 
     leak: sp.Expr
     recurrent: sp.Expr
@@ -96,21 +90,13 @@ def gate(kind: str, q: sp.Expr = q) -> sp.Expr:
 
 
 def update(kind: str, q: sp.Expr = q) -> sp.Expr:
-    r"""Neuron q of the new state, :math:`(1 - g^q) x^q + g^q \tanh a^q`, as a function of the old one.
-
-    Raises:
-        ValueError: for an unknown gate.
-    """
+    r"""Neuron q of the new state, :math:`(1 - g^q) x^q + g^q \tanh a^q`, as a function of the old one."""
     g = gate(kind, q)
     return (1 - g) * x[q] + g * sp.tanh(preactivation(q))
 
 
 def jacobian(kind: str) -> sp.Expr:
-    r"""Entry :math:`J^{qp} = ∂x_t^q/∂x_{t-1}^p`, derived: SymPy differentiates the update and collapses the sums.
-
-    Raises:
-        ValueError: for an unknown gate.
-    """
+    r"""Entry :math:`J^{qp} = ∂x_t^q/∂x_{t-1}^p`, derived: SymPy differentiates the update and collapses the sums."""
     return by_state(update(kind))
 
 
@@ -137,11 +123,7 @@ def _among_neurons(expression: sp.Expr) -> sp.Expr:
 
 
 def closed_form(kind: str) -> Terms:
-    r"""The claim C2, entry (q, p): :math:`δ_{qp}(1 - g^q)`, :math:`g^q φ'(a^q) W_r^{qp}` and the gate's term.
-
-    Raises:
-        ValueError: for an unknown gate.
-    """
+    r"""The claim C2, entry (q, p): :math:`δ_{qp}(1 - g^q)`, :math:`g^q φ'(a^q) W_r^{qp}` and the gate's term."""
     g, phi = gate(kind), sp.tanh(preactivation())
     row = {"scalar": w_rg[p], "multi": W_rg[q, p]}.get(kind, sp.Integer(0))
     return Terms(
@@ -155,9 +137,6 @@ def weight_derivatives(kind: str) -> dict[sp.Expr, sp.Expr]:
     r"""The claim C7 for one step: :math:`∂x_t^q` by entry (i, j) of each weight, (i, c) of those that read inputs.
 
     Row i of a weight reaches neuron i alone; the one row of a scalar gate reaches every neuron.
-
-    Raises:
-        ValueError: for an unknown gate.
     """
     g, phi, own_row = gate(kind), sp.tanh(preactivation()), sp.KroneckerDelta(q, i)
     signal = own_row * g * (1 - phi**2)
@@ -178,29 +157,17 @@ def by_weight(kind: str, weight: sp.Expr) -> sp.Expr:
 
 
 class Explicit(NamedTuple):
-    """The update for a given size, written out as matrices, beside the claimed terms in matrix notation.
+    """The update for a given size, written out as matrices, beside the claimed terms in matrix notation."""
 
-    Attributes:
-        state: x before the update, one symbol a neuron.
-        update: x after it.
-        leak: Λ as claimed.
-        recurrent: R as claimed.
-        gate: G as claimed.
-        drive: u, one symbol an input.
-        weights: weights and biases by name, one symbol an entry.
-        phi: the candidate φ.
-        g: the gate, one entry a neuron.
-    """
-
-    state: sp.Matrix
-    update: sp.Matrix
-    leak: sp.Matrix
+    state: sp.Matrix  # x before the update, one symbol a neuron
+    update: sp.Matrix  # x after it
+    leak: sp.Matrix  # Λ, R and G as claimed
     recurrent: sp.Matrix
     gate: sp.Matrix
-    drive: sp.Matrix
-    weights: dict[str, sp.Matrix]
-    phi: sp.Matrix
-    g: sp.Matrix
+    drive: sp.Matrix  # u, one symbol an input
+    weights: dict[str, sp.Matrix]  # and biases, one symbol an entry
+    phi: sp.Matrix  # the candidate
+    g: sp.Matrix  # one entry a neuron
 
 
 def explicit(kind: str, size: int, inputs: int = 1, tanh: Callable[[sp.Expr], sp.Expr] = sp.tanh) -> Explicit:
@@ -215,9 +182,6 @@ def explicit(kind: str, size: int, inputs: int = 1, tanh: Callable[[sp.Expr], sp
         size: number of neurons n, small.
         inputs: number of inputs m.
         tanh: what stands for φ.
-
-    Raises:
-        ValueError: for an unknown gate.
     """
 
     def matrix(name: str, rows: int, columns: int) -> sp.Matrix:
@@ -265,19 +229,13 @@ class plain_tanh(sp.Function):
 
 
 def unrolled(kind: str, T: int, size: int = 2) -> list[tuple[sp.Expr, sp.Expr]]:
-    r"""The claim C7 for a network written out as one nested expression, its loss :math:`\sum_t δ_t^\top x_t`.
+    r"""The claim C7 for a network of one input written out as one nested expression, over T steps.
 
-    Args:
-        kind: the gate.
-        T: steps.
-        size: number of neurons n; there is one input.
+    Its loss is :math:`\sum_t δ_t^\top x_t`.
 
     Returns:
         For each entry of each weight the derivative of the loss, by brute force, and as the claim has it; both with a
         symbol for each value of tanh and of σ, in which they are polynomials.
-
-    Raises:
-        ValueError: for an unknown gate.
     """
     one = explicit(kind, size, tanh=plain_tanh)
     J = one.leak + one.recurrent + one.gate
@@ -323,10 +281,6 @@ def leak_orders(size: int, lag: int) -> tuple[sp.Matrix, sp.Matrix, sp.Matrix, s
     .. math:: \mathrm{diag}(P_{t,k}), \qquad \sum_i P^q_{t,i} B_i^{qp} P^p_{i-1,k}
 
     Nothing collapses on the side of the sweep: it multiplies explicit matrices of symbols.
-
-    Args:
-        size: number of neurons n, small.
-        lag: ℓ.
     """
     kept = sp.Matrix(lag, size, sp.symbols(f"l:{lag}_:{size}"))
     B = [sp.Matrix(size, size, sp.symbols(f"b_{i}_:{size}_:{size}")) for i in range(lag)]

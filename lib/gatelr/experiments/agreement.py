@@ -27,16 +27,7 @@ def random_case(
 ) -> tuple[GatedRNN, Float[Tensor, "T *batch m"], Float[Tensor, "T *batch n"]]:
     """A random network with biases, inputs for it and targets for its states: the same ones for the same arguments.
 
-    Args:
-        gate: one of :data:`gatelr.cells.GATES`; a constant gate has values from 0.1 to ``fastest``.
-        n: neurons.
-        m: inputs.
-        T: steps.
-        batch: the axes of the batch, behind the axis of replicas.
-        replicas: networks side by side.
-        fastest: the largest constant gate.
-        dtype: of weights and sequences.
-        device: where they live.
+    Constant gates have values from 0.1 to ``fastest``. The axes of the batch come behind that of replicas.
     """
     draw = torch.Generator().manual_seed(0)
     alpha = torch.linspace(0.1, fastest, n) if gate == "constant" else None
@@ -52,17 +43,7 @@ def discrepancy(value: Tensor, reference: Tensor) -> float:
 
 
 def gradients(model: GatedRNN, u: Tensor, y: Tensor, *, per_sample: bool = False) -> dict[str, Tensor]:
-    r"""Autograd's gradients of :math:`\frac12 \sum_t \lVert x_t - y_t \rVert^2`, by the name of the weight.
-
-    Args:
-        model: the network.
-        u: inputs.
-        y: targets of all states.
-        per_sample: the gradient of each sequence by itself, in a loop over the last axis of the batch.
-
-    Returns:
-        As :func:`gatelr.adjoint.gradients` returns them.
-    """
+    r"""Autograd's gradients of :math:`\frac12 \sum_t \lVert x_t - y_t \rVert^2`, as of ``adjoint.gradients``."""
     if per_sample:
         alone = [gradients(model, u[..., k, :], y[..., k, :]) for k in range(u.shape[-2])]
         axis = 0 if model.replicas is None else 1
@@ -75,14 +56,7 @@ def gradients(model: GatedRNN, u: Tensor, y: Tensor, *, per_sample: bool = False
 def compare_gradients(n: int, m: int, T: int, *, device: torch.device | str = "cpu") -> pd.DataFrame:
     """The library's gradients against autograd's: every gate, for one sequence, a batch, and a batch of replicas.
 
-    Args:
-        n: neurons.
-        m: inputs.
-        T: steps.
-        device: where the networks live.
-
-    Returns:
-        The discrepancy (``gap``) by gate, weight and samples: ``"sum"`` over sequences, or ``"each"`` by itself.
+    The ``gap`` is a discrepancy; ``samples`` are the ``"sum"`` over sequences, or ``"each"`` by itself.
     """
     rows = []
     for gate, (batch, replicas) in product(GATES, (((), None), ((4,), None), ((4,), 3))):

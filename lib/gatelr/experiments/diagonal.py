@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from gatelr import adjoint, expansion, jacobian, rates, tasks, training
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments import digits
 from gatelr.kernels import sweep
 
 #: Which recurrent weights are on, of candidate and gate.
@@ -23,21 +24,13 @@ PARTS = {"both": (1.0, 1.0), "candidate only": (1.0, 0.0), "gate only": (0.0, 1.
 
 
 class Selective(NamedTuple):
-    """A trained diagonal network, S replicas of it, and what it was not trained on.
-
-    Attributes:
-        model: its W_r and W_rg are zero.
-        drawn: what they were before they were set to zero.
-        u: digits to test on.
-        target: their classes.
-        guess: the commonest class of the others.
-    """
+    """S replicas of a trained network whose W_r and W_rg are zero, what these were, and what is to be tested."""
 
     model: GatedRNN
     drawn: tuple[Float[Tensor, "S n n"], Float[Tensor, "S n n"]]
     u: Float[Tensor, "T B 1"]
     target: Int[Tensor, " B"]
-    guess: int
+    guess: int  # the commonest class of the digits trained on
 
 
 def train(n_hidden: int, seeds: int, steps: int, device: torch.device | str = "cpu") -> Selective:
@@ -100,30 +93,16 @@ def switched_on(
     """How wrong the gradient is at order 0, at order 1, and with gates shuffled over time, as the recurrence grows.
 
     The loss is the cross entropy at the last step, the error that of all weights that read the input, relative to the
-    norm of their true gradient.
-
-    Args:
-        selective: its recurrent weights are set to the drawn ones, scaled, and to zero in the end.
-        u: the digits, in double precision as the model.
-        target: their classes.
-        scales: of the recurrent weights; 1 is the usual initialisation.
-
-    Returns:
-        Columns recurrence (of :data:`PARTS`), scale, signal, seed, error.
+    norm of their true gradient. Recurrent weights are the drawn ones, scaled, and zero in the end.
     """
     model = selective.model
-    assert model.b_o is not None
     shuffled = torch.randperm(len(u), generator=torch.Generator().manual_seed(3))
     rows: list[tuple[str, float, str, int, float]] = []
     for (part, on), scale in product(PARTS.items(), scales):
         recur(selective, scale * on[0], scale * on[1])
         with torch.no_grad():
             run = model.run(u)
-        x_T = run.x[-1].clone().requires_grad_()
-        answer = torch.einsum("sbq,soq->sbo", x_T, model.W_o) + model.b_o.unsqueeze(1)
-        loss = cross_entropy(answer.flatten(0, 1), target.repeat(len(answer)), reduction="sum")
-        delta = torch.zeros_like(run.x)
-        (delta[-1],) = torch.autograd.grad(loss, x_T)
+        delta = digits.delta(model, run, target)
         signals = {"order 0": rates.shares(run) * delta[-1]}
         if part == "both":
             signals["order 1"] = order_one(model, run, delta[-1])
@@ -140,11 +119,7 @@ def switched_on(
 def reach(errors: pd.DataFrame) -> pd.DataFrame:
     """The scale of the recurrent weights at which the median error first is a tenth, and all, of the gradient.
 
-    Args:
-        errors: as :func:`switched_on` returns them.
-
-    Returns:
-        A row for each part of the recurrence and each signal, as text; between two scales on logarithmic axes.
+    A row for each part of the recurrence and each signal, as text; between two scales on logarithmic axes.
     """
     medians = errors[errors.scale > 0].groupby(["recurrence", "signal", "scale"])["error"].median()
     last = errors.scale.max()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from gatelr import tasks, training
-from gatelr.cells import GatedRNN
+from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import protocol
 
 
@@ -25,19 +26,7 @@ def train(
 ) -> GatedRNN:
     """Networks with one kind of gate after some steps of Adam; replica i has weights from seed i, digits from 123 + i.
 
-    Args:
-        gate: one of :data:`gatelr.cells.GATES`.
-        n_hidden: n.
-        seeds: S, how many replicas.
-        steps: of training.
-        alpha: of the constant gate, one number or one a neuron; the other gates do without.
-        learning_rate: Adam's.
-        batch: digits a step.
-        dtype: of weights and digits.
-        device: where the networks live.
-
-    Raises:
-        ValueError: as :class:`gatelr.cells.GatedRNN` and :func:`gatelr.training.train`.
+    Only the constant gate takes ``alpha``.
     """
     task = tasks.get("digits")
     alpha = alpha if gate == "constant" else None
@@ -59,3 +48,13 @@ def accuracy(model: GatedRNN, u: Float[Tensor, "T B m"], target: Int[Tensor, " B
     assert model.replicas is not None
     guessed = model(for_each_seed(u, model.replicas)).argmax(-1)
     return (guessed == target).to(u.dtype).mean(-1)
+
+
+def delta(model: GatedRNN, run: Trajectory, target: Int[Tensor, " B"]) -> Float[Tensor, "T S B n"]:
+    """The gradient with respect to each state of the cross entropy at the last step, for each digit."""
+    last, delta = run.x[-1].clone().requires_grad_(), torch.zeros_like(run.x)
+    assert model.b_o is not None
+    answer = torch.einsum("sbn,son->sbo", last, model.W_o) + model.b_o.unsqueeze(1)
+    loss = cross_entropy(answer.flatten(0, 1), target.repeat(len(last)), reduction="sum")
+    (delta[-1],) = torch.autograd.grad(loss, last)
+    return delta

@@ -20,15 +20,7 @@ CASES = (("leak", "constant"), ("leak", "scalar"), ("leak", "multi"), ("gate", "
 
 
 def bound_trials(generator: torch.Generator, draws: int = 20) -> pd.DataFrame:
-    """Norm and certified bound of the remainder for random factors; every other draw is positive, so that none cancel.
-
-    Args:
-        generator: source of the factors.
-        draws: for each size, lag, order and ε.
-
-    Returns:
-        One row a draw: ``size``, ``lag``, ``K``, ``eps``, ``norm``, ``bound``.
-    """
+    """Norm and certified bound of the remainder for random factors, a row a draw; every other one is positive."""
     tables = []
     for size, lag, K, eps in itertools.product((1, 2, 5), (1, 2, 4, 8), (0, 1, 2, 3), (1e-12, 1e-6, 1e-2, 1.0, 10.0)):
         A, B = (torch.randn(lag, draws, size, size, generator=generator, dtype=torch.float64) for _ in "AB")
@@ -42,17 +34,7 @@ def bound_trials(generator: torch.Generator, draws: int = 20) -> pd.DataFrame:
 def order_norms(
     A: Float[Tensor, "T *batch n n"], B: Float[Tensor, "T *batch n n"], lags: Sequence[int], starts: Sequence[int]
 ) -> pd.DataFrame:
-    """The spectral norm of orders 0 to 3 over that of the whole product, medians over starts and batch.
-
-    Args:
-        A: unperturbed factors.
-        B: perturbing factors.
-        lags: lengths of the products.
-        starts: the steps k at which they begin.
-
-    Returns:
-        One row a lag and order: ``lag``, ``order``, ``relative norm``.
-    """
+    """The spectral norm of orders 0 to 3 over that of the whole product, a row a lag: medians over starts and batch."""
     rows = []
     for lag in lags:
         A_k, B_k = (torch.stack([part[k : k + lag] for k in starts], 1) for part in (A, B))
@@ -76,17 +58,8 @@ def untrained(
 ) -> tuple[GatedRNN, Float[Tensor, "T S m"], Trajectory]:
     """Networks as the paper's appendix draws them, with noisy sines as inputs, and their run, in float64.
 
-    Network number s is the same whatever the count.
-
-    Args:
-        gate: one of :data:`gatelr.cells.GATES`.
-        scale: the standard deviation of every weight.
-        count: S, how many networks.
-        n: neurons.
-        m: inputs; input i is a sine of frequency 0.03 to 0.09 with a phase that is drawn, and noise of 0.05.
-        T: steps, over which the sines' argument runs from 0 to 12.
-        alpha: of the constant gate.
-        device: where they live.
+    Network number s is the same whatever the count; ``scale`` is the standard deviation of its weights. Inputs are
+    sines of frequency 0.03 to 0.09, whose phase is drawn, and noise of 0.05; their argument runs from 0 to 12.
     """
     draws = [torch.Generator().manual_seed(s) for s in range(count)]
     options: dict[str, Any] = {"replicas": count, "dtype": torch.float64, "device": device}
@@ -108,14 +81,7 @@ def untrained(
 def by_autograd(
     model: GatedRNN, u: Float[Tensor, "L S m"], x: Float[Tensor, "S n"], copies: int = 16
 ) -> Float[Tensor, "S n n"]:
-    """The transport ∂x_{k+ℓ}/∂x_k of S networks from the run itself: copy q of the state gives row q.
-
-    Args:
-        model: S replicas whose parameters need no gradient.
-        u: inputs after step k.
-        x: the state at step k.
-        copies: rows in one backward pass.
-    """
+    """The transport ∂x_{k+ℓ}/∂x_k of S networks from the run after step k: copy q of the state gives row q."""
     rows, n = [], x.shape[-1]
     for first in range(0, n, copies):
         own = range(first, min(first + copies, n))
@@ -145,16 +111,9 @@ def step_norms(A: Float[Tensor, "T *batch n n"]) -> Float[Tensor, " T *batch"]:
 def errors(
     A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], truth: Mapping[int, Tensor], order: int
 ) -> pd.DataFrame:
-    """By how much the sums of orders 0 … K miss the true transports, relative to their size.
+    """By how much the sums of orders 0 … K miss the true transports by lag, relative to their size.
 
-    Args:
-        A: unperturbed factors of S networks.
-        B: perturbing factors.
-        truth: the transport of every network by lag, ``(S, n, n)``; all begin at the first factor.
-        order: the highest K.
-
-    Returns:
-        One row a lag, K and network: ``lag``, ``K``, ``network``, ``error``.
+    All begin at the first factor. One row a lag, K and network: ``K``, ``network``, ``error``, ``lag``.
     """
     tables = []
     for lag, M in expansion.orders_at(lean(A), B, order, list(truth)):
@@ -165,16 +124,9 @@ def errors(
 
 
 def bounds(A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], lags: Iterable[int], order: int) -> pd.DataFrame:
-    """Spectral norms of remainder and transport at ε = 1, and the certified bound, for every lag above K.
+    """Spectral norms of remainder and transport at ε = 1, and the certified bound, for every lag above K up to order.
 
-    Args:
-        A: unperturbed factors of S networks.
-        B: perturbing factors.
-        lags: ℓ, counted from the first factor.
-        order: the highest K.
-
-    Returns:
-        One row a lag, K and network: ``lag``, ``K``, ``network``, ``remainder``, ``bound``, ``transport``.
+    One row a lag, K and network: ``network``, ``remainder``, ``bound``, ``transport``, ``lag``, ``K``.
     """
     a, b = (step_norms(X)[..., None, None] for X in (A, B))  # the norms of 1-by-1 matrices: none is taken twice
     tables = []
@@ -199,18 +151,10 @@ def error_map(
     cases: Iterable[tuple[str, str]] = CASES,
     **protocol: Any,
 ) -> pd.DataFrame:
-    """How far orders 0 and 1 together miss the transport, by scale of the weights and lag: medians over networks.
+    """How far orders 0 and 1 together miss the transport from ``start`` on, by scale of the weights and lag.
 
-    Args:
-        scales: standard deviations of the weights.
-        lags: ℓ.
-        count: networks of each kind.
-        start: the step at which all transports begin.
-        cases: which splittings and gates.
-        protocol: sizes, as :func:`untrained` takes them.
-
-    Returns:
-        One row a case, scale and lag, with the median ``ratio`` of ‖B‖ and ‖A‖ and the median ``error``.
+    One row a case, scale and lag: medians over networks of the ``ratio`` of ‖B‖ and ‖A‖ and of the ``error``. The
+    ``protocol`` is what :func:`untrained` takes.
     """
     rows = []
     for gate in dict.fromkeys(gate for _, gate in cases):

@@ -18,16 +18,8 @@ GATE, OTHERS = {"W_rg": 0.0, "W_ig": 0.0, "b_g": 5e-2}, 1e-2
 def watch(lags: Sequence[int], seeds: int, steps: int, device: torch.device | str = "cpu") -> pd.DataFrame:
     """Train on digits, and read gate and rates off the network at every fifth step.
 
-    The gate starts nearly shut, at σ(-4). Replica i has weights from seed i, digits from 123 + i.
-
-    Args:
-        lags: whose rate is read, at the end of one digit.
-        seeds: how many replicas.
-        steps: of training, by Adam.
-        device: where the networks live.
-
-    Returns:
-        Columns seed, step, lag, gate, rate.
+    The gate starts nearly shut, at σ(-4). Replica i has weights from seed i, digits from 123 + i. The rate of each lag
+    is read at the end of one digit.
     """
     task = tasks.get("digits")
     u = digits.for_each_seed(tasks.digits(split="test", dtype=torch.float64, device=device).u[:, :1], seeds)
@@ -44,13 +36,9 @@ def watch(lags: Sequence[int], seeds: int, steps: int, device: torch.device | st
     @torch.no_grad()
     def read(step: int, model: GatedRNN) -> list[tuple[int, int, int, float, float]]:
         run = model.run(u)
-        rows = []
-        for lag in lags:
-            by_seed = zip(
-                run.g[-1, :, 0, 0].tolist(), rates.effective(run, 1.0, lag)[-1, :, 0, 0].tolist(), strict=True
-            )
-            rows += [(seed, step, lag, gate, rate) for seed, (gate, rate) in enumerate(by_seed)]
-        return rows
+        gates = run.g[-1, :, 0, 0].tolist()
+        by_lag = {lag: rates.effective(run, 1.0, lag)[-1, :, 0, 0].tolist() for lag in lags}
+        return [(seed, step, lag, gates[seed], by_lag[lag][seed]) for lag in lags for seed in range(seeds)]
 
     data = training.generators(range(seeds), protocol.TRAINING)
     optimiser = torch.optim.Adam(groups)

@@ -25,10 +25,7 @@ def online(
         \sum_t \mathrm{diag}(δ_t) E_t, \qquad
         E_t = \mathrm{diag}(β_t) E_{t-1} + \mathrm{diag}(g_t) φ'(a_t) x_{t-1}^\top
 
-    Args:
-        trajectory: what ``model.run`` returned.
-        delta: direct gradient of the loss with respect to each state.
-        decay: β; 1 - g gives order 0 and RFLO, the diagonal of J e-prop.
+    The decay β is 1 - g for order 0 and RFLO, the diagonal of J for e-prop.
     """
     write = trajectory.g.expand_as(trajectory.x).unsqueeze(-1)
     E = total = torch.zeros_like(trajectory.x[0]).unsqueeze(-1) * trajectory.x[0].unsqueeze(-2)
@@ -44,13 +41,7 @@ def cosines(
 ) -> tuple[dict[str, Float[Tensor, "S B"]], Float[Tensor, "T S B n"]]:
     """How far each rule points along the gradient of W_r, digit by digit, for a cross entropy at the last step.
 
-    Args:
-        model: with replicas, biases and a class for each output.
-        trajectory: what ``model.run`` returned.
-        target: the classes.
-
-    Returns:
-        The cosines by rule, and the delta of the loss with the readout's own weights.
+    Also returns the delta of that loss with the readout's own weights.
     """
     assert model.b_o is not None
     error = trajectory.x[-1] @ model.W_o.mT + model.b_o.unsqueeze(1)

@@ -9,23 +9,18 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cosine_similarity
 
 from gatelr import adjoint, rates, transport
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments import digits
 from gatelr.jacobian import Terms
 
 
 def budget_by_lag(trajectory: Trajectory, edges: Sequence[int]) -> pd.DataFrame:
-    """How each neuron of the first network divides the last step's rate, as means over sequences.
+    """How each neuron of the first network divides the last step's rate over groups of lags, as means over sequences.
 
-    Args:
-        trajectory: of S networks along B sequences.
-        edges: of the groups of lags, from 0 to T.
-
-    Returns:
-        One row a neuron, ordered by how far back its budget reaches; one column a group of lags, such as ``"4–15"``,
-        and the rest, ``"not given out"``, which belongs to the initial state.
+    Neurons are ordered by how far back their budget reaches; what is ``"not given out"`` belongs to the initial state.
     """
     T = len(trajectory.x)
     share, left = rates.shares(trajectory)[:, 0].flip(0), rates.retention(trajectory, T)[:1, 0]
@@ -45,16 +40,9 @@ def deal_anew(trajectory: Trajectory, generator: torch.Generator) -> Trajectory:
 
 
 def diagonal_errors(trajectory: Trajectory, terms: Terms, lag: int) -> dict[str, Float[Tensor, "W S B"]]:
-    """How far three estimates are from the diagonal of transport, relative to it, and how much is not on it.
+    """How far three estimates are from the diagonal of transport, relative to it, and what share is not on it.
 
-    Args:
-        trajectory: of S networks along B sequences.
-        terms: its Jacobians'.
-        lag: ℓ.
-
-    Returns:
-        The error at ``"order 0"``, ``"corrected"`` to first order, and corrected with another sequence's terms, the
-        ``"placebo"``; and the share of the norm ``"off the diagonal"``.
+    The ``"placebo"`` is corrected to first order with another sequence's terms.
     """
     M = transport.products(sum(terms[1:], terms.leak), lag)
     diagonal = M.diagonal(dim1=-2, dim2=-1)
@@ -73,24 +61,8 @@ def diagonal_errors(trajectory: Trajectory, terms: Terms, lag: int) -> dict[str,
 def imitations(
     model: GatedRNN, trajectory: Trajectory, terms: Terms, target: Int[Tensor, " B"]
 ) -> dict[str, tuple[Float[Tensor, "S B"], Float[Tensor, "S B"]]]:
-    """Gradients of the cross entropy by W_r that are made of rates, against the exact one of each sequence.
-
-    Args:
-        model: S networks with biases.
-        trajectory: along B sequences.
-        terms: its Jacobians'.
-        target: the class of each sequence.
-
-    Returns:
-        Relative error and cosine, for the rates of ``"order 0"``, ``"corrected"`` to first order, and those of
-        ``"another digit"``.
-    """
-    last = trajectory.x[-1].clone().requires_grad_()
-    assert model.b_o is not None
-    answer = torch.einsum("sbn,son->sbo", last, model.W_o) + model.b_o.unsqueeze(1)
-    loss = cross_entropy(answer.flatten(0, 1), target.repeat(len(last)), reduction="sum")
-    delta = torch.zeros_like(trajectory.x)
-    delta[-1] = torch.autograd.grad(loss, last)[0]
+    """Relative error and cosine of gradients by W_r that are made of rates, against the exact one of each sequence."""
+    delta = digits.delta(model, trajectory, target)
     with torch.no_grad():
         exact = adjoint.gradients(model, trajectory, delta, per_sample=True)["W_r"].flatten(-2)
         share = rates.shares(trajectory)

@@ -16,12 +16,6 @@ import pandas as pd
 def read(folder: Path) -> dict[str, dict[str, Any]]:
     """What ``make bench`` wrote, by machine; trial runs and files with groups yet to be measured are left out.
 
-    Args:
-        folder: with ``schema.json`` and ``results/``.
-
-    Returns:
-        The contents of the files, each with its name without suffix as ``"file"``.
-
     Raises:
         FileNotFoundError: if no machine was measured.
         jsonschema.ValidationError: for a file that does not follow the schema.
