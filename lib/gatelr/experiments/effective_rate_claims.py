@@ -20,64 +20,55 @@ WHO = {"paper": "paper's protocol", "adding": "trained, adding", "short": "train
 #: The gates that can learn.
 LEARNED = GATES[1:]
 
-_UNSIGNED = "(difference of $R^2$, which does not see the sign of a slope)"
-
-#: By name, what it is about, which column is larger, than which, and in words.
+#: By name, the column that is larger, than which, and what it is about.
 POOLED = {
-    "more-than-lag": (
-        "lag-dependent",
-        "order 0 r2",
-        "lag r2",
-        rf"$\prod(1-g)$ explains more of $\log S$ than the lag alone {_UNSIGNED}",
-    ),
-    "more-than-lag-forward": (
-        "lag-dependent",
-        "order 0 forward",
-        "lag forward",
-        r"$\prod(1-g)$ explains more of $\log S$ than the lag alone, where a slope below zero counts as explaining "
-        "nothing (difference of $R^2$)",
-    ),
-    "order-one": (
-        "C8",
-        "order 1 r2",
-        "order 0 r2",
-        f"the first-order correction explains more than order 0 {_UNSIGNED}",
-    ),
-    "kept-not-written": (
-        "C8",
-        "order 0 r2",
-        "published r2",
-        rf"$\prod(1-g)$ explains more than $\prod g$ {_UNSIGNED}",
-    ),
+    "more-than-lag": ("order 0 r2", "lag r2", "lag-dependent"),
+    "more-than-lag-forward": ("order 0 forward", "lag forward", "lag-dependent"),
+    "order-one": ("order 1 r2", "order 0 r2", "C8"),
+    "kept-not-written": ("order 0 r2", "published r2", "C8"),
+}
+
+_UNSIGNED = "(difference of $R^2$, which does not see the sign of a slope)"
+_TIMING = r"within a lag, the correlation of sensitivity with $\prod(1-g)$ is more positive with the true gates"
+
+#: By name, what is claimed.
+STATEMENTS = {
+    "more-than-lag": rf"$\prod(1-g)$ explains more of $\log S$ than the lag alone {_UNSIGNED}",
+    "more-than-lag-forward": r"$\prod(1-g)$ explains more of $\log S$ than the lag alone, where a slope below zero "
+    "counts as explaining nothing (difference of $R^2$)",
+    "order-one": f"the first-order correction explains more than order 0 {_UNSIGNED}",
+    "kept-not-written": rf"$\prod(1-g)$ explains more than $\prod g$ {_UNSIGNED}",
+    "within-sign": r"within a lag, sensitivity rises with $\prod(1-g)$ (correlation)",
+    "within-shuffled": f"{_TIMING} than with shuffled gates (difference of correlations)",
+    "within-foreign": f"{_TIMING} than with those of another sequence (difference of correlations)",
+    "predicts-shuffled": "within a lag, the true gates predict sensitivity better than shuffled gates do, whichever "
+    "the sign (difference of $|r|$)",
+    "predicts-foreign": "within a lag, the true gates predict sensitivity better than those of another sequence do, "
+    "whichever the sign (difference of $|r|$)",
+    "falls": "lag 16 is less sensitive than lag 1, for the gate of each seed where it falls least "
+    r"($-\log_{10}$ of the ratio)",
+    "follows-gates": r"between seeds, sensitivity falls more slowly up to lag 16 where $\prod(1-g)$ does (correlation "
+    "of the two falls; mean over tasks)",
+    "reaches": r"training makes lag 16 more sensitive relative to lag 1 (change of $\log_{10}$)",
 }
 
 
 def pooled(fits: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Over all pairs: one predictor explains more than another. Fits are those at the last step."""
-    for group, gate, (name, (about, more, less, statement)) in product(GROUPS, LEARNED, POOLED.items()):
+    for group, gate, (name, (more, less, about)) in product(GROUPS, LEARNED, POOLED.items()):
         rows = select(with_signs(fits), group, gate)
-        yield _claim(name, group, gate, statement, rows[more] - rows[less], about=about)
+        yield _claim(name, group, gate, rows[more] - rows[less], about=about)
 
 
 def within(fits: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Within a lag: gates predict, and better than wrong ones. Fits are those at the last step."""
-    whose = dict(zip(NULLS, ("shuffled gates", "those of another sequence"), strict=True))
     for group, gate in product(GROUPS, LEARNED):
         rows = select(with_signs(fits), group, gate)
         r, size = rows["order 0 within r"], rows["order 0 within |r|"]
-        statement = r"within a lag, sensitivity rises with $\prod(1-g)$ (correlation)"
-        yield _claim("within-sign", group, gate, statement, r, null=rows["order 0 shuffled r"])
-        for null, words in whose.items():
-            statement = (
-                r"within a lag, the correlation of sensitivity with $\prod(1-g)$ is more positive with the true gates "
-                f"than with {words} (difference of correlations)"
-            )
-            yield _claim(f"within-{null}", group, gate, statement, r - rows[f"order 0 {null} r"])
-            statement = (
-                f"within a lag, the true gates predict sensitivity better than {words} do, whichever the sign "
-                "(difference of $|r|$)"
-            )
-            yield _claim(f"predicts-{null}", group, gate, statement, size - rows[f"order 0 {null} |r|"])
+        yield _claim("within-sign", group, gate, r, null=rows["order 0 shuffled r"])
+        for null in NULLS:
+            yield _claim(f"within-{null}", group, gate, r - rows[f"order 0 {null} r"])
+            yield _claim(f"predicts-{null}", group, gate, size - rows[f"order 0 {null} |r|"])
 
 
 def profiles(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -87,28 +78,19 @@ def profiles(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         before, after = (
             pd.DataFrame({gate: select(part, group, gate)["S @16"] for gate in GATES}) for part in (start, last)
         )
-        statement = (
-            r"lag 16 is less sensitive than lag 1, for the gate of each seed where it falls least ($-\log_{10}$ of the "
-            "ratio)"
-        )
-        yield _claim("falls", group, "", statement, (-after.groupby("seed").mean()).min(axis=1))
+        yield _claim("falls", group, "", (-after.groupby("seed").mean()).min(axis=1))
         for gate in LEARNED:
             by_task = select(last, group, gate).groupby("setting")
-            statement = (
-                r"between seeds, sensitivity falls more slowly up to lag 16 where $\prod(1-g)$ does (correlation of "
-                "the two falls; mean over tasks)"
-            )
-            shares = [correlation_shares(task["S @16"], task["order 0 @16"]) for _, task in by_task]
-            yield _claim("follows-gates", group, gate, statement, pd.concat(shares))
+            shares = [_correlation_shares(task["S @16"], task["order 0 @16"]) for _, task in by_task]
+            yield _claim("follows-gates", group, gate, pd.concat(shares))
         for gate in GATES:
-            statement = r"training makes lag 16 more sensitive relative to lag 1 (change of $\log_{10}$)"
-            yield _claim("reaches", group, gate, statement, (after - before)[gate])
+            yield _claim("reaches", group, gate, (after - before)[gate])
 
 
-def _claim(name: str, group: str, gate: str, statement: str, values: pd.Series, **more: Any) -> dict[str, Any]:
+def _claim(name: str, group: str, gate: str, values: pd.Series, **more: Any) -> dict[str, Any]:
     return {
         "name": f"{name}-{group}-{gate}".removesuffix("-"),
-        "statement": f"{WHO[group]}, {gate} gate: {statement}" if gate else f"{WHO[group]}: {statement}",
+        "statement": f"{WHO[group]}{f', {gate} gate' if gate else ''}: {STATEMENTS[name]}",
         "values": values,
         "about": "lag-dependent",
         "note": "mean over seeds; BCa bootstrap",
@@ -134,11 +116,7 @@ def with_signs(fits: pd.DataFrame) -> pd.DataFrame:
     return fits.assign(**forward, **sizes)
 
 
-def correlation_shares(x: pd.Series, y: pd.Series) -> pd.Series:
-    """What each row adds to the correlation r of x and y.
-
-    With standard scores x and y that is r + xy - r (x² + y²) / 2. Its mean is r, and its spread, to first order, that
-    of r.
-    """
+def _correlation_shares(x: pd.Series, y: pd.Series) -> pd.Series:
+    """What each row adds to the correlation: their mean is r, and their spread, to first order, that of r."""
     x, y = ((values - values.mean()) / values.std(ddof=0) for values in (x, y))
     return (x * y).mean() + x * y - (x * y).mean() * (x**2 + y**2) / 2

@@ -123,20 +123,14 @@ def measure(
 
     Args:
         task: what to learn.
-        gate: ``"constant"``, ``"scalar"`` or ``"multi"``.
-        optimiser: plain SGD as published, or Adam.
+        gate: ``"constant"``, with ``alpha``, ``"scalar"`` or ``"multi"``.
+        optimiser: plain SGD as published, or Adam, at its published rate by default.
         seeds: one replica for each.
-        rate: of the optimiser; as published by default.
-        steps: number of updates.
-        checkpoints: the steps before which to probe.
-        n: neurons.
-        batch: sequences a step.
-        probed: sequences of a probe, drawn once for each replica.
-        fresh: sequences for the loss, which training never sees.
-        alpha: the constant gate.
+        steps, checkpoints: the number of updates, and the steps before which to probe.
+        n, batch: neurons, and sequences a step.
+        probed, fresh: sequences of a probe, and for the loss, which training never sees.
         device: where to compute; every draw is made on the CPU.
-        save: a file from which a killed run goes on, as for ``training.train``.
-        progress: whether to show a bar, as for ``training.train``.
+        save, progress: as for :func:`gatelr.training.train`.
 
     Returns:
         The run; each of its probes holds records ``"profiles"``, ``"fits"`` and ``"spread"`` as :func:`explain`
@@ -195,34 +189,16 @@ def sensitivities(model: GatedRNN, u: Tensor) -> tuple[Tensor, Trajectory, Gated
 # What predicts sensitivity
 
 
-class Sums(NamedTuple):
-    """Running sums over time; every predictor of a pair is a difference. Index t = 0 … T holds steps 1 … t.
+class _Sums(NamedTuple):
+    """Running sums over time, whose differences are predictors; index t = 0 … T holds steps 1 … t."""
 
-    Attributes:
-        kept: of log(1 - g).
-        written: of log g.
-        crossed: of a neuron's own part of R + G over what it keeps.
-    """
-
-    kept: Float[Tensor, "K B h"]
-    written: Float[Tensor, "K B h"]
-    crossed: Float[Tensor, "K B n"]
+    kept: Float[Tensor, "K B h"]  # of log(1 - g)
+    written: Float[Tensor, "K B h"]  # of log g
+    crossed: Float[Tensor, "K B n"]  # of a neuron's own part of R + G over what it keeps
 
 
-def sums(model: GatedRNN, trajectory: Trajectory, order: Int[Tensor, "T B"] | None = None) -> Sums:
-    r"""Running sums of :math:`\log(1 - g)`, :math:`\log g` and :math:`[R + G]_{qq} / (1 - g^q)`.
-
-    Args:
-        model: the network, without replicas, with gates below 1.
-        trajectory: what it did on B sequences.
-        order: of the steps of each sequence; as they were by default.
-
-    Returns:
-        The sums, in the trajectory's dtype.
-
-    Raises:
-        ValueError: if a gate is 1, so that nothing is kept and the predictors of order 0 and 1 are zero.
-    """
+def _sums(model: GatedRNN, trajectory: Trajectory, order: Int[Tensor, "T B"] | None = None) -> _Sums:
+    r"""Of :math:`\log(1 - g)`, :math:`\log g` and :math:`[R + G]_{qq} / (1 - g^q)` in an order of steps."""
     if not (trajectory.g < 1).all():
         raise ValueError("got a gate of 1, expected gates below 1: without a leak there is no profile to predict")
     scale = sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
@@ -232,10 +208,10 @@ def sums(model: GatedRNN, trajectory: Trajectory, order: Int[Tensor, "T B"] | No
     parts = [torch.log1p(-trajectory.g), trajectory.g.log(), own / scale.leak]
     if order is not None:
         parts = [part.take_along_dim(order.unsqueeze(-1), 0) for part in parts]
-    return Sums(*(torch.cat([torch.zeros_like(part[:1]), part.cumsum(0)]) for part in parts))
+    return _Sums(*(torch.cat([torch.zeros_like(part[:1]), part.cumsum(0)]) for part in parts))
 
 
-def predictions(sums: Sums, lag: int) -> dict[str, Float[Tensor, "W B"]]:
+def _predictions(sums: _Sums, lag: int) -> dict[str, Float[Tensor, "W B"]]:
     """The logarithm of every predictor at one lag, for t = lag … T; of the lag itself, minus the lag."""
     kept, written, crossed = (part[lag:] - part[: len(part) - lag] for part in sums)
     return {
@@ -251,9 +227,8 @@ def explain(S: Float[Tensor, "K K B"], model: GatedRNN, trajectory: Trajectory, 
     """Profiles and fits of one network along B sequences.
 
     Args:
-        S: sensitivities, (T+1, T+1, B), from :func:`gatelr.transport.sensitivities`.
-        model: the network, without replicas.
-        trajectory: what it did.
+        S: from :func:`gatelr.transport.sensitivities`.
+        model, trajectory: the network, without replicas and with gates below 1, and what it did.
         generator: of the order in which the null shuffles time.
 
     Returns:
@@ -266,18 +241,18 @@ def explain(S: Float[Tensor, "K K B"], model: GatedRNN, trajectory: Trajectory, 
     T, B = trajectory.x.shape[:2]
     draw = torch.rand(T, B, generator=generator, device=generator.device)
     sources = {
-        "true": sums(model, trajectory),
-        "shuffled": sums(model, trajectory, draw.argsort(0).to(trajectory.x.device)),
+        "true": _sums(model, trajectory),
+        "shuffled": _sums(model, trajectory, draw.argsort(0).to(trajectory.x.device)),
     }
     if B > 1:
-        sources["foreign"] = Sums(*(part.roll(1, 1) for part in sources["true"]))
+        sources["foreign"] = _Sums(*(part.roll(1, 1) for part in sources["true"]))
     columns: dict[tuple[str, str], list[Tensor]] = {}
     log_S, lags, profiles = [], [], []
     for lag in range(1, T + 1):
         y = S.diagonal(-lag).T.log().to(trajectory.x.device)  # (W, B)
         record: dict[str, Any] = {"lag": lag, "S": float(y.median().exp())}
         for source, running in sources.items():
-            predicted = predictions(running, lag)
+            predicted = _predictions(running, lag)
             for name in PREDICTORS if source == "true" else PREDICTORS[1:]:
                 columns.setdefault((name, source), []).append(predicted[name].flatten())
                 if name != "lag":
@@ -315,8 +290,7 @@ def _log_mean(logs: Tensor) -> Tensor:
 
 def _within(x: Tensor, lag_of: Tensor) -> Tensor:
     """With the mean of its lag taken out of each value."""
-    count = torch.bincount(lag_of).clamp_min(1)
-    return x - (torch.bincount(lag_of, x) / count)[lag_of]
+    return x - (torch.bincount(lag_of, x) / torch.bincount(lag_of).clamp_min(1))[lag_of]
 
 
 def _line(x: Tensor, y: Tensor) -> tuple[float, float]:

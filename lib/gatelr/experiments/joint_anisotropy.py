@@ -99,21 +99,15 @@ def measure(
     Args:
         task: what to learn.
         gate: ``"none"``, ``"scalar"`` or ``"multi"``.
-        optimiser: which.
+        optimiser: plain SGD or Adam, at its published rate by default.
         seeds: one replica for each.
-        rate: of the optimiser; as published by default.
-        steps: number of updates.
-        checkpoints: the steps before which to probe.
-        lags: of the transports.
-        pairs: transports of a lag, each along one of ``batch`` sequences to a step drawn at random.
-        rows: sequences whose gradients are taken.
-        fresh: sequences for the loss, which training never sees.
+        steps, checkpoints: the number of updates, and the steps before which to probe.
+        lags, pairs: of transports, and how many of each.
+        rows, fresh: sequences whose gradients are taken, and those for the loss, which training never sees.
         r: the singular value that the first is compared with, and how many make the top.
-        n: neurons.
-        batch: sequences a step.
+        n, batch: neurons, and sequences a step.
         device: where to compute; every draw is made on the CPU.
-        save: a file from which a run that was killed goes on.
-        progress: whether to show a bar, as for ``training.train``.
+        save, progress: as for :func:`gatelr.training.train`.
 
     Returns:
         The run; each of its probes holds records ``"propagation"`` (seed, lag; medians over pairs of AI and CE),
@@ -134,17 +128,11 @@ def measure(
         records: Records = {"propagation": [], "update": [], "training": [], "spectra": []}
         for s, seed in enumerate(seeds):
             records["training"].append({"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss})
-            records["update"].append(
-                {"seed": seed, "AI": float(anisotropy.anisotropy_index(gradients[s], r))}
-                | {"CE": float(anisotropy.energy_concentration(gradients[s], r))}
-                | {"effective rank": float(anisotropy.effective_rank(gradients[s]))}
-            )
+            both = _measures(gradients[s], r) | {"effective rank": float(anisotropy.effective_rank(gradients[s]))}
+            records["update"].append({"seed": seed} | both)
             for lag, of_lag in sigma.items():
                 of_seed = of_lag[s]
-                records["propagation"].append(
-                    {"seed": seed, "lag": lag, "AI": float(anisotropy.anisotropy_index(of_seed, r).median())}
-                    | {"CE": float(anisotropy.energy_concentration(of_seed, r).median())}
-                )
+                records["propagation"].append({"seed": seed, "lag": lag} | _measures(of_seed, r))
                 middle = (of_seed / of_seed[:, :1]).log10().median(0).values.tolist()
                 records["spectra"] += [
                     {"seed": seed, "lag": lag, "index": i, "log10": value} for i, value in enumerate(middle, 1)
@@ -163,6 +151,12 @@ def measure(
         save=save,
         progress=progress,
     )
+
+
+def _measures(sigma: Tensor, r: int) -> dict[str, float]:
+    """AI and CE, of many spectra the median."""
+    indices, shares = anisotropy.anisotropy_index(sigma, r), anisotropy.energy_concentration(sigma, r)
+    return {"AI": float(indices.median()), "CE": float(shares.median())}
 
 
 def windows(

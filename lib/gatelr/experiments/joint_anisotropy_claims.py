@@ -34,48 +34,41 @@ CONTRASTS = {
 MARGINS = {"AI": float(np.log10(0.9)), "CE": -0.01}
 
 
+#: By name, whose second part is the measure, a contrast and what is said of it.
+CLAIMS = {
+    "matches-adam-{}-multi": ("published", "a multi gate under SGD matches or exceeds none under Adam"),
+    "matches-adam-{}-scalar": ("scalar, published", "a scalar gate under SGD matches or exceeds none under Adam"),
+    "gates-{}": ("gates", "with the optimiser held fixed, multi-gates are more anisotropic than none"),
+    "adam-{}": ("Adam in none", "with the model held fixed, Adam makes none more anisotropic than SGD does"),
+    "learned-{}": ("learned", "training under SGD makes the gates' part larger than it was at initialisation"),
+}
+
+
 def claims(final: pd.DataFrame, before: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """As ``gatelr.record.Chapter.claim`` takes them; the null of each is the same contrast before training.
 
     Args:
-        final: the table's rows at the last step.
-        before: those before training.
+        final, before: the table's rows at the last step, and those before training.
     """
     for measure in MEASURES:
         slug, kind = measure.lower().replace(" ", "-"), measure[-2:]
-        unit = "difference of $\\log_{10}$ AI" if kind == "AI" else "difference of CE"
-        part = {name: contrast(final, measure, name) for name in CONTRASTS}
-        null = {name: contrast(before, measure, name) for name in CONTRASTS}
-
-        def claim(name: str, statement: str, values: pd.Series, null: Any, threshold: float = 0.0) -> dict[str, Any]:
-            note = "mean over tasks and seeds, BCa bootstrap over seeds; the null is the same contrast before training"
-            return {"name": name, "statement": statement, "values": values, "null": null, "threshold": threshold} | {
+        after, null = ({name: contrast(rows, measure, name) for name in CONTRASTS} for rows in (final, before))
+        for part in (after, null):
+            part["gates"] = (part["gates under SGD"] + part["gates under Adam"]) / 2
+        after["learned"] = (after["gates under SGD"] - null["gates under SGD"]).dropna()
+        for name, (of, statement) in CLAIMS.items():
+            unit = "difference of $\\log_{10}$ AI" if kind == "AI" else "difference of CE"
+            unit += ", mean over SGD and Adam" if of == "gates" else ""
+            yield {
+                "name": name.format(slug),
+                "statement": f"{statement}: {measure} ({unit})",
+                "values": after[of],
+                "null": null.get(of, 0.0),
+                "threshold": MARGINS[kind] if name.startswith("matches") else 0.0,
                 "about": "anisotropy",
-                "note": note,
+                "note": "mean over tasks and seeds, BCa bootstrap over seeds; the null is the same contrast before "
+                "training",
             }
-
-        for gate, name in (("multi", "published"), ("scalar", "scalar, published")):
-            statement = f"a {gate} gate under SGD matches or exceeds none under Adam: {measure} ({unit})"
-            yield claim(f"matches-adam-{slug}-{gate}", statement, part[name], null[name], MARGINS[kind])
-        yield claim(
-            f"gates-{slug}",
-            f"with the optimiser held fixed, multi-gates are more anisotropic than none: {measure} ({unit}, mean over "
-            "SGD and Adam)",
-            (part["gates under SGD"] + part["gates under Adam"]) / 2,
-            (null["gates under SGD"] + null["gates under Adam"]) / 2,
-        )
-        yield claim(
-            f"adam-{slug}",
-            f"with the model held fixed, Adam makes none more anisotropic than SGD does: {measure} ({unit})",
-            part["Adam in none"],
-            null["Adam in none"],
-        )
-        yield claim(
-            f"learned-{slug}",
-            f"training under SGD makes the gates' part larger than it was at initialisation: {measure} ({unit})",
-            (part["gates under SGD"] - null["gates under SGD"]).dropna(),
-            0.0,
-        )
 
 
 def contrast(rows: pd.DataFrame, measure: str, name: str) -> pd.Series:
@@ -83,8 +76,7 @@ def contrast(rows: pd.DataFrame, measure: str, name: str) -> pd.Series:
 
     Args:
         rows: of :func:`gatelr.experiments.joint_anisotropy.table`, at one step.
-        measure: of :data:`MEASURES`.
-        name: of :data:`CONTRASTS`.
+        measure, name: of :data:`MEASURES` and :data:`CONTRASTS`.
     """
     values = MEASURES[measure](rows)
     values.index = pd.MultiIndex.from_frame(rows[["gate", "optimiser", "task", "seed"]])

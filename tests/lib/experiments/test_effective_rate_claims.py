@@ -42,7 +42,7 @@ def test_shares_of_a_correlation_average_to_it_and_scatter_as_it_does() -> None:
     draw = np.random.default_rng(0)
     x = pd.Series(draw.normal(size=400))
     y = 0.5 * x + pd.Series(draw.normal(size=400))
-    shares = effective_rate_claims.correlation_shares(x, y)
+    shares = effective_rate_claims._correlation_shares(x, y)
     r = np.corrcoef(x, y)[0, 1]
     assert shares.mean() == pytest.approx(r)
     again = [np.corrcoef(*np.stack([x, y])[:, draw.integers(400, size=400)])[0, 1] for _ in range(2000)]

@@ -29,9 +29,9 @@ def made(request: pytest.FixtureRequest) -> tuple[GatedRNN, Trajectory, Tensor]:
 def test_predictions_are_the_products_that_they_say(made: tuple[GatedRNN, Trajectory, Tensor]) -> None:
     model, run, _ = made
     terms = jacobian.terms(model, run)
-    running = effective_rates.sums(model, run)
+    running = effective_rates._sums(model, run)
     for lag in (1, 2, 5, T):
-        predicted = effective_rates.predictions(running, lag)
+        predicted = effective_rates._predictions(running, lag)
         kept = rates.retention(run, lag)
         torch.testing.assert_close(predicted["order 0"].exp(), kept.amax(-1))
         torch.testing.assert_close(predicted["order 0, mean"].exp(), kept.mean(-1))
@@ -46,7 +46,7 @@ def test_shuffling_moves_the_steps_of_all_terms_together(made: tuple[GatedRNN, T
     model, run, _ = made
     order = torch.stack([torch.randperm(T, generator=torch.Generator().manual_seed(b)) for b in range(B)], 1)
     moved = Trajectory(*(member.take_along_dim(order.unsqueeze(-1), 0) for member in run))
-    for a, b in zip(effective_rates.sums(model, run, order), effective_rates.sums(model, moved), strict=True):
+    for a, b in zip(effective_rates._sums(model, run, order), effective_rates._sums(model, moved), strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -55,12 +55,12 @@ def test_fits_are_numpys(made: tuple[GatedRNN, Trajectory, Tensor]) -> None:
     records = effective_rates.explain(S, model, run, torch.Generator().manual_seed(0))
     lag = np.array([t - k for t in range(T + 1) for k in range(t)]).repeat(B)
     y = np.log(np.concatenate([S[t, k].numpy() for t in range(T + 1) for k in range(t)]))
-    running = effective_rates.sums(model, run)
+    running = effective_rates._sums(model, run)
     within_y = y - np.array([y[lag == length].mean() for length in lag])
     assert records["spread"] == [{"within lags": pytest.approx((within_y**2).sum() / y.var() / len(y)), "left out": 0}]
     for name in ("order 0", "order 0, mean", "order 1", "published"):
         x = np.concatenate(
-            [effective_rates.predictions(running, t - k)[name][k].numpy() for t in range(T + 1) for k in range(t)]
+            [effective_rates._predictions(running, t - k)[name][k].numpy() for t in range(T + 1) for k in range(t)]
         )
         (fit,) = [f for f in records["fits"] if (f["predictor"], f["gates"]) == (name, "true")]
         slope = np.polyfit(x, y, 1)[0]
@@ -108,7 +108,7 @@ def test_what_cannot_be_taken_a_logarithm_of_is_left_out_and_counted() -> None:
 def test_a_gate_of_one_is_refused() -> None:
     model = GatedRNN(2, n, "none").requires_grad_(False)
     with pytest.raises(ValueError, match="without a leak"):
-        effective_rates.sums(model, model.run(torch.randn(T, B, 2)))
+        effective_rates._sums(model, model.run(torch.randn(T, B, 2)))
 
 
 def jacobians(model: GatedRNN, u: Tensor) -> Tensor:
