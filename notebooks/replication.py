@@ -176,8 +176,8 @@ chapter.check(
     1e-12,
     claim="C2",
 )
-for gate, error in terms.groupby("gate").error.max().items():
-    chapter.number(f"jacobian-error-{gate}", 100 * error, f"{100 * error:.0f}")
+for gate, error in (100 * terms.groupby("gate").error.max()).items():
+    chapter.number(f"jacobian-error-{gate}", error, f"{error:.0f}", "%")
 quote("gate-term-kept", terms.halved)
 
 # %% [markdown]
@@ -581,15 +581,15 @@ chapter.figure("replication-waterfall", fig, waterfall)
 # :  all. The ratio rises at its last station.
 #
 # Few stations move a quantity, and not the same ones for each. From as released
-# (left) to as defined (right); what a station mends is said above. Slope: adding
-# at step {result}`replication/slopes-step`; AI, CE and update: adding at step
-# {result}`replication/anisotropy-step`, none under Adam, scalar and multi under
-# SGD; means over {result}`replication/seeds` seeds, shaded from the lowest to
-# the highest, on logarithmic axes the geometric ones. Ratio: medians over
-# {result}`replication/appendix-seeds` networks of the appendix, but as released
-# over those that its filter keeps, {result}`replication/kept-scalar` scalar and
-# {result}`replication/kept-multi` multi. The order of mending decides how large
-# a step is. Losses on fresh data are those of
+# (left) to as defined (right); what a station mends is said above. Slope:
+# adding at step {result}`replication/slopes-step`; AI, CE and update: adding at
+# step {result}`replication/anisotropy-step`, none under Adam, scalar and multi
+# under SGD; means over {result}`replication/seeds` seeds, shaded from the
+# lowest to the highest, on logarithmic axes the geometric ones. Ratio: medians
+# over {result}`replication/appendix-seeds` networks of the appendix, but as
+# released over those that its filter keeps, {result}`replication/kept-scalar`
+# scalar and {result}`replication/kept-multi` multi. The order of mending
+# decides how large a step is. Losses on fresh data are those of
 # {numref}`fig-replication-memorised`.
 # :::
 
