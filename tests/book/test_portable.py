@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from html import unescape
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from playwright.sync_api import Page, expect
 
 from workflow import toc
@@ -33,10 +35,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 pytestmark = [pytest.mark.xdist_group("book")]
 
 sys.path.append(str(ROOT / "workflow"))
+import plain  # noqa: E402
 import portable  # noqa: E402
 import publish_notebooks  # noqa: E402
 
-LOCK = portable.lock()
+LOCK = (ROOT / "requirements.lock").read_text()
+FOLDER = f"gatelr-{PROJECT['version']}"
 chapters = pytest.mark.parametrize("chapter", CHAPTERS)
 
 
@@ -62,7 +66,7 @@ def said(role: str) -> str:
     ],
 )
 def test_what_only_sphinx_understands_is_seen(text: str, what: list[str]) -> None:
-    assert portable.foreign(text) == what
+    assert plain.foreign(text) == what
 
 
 @pytest.mark.parametrize(
@@ -90,13 +94,13 @@ def test_what_only_sphinx_understands_is_seen(text: str, what: list[str]) -> Non
     ],
 )  # fmt: skip
 def test_myst_becomes_markdown(text: str, soft: str) -> None:
-    assert portable.soften(text, said) == soft
+    assert plain.soften(text, said) == soft
 
 
 def test_a_theorem_keeps_its_formulas_whole() -> None:
     # Jupyter takes what stands between two dollar signs before it sees that a line is quoted.
     text = "For $a =\nb$ and\n\n$$\nx\n= 1\n$$ (eq-x)\n\n- one,\n  two\n- three"
-    assert portable.soften(f":::{{prf:theorem}} Name\n:label: thm-a\n\n{text}\n:::", said).split("\n") == [
+    assert plain.soften(f":::{{prf:theorem}} Name\n:label: thm-a\n\n{text}\n:::", said).split("\n") == [
         "> **<prf:ref thm-a>** (Name)",
         "> ",
         "> For $a = b$ and",
@@ -152,7 +156,7 @@ def test_nothing_in_it_needs_sphinx_or_this_machine(read: Callable[[str], Any], 
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     prose += [data["text/markdown"] for data in outputs if "text/markdown" in data]
     for text in prose:
-        assert portable.foreign(text) == []
+        assert plain.foreign(text) == []
     assert "artifacts/" not in "".join(prose)
     # A picture is in the notebook, not beside it.
     pictures = sum("image/png" in data for data in outputs)
@@ -169,18 +173,52 @@ def test_references_are_said_as_the_page_says_them(read: Callable[[str], Any]) -
     assert "**Figure 1.1.** " in text
 
 
+def names(text: str) -> set[str]:
+    """The packages of what pip reads."""
+    return {canonicalize_name(Requirement(line).name) for line in text.splitlines()}
+
+
 def test_what_is_installed_is_what_is_locked(book: str) -> None:
-    pins = dict(line.split("==") for line in (DOWNLOADS / "requirements.txt").read_text().split())
-    assert pins.items() <= LOCK.items()
-    assert {Requirement(text).name.lower() for text in PROJECT["dependencies"]} <= pins.keys()
-    assert {"networkx", "jsonschema"} <= pins.keys()  # in turn, and of a chapter
-    assert not {"sphinx", "snakemake", "papermill"} & pins.keys()
+    assert (DOWNLOADS / "constraints.txt").read_text() == LOCK
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in LOCK.splitlines()), "pins, and no index's address"
+    needed = names((DOWNLOADS / "requirements.txt").read_text())
+    assert needed <= names(LOCK)
+    assert names("\n".join(PROJECT["dependencies"])) <= needed
+    assert "jsonschema" in needed  # of a chapter
+    assert "networkx" in names(LOCK)  # in turn
+    assert not {"sphinx", "snakemake", "papermill"} & needed
+    # All that these need in turn is in the book's own environment, in versions that suit each other.
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--quiet"]
+    command += ["--constraint", DOWNLOADS / "constraints.txt", "--requirement", DOWNLOADS / "requirements.txt"]
+    tried = subprocess.run(command, capture_output=True, text=True)
+    assert (tried.returncode, tried.stdout) == (0, ""), tried.stderr
 
 
-def test_a_chapter_may_import_only_what_can_be_installed() -> None:
-    with pytest.raises(ValueError, match=r"a chapter imports 'nowhere', .*name it in pyproject\.toml"):
-        portable.needs("import nowhere.at_all")
-    assert "jsonschema>=4.20" in portable.needs("import json, jsonschema\nfrom gatelr import cells")
+def not_installed(source: str) -> list[str]:
+    """What a chapter imports that its set-up cell does not install; NumPy comes with numba."""
+    needed, providers = {*names(portable.requirements()), "numpy"}, metadata.packages_distributions()
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module.partition(".")[0])
+    others = sorted(modules - sys.stdlib_module_names - {"gatelr"})
+    return [module for module in others if not needed & set(map(canonicalize_name, providers.get(module, [])))]
+
+
+@chapters
+def test_a_chapter_imports_only_what_is_installed(chapter: str) -> None:
+    missing = not_installed((ROOT / "notebooks" / f"{chapter}.py").read_text())
+    assert not missing, (
+        f"name {missing} in an extra of pyproject.toml that portable.EXTRAS has, and in requirements.lock"
+    )
+
+
+def test_an_import_of_what_is_not_installed_is_seen() -> None:
+    assert not_installed("import nowhere.at_all\nfrom sphinx import util") == ["nowhere", "sphinx"]
+    assert not_installed("import json, jsonschema\nimport numpy as np\nfrom gatelr import cells") == []
+    assert "jsonschema>=4.20\n" in portable.requirements()
 
 
 def test_the_download_menu_works_by_keyboard(visit: Callable[..., Page], book: str) -> None:
@@ -207,6 +245,73 @@ def test_a_page_that_is_no_chapter_offers_paper_only(visit: Callable[..., Page])
 
 
 # Somewhere else
+
+
+#: In the place of pip: says what it was asked, installs another NumPy or fails.
+PIP = """
+import os, pathlib, sys
+with open("asked", "a") as asked:
+    print(*sys.argv[1:], file=asked)
+if "numpy" in os.environ["DOES"]:
+    metadata = pathlib.Path(__file__).parents[1] / "numpy-2.0.2.dist-info" / "METADATA"
+    metadata.write_text("Name: numpy\\nVersion: 3.0")
+sys.exit("no such index" if "fail" in os.environ["DOES"] else 0)
+"""
+
+
+@pytest.fixture
+def set_up(read: Callable[[str], Any], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a set-up cell where there is a NumPy, a PyTorch for CUDA and something that stands in for pip."""
+    for name, version in {"numpy": "2.0.2", "torch": "2.9.0+cu126"}.items():
+        (tmp_path / "site" / f"{name}-{version}.dist-info").mkdir(parents=True)
+        (tmp_path / "site" / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}")
+    (tmp_path / "site" / "numpy.py").touch()
+    (tmp_path / "site" / "pip").mkdir()
+    (tmp_path / "site" / "pip" / "__main__.py").write_text(PIP)
+    (tmp_path / "here").mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+
+    def run(does: str = "", before: str = "") -> subprocess.CompletedProcess[str]:
+        variables = stranger(tmp_path) | {"PYTHONPATH": str(tmp_path / "site"), "DOES": does}
+        code = f"{before}\n{read('benchmarks').cells[0].source}"
+        command = [tmp_path / "bare" / "bin" / "python", "-"]
+        return subprocess.run(command, input=code, cwd=tmp_path / "here", env=variables, capture_output=True, text=True)
+
+    return run
+
+
+def test_what_is_here_is_given_no_pin(set_up: Callable[..., Any], tmp_path: Path) -> None:
+    # Colab has its own NumPy and a PyTorch for its GPU, and a pin would have pip put others in their place.
+    done = set_up()
+    assert done.returncode == 0, done.stderr
+    assert f"Ready: gatelr {PROJECT['version']}; files go to {tmp_path / 'here' / FOLDER}" in done.stdout
+    folder = tmp_path / "here" / FOLDER
+    assert names((folder / "constraints.txt").read_text()) == names(LOCK) - {"numpy", "torch"}
+    assert (folder / "requirements.txt").read_text() == (DOWNLOADS / "requirements.txt").read_text()
+    [asked] = (tmp_path / "here" / "asked").read_text().splitlines()
+    assert asked.startswith("install ")
+    assert asked.endswith(f"--constraint {folder / 'constraints.txt'} --requirement {folder / 'requirements.txt'}")
+    # The library, the source and the data lie in the folder, and nothing lies beside it.
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"asked", FOLDER}
+    assert (folder / "lib" / "gatelr" / "cells.py").read_bytes() == (ROOT / "lib" / "gatelr" / "cells.py").read_bytes()
+    assert (folder / "notebooks" / "benchmarks.py").read_bytes() == (DOWNLOADS / "benchmarks.py").read_bytes()
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        assert (folder / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+
+
+def test_where_pip_fails_the_cell_says_so(set_up: Callable[..., Any], tmp_path: Path) -> None:
+    done = set_up("fail")
+    assert done.returncode != 0
+    assert done.stderr.endswith("Do it by hand, then run this cell again. It said:\nno such index\n\n")
+    with_pins, without = (tmp_path / "here" / "asked").read_text().splitlines()
+    assert "--constraint" in with_pins
+    assert "--constraint" not in without, "where the book's versions cannot be had, newer ones will do"
+
+
+def test_what_was_replaced_under_a_running_kernel_asks_for_a_new_one(set_up: Callable[..., Any]) -> None:
+    done = set_up("numpy", before="import numpy")
+    assert done.returncode != 0
+    assert "numpy had to be replaced: restart the kernel, then run this cell again" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -252,10 +357,9 @@ def test_a_download_runs_in_an_empty_folder(book: str, fresh: Path, chapter: str
         cwd=empty, env=stranger(fresh), capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
-    folder = f"gatelr-{PROJECT['version']}"
-    assert {path.name for path in empty.iterdir()} == {"run.ipynb", folder}
+    assert {path.name for path in empty.iterdir()} == {"run.ipynb", FOLDER}
 
-    results = empty / folder / "artifacts" / "draft" / chapter
+    results = empty / FOLDER / "artifacts" / "draft" / chapter
     assert json.loads((results / "results.json").read_text())["passed"]
     manifest = json.loads((results / "manifest.json").read_text())
     own = json.loads((ROOT / "artifacts" / chapter / "manifest.json").read_text())
@@ -330,14 +434,15 @@ def test_the_branch_has_what_the_buttons_open(book: str, tmp_path: Path) -> None
     assert publish_notebooks.lay_out(site, out, "owner/name") == ["main", "v0.10.0", "v0.9.1"]
 
     assert {path.name for path in out.iterdir()} == {
-        "main", "v0.9.1", "v0.10.0", "README.md", "LICENSE", "requirements.lock", "binder",
+        "main", "v0.9.1", "v0.10.0", "README.md", "LICENSE", "requirements.txt", "requirements.lock", "binder",
     }  # fmt: skip
     for chapter in CHAPTERS:
         path = f"main/notebooks/{chapter}.ipynb"
         assert (out / path).read_bytes() == (DOWNLOADS / f"{chapter}.ipynb").read_bytes()
         assert publish_notebooks.colab("owner/name", path) in (out / "README.md").read_text()
     assert os.access(out / "binder" / "postBuild", os.X_OK)
-    assert (out / "requirements.lock").read_text() == (DOWNLOADS / "requirements.txt").read_text()
+    assert (out / "requirements.txt").read_text() == (DOWNLOADS / "requirements.txt").read_text()
+    assert (out / "requirements.lock").read_text() == (DOWNLOADS / "constraints.txt").read_text() == LOCK
     assert "[Time-scales: from a differential equation to a gate](main/notebooks/" in (out / "README.md").read_text()
 
 
@@ -356,6 +461,7 @@ def test_binder_has_the_versions_of_the_lock() -> None:
     assert python.split("=")[1] in (ROOT / ".github" / "workflows" / "pages.yml").read_text()
     post = (ROOT / "binder" / "postBuild").read_text()
     assert "-r <(grep -v '^torch==' requirements.lock)" in post
+    assert "-c <(grep -v '^torch==' requirements.lock) -r requirements.txt" in post
     assert "==" not in post.replace("^torch==", ""), "versions stand in requirements.lock"
     assert os.access(ROOT / "binder" / "postBuild", os.X_OK)
 
