@@ -48,7 +48,7 @@ def energy_concentration(s: Float[Tensor, "*batch n"], r: int) -> Float[Tensor, 
         ``(*batch,)``, from r/n to 1; NaN if all values are 0.
 
     Raises:
-        ValueError: if r is not between 1 and n, or the values are negative, not finite or not in descending order.
+        ValueError: as :func:`anisotropy_index`.
 
     Example:
         >>> import torch
@@ -82,14 +82,7 @@ def participation_ratio(s: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]
 def effective_rank(s: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
     r"""The effective rank (Roy & Vetterli 2007), :math:`\exp(-\sum_i p_i \ln p_i)` with :math:`p_i = σ_i / \sum_j σ_j`.
 
-    Args:
-        s: singular values in descending order.
-
-    Returns:
-        ``(*batch,)``, from 1 (one direction) to n (all alike); NaN if all values are 0.
-
-    Raises:
-        ValueError: if the values are negative, not finite or not in descending order.
+    Args, Returns and Raises as for :func:`participation_ratio`.
     """
     _checked(s)
     share = _scaled(s)
@@ -144,25 +137,6 @@ def update_spectrum(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor, "*b
     # instead of 37 (and a full decomposition 81), but are 1e-3 off at σ = 1e-7 σ_1 and mere noise at 1e-8.
     tall = X.mT if X.shape[-2] <= X.shape[-1] else X
     return torch.linalg.svdvals(torch.linalg.qr(tall, mode="r").R)
-
-
-def gradient_covariance(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor, "*batch P P"]:
-    r"""The covariance of the normalised gradients over samples, :math:`X^\top X / (N - 1)`.
-
-    Its eigenvalues are :math:`σ_i^2 / (N - 1)` of :func:`update_spectrum`, which does not need this matrix: with 9,000
-    parameters it takes 650 MB.
-
-    Args:
-        gradients: as :func:`update_spectrum`.
-
-    Returns:
-        ``(*batch, P, P)``, in float64.
-
-    Raises:
-        ValueError: as :func:`update_spectrum`.
-    """
-    X = _directions(gradients)
-    return X.mT @ X / (X.shape[-2] - 1)
 
 
 def _directions(gradients: Tensor) -> Tensor:

@@ -52,21 +52,15 @@ class Checkpoint:
 
     Attributes:
         run: losses, divergences and probes so far, changed in place.
-        model: the network.
-        optimiser: torch's.
-        schedule: torch's, if there is one.
+        moving: all else that moves along training, by name: the model, the optimiser, a schedule, companions.
         sources: of the data, one for each replica.
-        companions: whatever else moves along training, by name.
         identity: which run this is, as :func:`identity` says.
         path: the file; None saves nothing.
     """
 
     run: dict[str, Any]
-    model: GatedRNN
-    optimiser: torch.optim.Optimizer
-    schedule: lr_scheduler.LRScheduler | None
+    moving: Mapping[str, Stateful]
     sources: Sequence[torch.Generator]
-    companions: Mapping[str, Stateful]
     identity: dict[str, str]
     path: Path | None
 
@@ -78,11 +72,8 @@ class Checkpoint:
             "identity": self.identity,
             "step": step,
             "run": self.run,
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "moving": {name: each.state_dict() for name, each in self.moving.items()},
             "sources": [source.get_state() for source in self.sources],
-            "companions": {name: companion.state_dict() for name, companion in self.companions.items()},
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -111,14 +102,10 @@ class Checkpoint:
                     "delete it, or save to another"
                 )
         self.run.update(content["run"])
-        self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(content["schedule"])
         for source, state in zip(self.sources, content["sources"], strict=True):
             source.set_state(state)
-        for name, companion in self.companions.items():
-            companion.load_state_dict(content["companions"][name])
+        for name, each in self.moving.items():
+            each.load_state_dict(content["moving"][name])
         return int(content["step"])
 
 

@@ -50,12 +50,7 @@ class Run:
 
 
 def generators(seeds: Iterable[int], offset: int = 0) -> list[torch.Generator]:
-    """One generator for each replica, seeded with its seed plus an offset: another offset for every use of a seed.
-
-    Args:
-        seeds: one for each replica.
-        offset: added to each.
-    """
+    """One generator for each replica, seeded with its seed plus an offset: another offset for every use of a seed."""
     return [torch.Generator().manual_seed(seed + offset) for seed in seeds]
 
 
@@ -136,7 +131,10 @@ def train(
     )
     identity = checkpoint.identity(model, task, optimiser, schedule, steps, batch, sources, checkpoints, backward)
     path = None if save is None else Path(save)
-    state = checkpoint.Checkpoint(vars(run), model, optimiser, schedule, sources, companions or {}, identity, path)
+    moving: dict[str, checkpoint.Stateful] = {"model": model, "optimiser": optimiser, **(companions or {})}
+    if schedule is not None:
+        moving["schedule"] = schedule
+    state = checkpoint.Checkpoint(vars(run), moving, sources, identity, path)
     start = state.read()
 
     parameters: list[Tensor] = list(model.parameters())
@@ -174,11 +172,7 @@ def train(
 
 
 def progress_bar(wanted: bool | None, **options: Any) -> contextlib.AbstractContextManager[Any]:
-    """One of tqdm's; nothing where tqdm, which comes with the extra ``experiments``, is not installed.
-
-    Args:
-        wanted: whether to show it; None where standard error is a terminal.
-        options: tqdm's own.
+    """One of tqdm's with its own options, shown by default on a terminal; nothing where tqdm is not installed.
 
     Raises:
         ImportError: if it is wanted and cannot be had.

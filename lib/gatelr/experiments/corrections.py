@@ -48,10 +48,8 @@ def split(
     r"""The gradient of the loss and its correction, :math:`c = ∇L - ∇L|_{G=0}`, for the weights that make states.
 
     Args:
-        model: the network, whose weights require gradients.
-        task: whose loss.
-        data: a batch of the model's dtype.
-        workspace: memory to work in, as for the model.
+        model, workspace: the network, whose weights require gradients, and memory for it to work in.
+        task, data: whose loss, and a batch of the model's dtype.
         without: the backward pass that is taken off; another than the gate's asks for what is missing there.
 
     Returns:
@@ -109,14 +107,7 @@ class Size(NamedTuple):
 
 
 def size(parts: Split) -> Size:
-    r"""The correction beside the gradient that it is part of, :math:`\lVert c \rVert / \lVert ∇L \rVert`.
-
-    Args:
-        parts: of a model with replicas.
-
-    Returns:
-        The ratio of all weights together and of each, and the cosine between correction and gradient.
-    """
+    r"""The correction beside the gradient that it is part of, :math:`\lVert c \rVert / \lVert ∇L \rVert`."""
     gradient, correction = flat(parts.gradient), flat(parts.correction)
     by_weight = {
         name: part.flatten(1).norm(dim=1) / parts.gradient[name].flatten(1).norm(dim=1)
@@ -149,8 +140,7 @@ def terms(model: GatedRNN, u: Float[Tensor, "T S B m"], lags: Sequence[int]) -> 
         \frac{\lVert M_{T,T-\ell} - M_{T,T-\ell}|_{G=0} \rVert_F}{\lVert M_{T,T-\ell} \rVert_F}
 
     Args:
-        model: with replicas and a learned gate.
-        u: inputs of the model's dtype.
+        model, u: with replicas and a learned gate, and inputs of its dtype.
         lags: ℓ, at most T.
 
     Returns:
@@ -264,7 +254,7 @@ class Displacement:
             total += vector
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums, to go on from after a kill."""
+        """The sums."""
         return {"sums": self._sums}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:

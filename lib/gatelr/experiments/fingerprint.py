@@ -41,15 +41,7 @@ def graph(root: Path = ROOT) -> object | None:
 
 
 def reach(modules: Iterable[str], root: Path = ROOT) -> list[str]:
-    """The modules that some modules can reach by their import statements, themselves included.
-
-    Args:
-        modules: by full name.
-        root: the folder that holds the package.
-
-    Returns:
-        Full names in order; those of all modules where the imports cannot be known.
-    """
+    """The modules that some can reach by import statements, by full name, or all where that cannot be known."""
     known, imports = files(root), graph(root)
     if imports is None:
         return sorted(known)
@@ -62,15 +54,7 @@ def reach(modules: Iterable[str], root: Path = ROOT) -> list[str]:
 
 
 def code(modules: Iterable[str], root: Path = ROOT) -> str:
-    """One fingerprint of all the code that some modules can reach.
-
-    Args:
-        modules: by full name.
-        root: the folder that holds the package.
-
-    Returns:
-        Sixteen hexadecimal digits.
-    """
+    """One fingerprint, sixteen hexadecimal digits, of all the code that some modules can reach, by full name."""
     known, total = files(root), hashlib.sha256()
     for name in reach(modules, root):
         total.update(f"{name}\0{_plain(known[name].read_text())}\0".encode())

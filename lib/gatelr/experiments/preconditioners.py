@@ -34,20 +34,10 @@ def factors(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch 
     r"""What the gate multiplies a contribution of each step by, :math:`f = g_k P_{T,k}`, or 1 without a gate (C8).
 
     Args:
-        model: the network that made the trajectory.
-        trajectory: what ``model.run`` returned.
+        model, trajectory: the network and what ``model.run`` returned.
 
     Returns:
         ``(T, *batch, n)``; index ``j`` holds step ``j + 1``, lag ``T - 1 - j``.
-
-    Example:
-        >>> import torch
-        >>> from gatelr.experiments import preconditioners
-        >>> from gatelr.cells import GatedRNN
-        >>> model = GatedRNN(2, 4, "constant", alpha=0.5)
-        >>> f = preconditioners.factors(model, model.run(torch.ones(3, 6, 2)))
-        >>> f[:, 0, 0].tolist()  # lags 2, 1 and 0
-        [0.125, 0.25, 0.5]
     """
     return torch.ones_like(trajectory.x) if model.gate == "none" else rates.shares(trajectory)
 
@@ -56,8 +46,7 @@ def signals(model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "*batc
     r"""The left factor of each step's contribution, :math:`φ'(a_k) ⊙ δ_T`; without a gate :math:`φ'(a_k) ⊙ λ_k`.
 
     Args:
-        model: the network that made the trajectory.
-        trajectory: what ``model.run`` returned.
+        model, trajectory: as for :func:`factors`.
         delta: the gradient of the loss with respect to the last state, δ_T.
 
     Returns:
@@ -80,10 +69,7 @@ def signals(model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "*batc
 
 
 class Steps(NamedTuple):
-    """What the gates of one network multiply its contributions by, means over sequences and lags.
-
-    Means are weighted by the absolute size of the contributions, so that a factor counts where it has something to act
-    on.
+    """What the gates of one network multiply its contributions by: means, weighted by the contributions' absolute size.
 
     Attributes:
         coordinates: of each weight.
@@ -97,15 +83,7 @@ class Steps(NamedTuple):
 
 
 def weights(signal: Float[Tensor, "T B n"], x_prev: Float[Tensor, "T B n"]) -> Float[Tensor, "n n"]:
-    r"""How much is contributed to each coordinate, :math:`\sum_{k,b} |c|`.
-
-    Args:
-        signal: from :func:`signals`, for one network.
-        x_prev: the states that the weights read.
-
-    Returns:
-        ``(n, n)``, zero where nothing is contributed: the neuron is saturated throughout.
-    """
+    r"""How much is contributed to each coordinate, :math:`\sum_{k,b} |c|`; zero for a saturated neuron."""
     return torch.einsum("tbq,tbp->qp", signal.abs(), x_prev.abs())
 
 
@@ -113,8 +91,7 @@ def gate_steps(factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x
     r"""The gate's multiplier of each coordinate, :math:`\sum_{k,b} f |c| / \sum_{k,b} |c|`, and of each row.
 
     Args:
-        factor: from :func:`factors`, for one network.
-        signal: from :func:`signals`.
+        factor, signal: from :func:`factors` and :func:`signals`, for one network.
         x_prev: the states that the weights read.
 
     Returns:
@@ -169,7 +146,7 @@ class Shadow:
             self.adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Its moments, to go on from after a kill."""
+        """Its moments."""
         return self.adam.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
@@ -224,13 +201,6 @@ def structure(steps: Float[Tensor, "n p"]) -> Structure:
 
     Raises:
         ValueError: for a number that is not positive and finite.
-
-    Example:
-        >>> import torch
-        >>> from gatelr.experiments import preconditioners
-        >>> by_row = torch.tensor([[1.0, 1.0], [100.0, 100.0]], dtype=torch.float64)
-        >>> preconditioners.structure(by_row).rows
-        1.0
     """
     if not (steps.isfinite().all() and (steps > 0).all()):
         raise ValueError("got steps that are not positive and finite, expected multipliers: take their absolute value")
@@ -264,8 +234,7 @@ def agreement(a: Float[Tensor, "*n"], b: Float[Tensor, "*n"]) -> Agreement:
     :math:`n \bar a \bar b / (\|a\| \|b\|)`, exactly.
 
     Args:
-        a: steps, one for each place.
-        b: other steps, for the same places.
+        a, b: steps for the same places.
 
     Returns:
         The correlation (NaN where one of the two is the same everywhere), the cosine and its null (NaN where one is
@@ -273,13 +242,6 @@ def agreement(a: Float[Tensor, "*n"], b: Float[Tensor, "*n"]) -> Agreement:
 
     Raises:
         ValueError: if the shapes differ.
-
-    Example:
-        >>> import torch
-        >>> from gatelr.experiments import preconditioners
-        >>> found = preconditioners.agreement(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.1, 0.3, 0.4]))
-        >>> round(found.rank, 6)
-        1.0
     """
     if a.shape != b.shape:
         raise ValueError(f"got steps of shapes {tuple(a.shape)} and {tuple(b.shape)}, expected the same places")

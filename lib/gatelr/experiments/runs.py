@@ -136,11 +136,6 @@ def load(
         By the name of the records, the rows of all runs with the columns of their labels: in the order of the plan,
         then of steps, then of seeds. ``"run"`` has for each seed the step at which it diverged (-1: not) and how many
         sequences were redrawn, and ``"cost"`` for each run seconds, CPU seconds and the machine.
-
-    Example:
-        >>> from gatelr.experiments import runs
-        >>> runs.load([], folder="nowhere")
-        {}
     """
     import pandas as pd
 
@@ -189,9 +184,7 @@ def make(run: Run, *, folder: str | Path = FOLDER, device: object = "cpu", progr
     """Make one run and write its file; where it was killed before, go on from there.
 
     Args:
-        run: which.
-        folder: where the files lie.
-        device: where to compute.
+        run, folder, device: which, where its file goes, and where to compute.
         progress: whether to show a bar over its steps.
 
     Returns:

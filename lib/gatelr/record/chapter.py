@@ -141,12 +141,8 @@ class Chapter:
         """Record a proof by computer algebra: every fact must hold; what SymPy cannot decide does not.
 
         Args:
-            name: permanent id of the check within the chapter.
-            statement: what is proved, one sentence.
+            name, statement, claim, scope, note: as for :meth:`check`.
             facts: each a truth value, or an expression or matrix of SymPy that must simplify to zero.
-            claim: the claim it supports.
-            scope: for what the proof holds.
-            note: how it was proved.
 
         Raises:
             ValueError: for a name used before, or without a fact.
@@ -178,8 +174,7 @@ class Chapter:
         claim says, *refuted* if all of it lies on the other side, *undecided* otherwise.
 
         Args:
-            name: permanent id of the claim within the chapter.
-            statement: what is claimed, one sentence, may hold ``$mathematics$``.
+            name, statement: as for :meth:`check`.
             values: one number a seed, or one for each setting and seed (the last level, or the one named ``seed``);
                 settings are averaged within a seed.
             about: what it is evidence for: a number of the notation page (``"C8"``) or a word of the paper's abstract.
@@ -318,18 +313,18 @@ class Chapter:
         Raises:
             ValueError: if rows of this run have the same keys, or the reference lacks one of their columns.
         """
-        compared = reference.compare(rows, name, keys, tolerances, folder=folder, out=self.out)
+        whole, gap, shared = reference.compare(rows, name, keys, tolerances, folder=folder, out=self.out)
         short = re.sub(r"^e\d+-", "", name)
         if tolerances:
             self.check(
                 check or f"reference-{short}",
-                f"this run and the committed one agree: {short}, {compared.shared} rows that both have, largest "
+                f"this run and the committed one agree: {short}, {shared} rows that both have, largest "
                 "difference over its tolerance",
-                compared.gap,
+                gap,
                 1.0,
                 claim=claim,
             )
-        return compared.rows
+        return whole
 
     def verdicts(self, name: str) -> None:
         """The table of all claims so far; p values are adjusted after Holm for the number of rows."""

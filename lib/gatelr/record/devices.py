@@ -9,10 +9,7 @@ NAMES = ("auto", "cpu", "cuda")
 
 
 def resolve(name: str) -> torch.device:
-    """The device of this name; ``"auto"`` is CUDA where there is one.
-
-    Args:
-        name: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """The device of one of the :data:`NAMES`; ``"auto"`` is CUDA where there is one.
 
     Raises:
         ValueError: for another name, or for ``"cuda"`` on a machine without it.

@@ -112,12 +112,9 @@ def write(
     figure is the same file. The commit stands in ``manifest.json``.
 
     Args:
-        figure: drawn inside :func:`style`; it is closed.
-        name: permanent id, in lower-case letters, digits and hyphens.
-        data: the plotted numbers, tidy: one row a point, one column a variable.
+        figure, name, data: as for ``Chapter.figure``.
         alt: what one would see, for a reader who cannot; plain text.
-        chapter: the chapter's id, under whose artefacts the book will find the figure.
-        out: the chapter's artefact folder of this run.
+        chapter, out: the chapter's id, and its artefact folder of this run.
 
     Raises:
         ValueError: if there are no data.
@@ -147,38 +144,16 @@ def dark(svg: str) -> str:
 def _metadata(name: str, chapter: str, alt: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What the SVG (Dublin Core), the PNG (its registered keywords) and the PDF (its info fields) say of themselves."""
     identifier = f"{chapter}/fig-{name}"
-    title = f"{__title__}: {identifier}"
-    cite = f"{__author__}: {__title__}, version {__version__}, chapter {chapter}, figure fig-{name}"
+    cite = f"Cite as: {__author__}: {__title__}, version {__version__}, chapter {chapter}, figure fig-{name}"
     licence = f"{__license__} licence, {__author__}"
     script = f"{chapter}.py"
     digest = files.digest(script)  # chapters run in the folder where they lie
     source = f"{script}, SHA-256 {digest}" if digest else script
-    svg = {
-        "Title": title,
-        "Description": alt,
-        "Creator": __author__,
-        "Rights": licence,
-        "Identifier": identifier,
-        "Source": source,
-        "Relation": f"Cite as: {cite}",
-        "Date": None,
-    }
-    png = {
-        "Title": title,
-        "Description": alt,
-        "Author": __author__,
-        "Copyright": licence,
-        "Source": source,
-        "Comment": f"Cite as: {cite}",
-    }
-    pdf = {
-        "Title": title,
-        "Subject": alt,
-        "Author": __author__,
-        "Keywords": f"Cite as: {cite}; {licence}; made by {source}",
-        "CreationDate": None,
-    }
-    return svg, png, pdf
+    title = {"Title": f"{__title__}: {identifier}"}
+    svg = {"Description": alt, "Creator": __author__, "Rights": licence, "Identifier": identifier, "Source": source}
+    png = {"Description": alt, "Author": __author__, "Copyright": licence, "Source": source, "Comment": cite}
+    pdf = {"Subject": alt, "Author": __author__, "Keywords": f"{cite}; {licence}; made by {source}"}
+    return title | svg | {"Relation": cite, "Date": None}, title | png, title | pdf | {"CreationDate": None}
 
 
 def _render(figure: Figure, suffix: str, **options: Any) -> bytes:

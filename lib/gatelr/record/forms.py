@@ -17,20 +17,13 @@ from IPython.display import display
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a cell shows.
+class _Shown:
+    """What a cell shows."""
 
-    Attributes:
-        markdown: for the book, with MyST directives.
-        html: for JupyterLab.
-        text: for a terminal.
-        file: what is shown, as the chapter's artefact folder has it, for a notebook that is to be taken away.
-    """
-
-    markdown: str
-    html: str
-    text: str
-    file: str = ""
+    markdown: str  # for the book, with MyST directives
+    html: str  # for JupyterLab
+    text: str  # for a terminal
+    file: str = ""  # in the chapter's artefact folder, for a notebook that is to be taken away
 
     def __repr__(self) -> str:
         return self.text
@@ -40,7 +33,7 @@ class Shown:
         return forms, {"gatelr": {"file": self.file}} if self.file else {}
 
 
-def check(chapter: str, row: Mapping[str, Any]) -> Shown:
+def check(chapter: str, row: Mapping[str, Any]) -> _Shown:
     """A tick and what holds, or a cross and by how much it does not."""
     value, tolerance = row["value"], row["tolerance"]
     mark, measured = "✓", ""
@@ -51,7 +44,7 @@ def check(chapter: str, row: Mapping[str, Any]) -> Shown:
     return _line(f"check-{chapter}-{row['id']}", "gatelr-check", f"{mark} {row['statement']}{measured}")
 
 
-def claim(chapter: str, row: Mapping[str, Any]) -> Shown:
+def claim(chapter: str, row: Mapping[str, Any]) -> _Shown:
     """The verdict, the effect with its interval, and what the null gives."""
     low, high = row["interval"]
     unit = f" {row['unit']}" if row["unit"] else ""
@@ -64,24 +57,23 @@ def claim(chapter: str, row: Mapping[str, Any]) -> Shown:
     return _line(f"claim-{chapter}-{row['id']}", f"gatelr-claim {row['verdict']}", line)
 
 
-def figure(name: str, svg: bytes, alt: str) -> Shown:
+def figure(name: str, svg: bytes, alt: str) -> _Shown:
     """A figure, for JupyterLab alone."""
     source = base64.b64encode(svg).decode()
     image = f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(alt)}" style="background: white">'
-    return Shown(f"% fig-{name}\n", image, f"Figure {name}: {alt}", f"figures/{name}.svg")
+    return _Shown(f"% fig-{name}\n", image, f"Figure {name}: {alt}", f"figures/{name}.svg")
 
 
-def table(name: str, data: pd.DataFrame) -> Shown:
+def table(name: str, data: pd.DataFrame) -> _Shown:
     """A table, for JupyterLab alone."""
-    return Shown(f"% tab-{name}\n", data.to_html(index=False), data.to_string(index=False), f"tables/{name}.csv")
+    return _Shown(f"% tab-{name}\n", data.to_html(index=False), data.to_string(index=False), f"tables/{name}.csv")
 
 
 def show(name: str, *expressions: Any) -> None:
     r"""Print ``name = expression`` as mathematics, one line for each expression of SymPy.
 
     Args:
-        name: the left side, in LaTeX, such as ``r"\tau"``.
-        expressions: the right sides.
+        name, expressions: the left side in LaTeX, such as ``r"\tau"``, and the right sides.
     """
     import sympy as sp
 
@@ -89,7 +81,7 @@ def show(name: str, *expressions: Any) -> None:
         display(sp.Eq(sp.Symbol(f"{{{name}}}"), expression, evaluate=False))
 
 
-def _line(label: str, classes: str, line: str) -> Shown:
+def _line(label: str, classes: str, line: str) -> _Shown:
     # the name is where the claims ledger's links lead
     markdown = f":::{{container}} {classes}\n:name: {label}\n\n{line}\n:::\n"
-    return Shown(markdown, f"<div>{html.escape(line)}</div>", line)
+    return _Shown(markdown, f"<div>{html.escape(line)}</div>", line)

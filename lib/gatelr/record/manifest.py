@@ -24,13 +24,7 @@ _PACKAGES = (
 
 
 def manifest(chapter: str, parameters: Mapping[str, Any], source: str | None) -> dict[str, Any]:
-    """All that another run needs to give the same results.
-
-    Args:
-        chapter: its id.
-        parameters: what papermill set, JSON-ready.
-        source: the SHA-256 of the chapter's script.
-    """
+    """All that another run needs to give the same results; ``source`` is the SHA-256 of the chapter's script."""
     import torch
 
     versions = {}

@@ -8,26 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gatelr import files
-
-
-class Compared(NamedTuple):
-    """A table completed from its reference, and how well both agree.
-
-    Attributes:
-        rows: all rows, those of this run first, with a column ``here`` that says whose they are.
-        gap: the largest difference on shared rows, as a multiple of the tolerance; at most 1 if they agree.
-        shared: how many rows both have.
-    """
-
-    rows: pd.DataFrame
-    gap: float
-    shared: int
 
 
 def compare(
@@ -38,23 +23,17 @@ def compare(
     *,
     folder: str | Path,
     out: str | Path,
-) -> Compared:
-    """Compare a table with its reference, and complete it from there.
+) -> tuple[pd.DataFrame, float, int]:
+    """Compare a table with its reference, and complete it from there, as ``Chapter.compare`` says.
 
     Args:
         own: the rows of this run; also written to ``<out>/reference/<name>.csv``, from where a run of all seeds can be
             committed.
-        name: of the table.
-        keys: the columns that say which row is which.
-        tolerances: for each column compared (absolute, relative): the difference allowed is their larger one.
-        folder: where the references lie; a table that is not there is an empty one.
+        name, keys, tolerances, folder: as there; the difference allowed is the larger of the two.
         out: the artefact folder of this run.
 
     Returns:
-        The rows and the gap.
-
-    Raises:
-        ValueError: if rows of this run have the same keys, or the reference lacks one of their columns.
+        All rows; the largest difference on shared rows as a multiple of its tolerance; and how many rows are shared.
     """
     keys = list(keys)
     if own.duplicated(keys).any():
@@ -80,4 +59,4 @@ def compare(
     mine = pd.MultiIndex.from_frame(own[keys].astype(str))
     others = kept[~pd.MultiIndex.from_frame(kept[keys].astype(str)).isin(mine)]
     rows = pd.concat([own.assign(here=True), others[own.columns].assign(here=False)], ignore_index=True)
-    return Compared(rows, max(gaps), len(both))
+    return rows, max(gaps), len(both)

@@ -63,17 +63,10 @@ def mnist1d(
     attainable loss is not known. Used in experiment E5.
 
     Args:
-        batch: how many sequences to draw without replacement; all of them, in their order, by default.
-        generator: where the draw comes from, one or S; needed with ``batch``.
+        batch, generator, dtype, device: as for :func:`.digits`.
         split: the published training part, the test part, or both.
-        dtype: of the inputs.
-        device: where the batch is wanted; the generator's device by default, or the CPU if there is none.
 
-    Returns:
-        ``u`` ``(40, B, 1)`` and ``target`` ``(B,)``, or ``(40, S, B, 1)`` and ``(S, B)``, whole numbers 0 … 9.
-
-    Raises:
-        ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator.
+    Returns and Raises as for :func:`.digits`, with sequences of 40 steps.
     """
     return _labelled("mnist1d", split, batch, generator, dtype, device)
 

@@ -36,11 +36,7 @@ def sinmix(
     Args:
         steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 4, m at least 3.
 
-    Returns:
-        As :func:`.adding`.
-
-    Raises:
-        ValueError: if a size is too small.
+    Returns and Raises as for :func:`.adding`.
     """
     _at_least("sinmix", steps=(steps, 4), batch=(batch, 1), n_inputs=(n_inputs, 3))
     u, sources = _start(steps, batch, n_inputs, generator, dtype)
@@ -73,11 +69,7 @@ def ar2(steps: int, batch: int, generator: Source, *, n_inputs: int = 6, dtype: 
     Args:
         steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 1, m at least 1.
 
-    Returns:
-        As :func:`.adding`.
-
-    Raises:
-        ValueError: if a size is too small.
+    Returns and Raises as for :func:`.adding`.
     """
     _at_least("ar2", steps=(steps, 1), batch=(batch, 1), n_inputs=(n_inputs, 1))
     u, sources = _start(steps, batch, n_inputs, generator, dtype, channels=n_inputs)

@@ -69,11 +69,7 @@ def recall(
         steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 3 K, m at least 2.
         marks: K, at least 1.
 
-    Returns:
-        As :func:`.adding`.
-
-    Raises:
-        ValueError: if a size is too small.
+    Returns and Raises as for :func:`.adding`.
     """
     _at_least("recall", marks=(marks, 1), steps=(steps, 3 * marks), batch=(batch, 1), n_inputs=(n_inputs, 2))
     u, sources = _start(steps, batch, n_inputs, generator, dtype, channels=n_inputs - 1)
@@ -98,11 +94,7 @@ def short(
         steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least L, m at least 2.
         window: L, at least 1.
 
-    Returns:
-        As :func:`.adding`.
-
-    Raises:
-        ValueError: if a size is too small.
+    Returns and Raises as for :func:`.adding`.
     """
     _at_least("short", window=(window, 1), steps=(steps, window), batch=(batch, 1), n_inputs=(n_inputs, 2))
     u, _ = _start(steps, batch, n_inputs, generator, dtype, channels=n_inputs - 1)
@@ -122,11 +114,7 @@ def moving_average(
         steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least W, m at least 1.
         window: W, at least 1.
 
-    Returns:
-        As :func:`.adding`.
-
-    Raises:
-        ValueError: if a size is too small.
+    Returns and Raises as for :func:`.adding`.
     """
     _at_least("moving_average", window=(window, 1), steps=(steps, window), batch=(batch, 1), n_inputs=(n_inputs, 1))
     u, _ = _start(steps, batch, n_inputs, generator, dtype, channels=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gatelr import adjoint, rates, tasks
-from gatelr.cells import Trajectory
+from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import preconditioners
 from networks import Case, relative
 from scipy import stats
@@ -37,6 +37,12 @@ def test_factors_times_contributions_are_the_order_0_gradient(gate: str) -> None
     found = torch.einsum("tbq,tbp->qp", factor * signal, run.x_prev)
     trace = rates.eligibility(model, run)
     assert relative(found, (delta.unsqueeze(-1) * trace).sum(0)) <= 1e-12
+
+
+def test_factors_of_a_constant_gate_are_powers() -> None:
+    model = GatedRNN(2, 4, "constant", alpha=0.5)
+    f = preconditioners.factors(model, model.run(torch.ones(3, 6, 2)))
+    assert f[:, 0, 0].tolist() == [0.125, 0.25, 0.5]  # lags 2, 1 and 0
 
 
 def test_without_a_gate_contributions_are_the_whole_gradient() -> None:
@@ -104,6 +110,7 @@ def test_structure_is_the_analysis_of_variance() -> None:
     assert found.rest == pytest.approx(left.var() / log.var())
     assert found.rows + found.columns + found.rest == pytest.approx(1)
     assert found.rows > found.columns > found.rest
+    assert preconditioners.structure(torch.tensor([[1.0, 1.0], [100.0, 100.0]], dtype=torch.float64)).rows == 1.0
 
 
 def test_a_matrix_without_structure_has_the_share_of_rows_that_the_docstring_says() -> None:

@@ -73,6 +73,7 @@ def test_every_chapter_with_runs_has_an_experiment() -> None:
             inspect.signature(experiment.measure).parameters
         )
     assert runs.plan("time-scales", {}) == []
+    assert runs.load([], folder="nowhere") == {}
 
 
 def test_a_run_is_made_once(tmp_path: Path, counted: list[str]) -> None:
