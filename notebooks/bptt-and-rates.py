@@ -39,6 +39,7 @@ training_steps = 300
 probes = 12  # digits along which the trained networks are measured
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
+from functools import partial
 from itertools import product
 
 import matplotlib as mpl
@@ -54,6 +55,7 @@ from gatelr.experiments import agreement, digits, order_zero
 from gatelr.record import Chapter, figures
 
 chapter = Chapter("bptt-and-rates")
+prove = partial(chapter.prove, claim="C7")
 LINES = {"kind": "line", "height": 2.6, "col": "gate"}
 LINES["palette"] = figures.CYCLE[:4]
 
@@ -106,14 +108,10 @@ LINES["palette"] = figures.CYCLE[:4]
 
 # %%
 for gate in GATES:
-    claims = symbolic.weight_derivatives(gate)
-    chapter.prove(
-        f"one-step-{gate}",
-        f"one step's derivatives by its {len(claims)} weights, {gate}",
-        *(sp.expand(symbolic.by_weight(gate, w) - claims[w]) for w in claims),
-        claim="C7",
-        scope="every n and m",
-    )
+    claims, name = symbolic.weight_derivatives(gate), f"one-step-{gate}"
+    facts = (symbolic.by_weight(gate, w) - claims[w] for w in claims)
+    statement = f"one step's derivatives by its {len(claims)} weights, {gate}"
+    prove(name, statement, *map(sp.expand, facts), scope="every n and m")
 
 # %% [markdown]
 # ### Chaining the steps
@@ -140,14 +138,12 @@ for gate in GATES:
 # %%
 lam, J, s, f, delta = sp.symbols("lambda J s f delta", commutative=False)
 new_s, old_lam = J * s + f, lam * J + delta  # rows: λᵀ and δᵀ
-chapter.prove(
-    "telescope",
+fact = sp.expand(lam * new_s - old_lam * s + delta * s - lam * f)
+statement = (
     r"$\lambda_k^\top s_k - \lambda_{k-1}^\top s_{k-1} + \delta_{k-1}^\top "
-    r"s_{k-1} = \lambda_k^\top f_k$ for matrices",
-    sp.expand(lam * new_s - old_lam * s + delta * s - lam * f),
-    claim="C7",
-    scope="every n and k",
+    r"s_{k-1} = \lambda_k^\top f_k$ for matrices"
 )
+prove("telescope", statement, fact, scope="every n and k")
 
 
 def three_ways(J: list, f: list, delta: list) -> list[sp.Expr]:
@@ -168,15 +164,12 @@ def three_ways(J: list, f: list, delta: list) -> list[sp.Expr]:
 letters = (f"{letter}_1:{longest_proof + 1}" for letter in ("J", "f", "d"))
 chain = (sp.symbols(letter, commutative=False) for letter in letters)
 by_s, by_lam, summed = three_ways(*chain)
-chapter.prove(
-    "written-out",
+facts, scope = (by_s - by_lam, by_lam - summed), f"every n, T ≤ {longest_proof}"
+statement = (
     r"the chained gradient, and $\lambda_k = \sum_t M_{t,k}^\top \delta_t$, "
-    rf"written out for $T \le {longest_proof}$",
-    by_s - by_lam,
-    by_lam - summed,
-    claim="C7",
-    scope=f"every n, T ≤ {longest_proof}",
+    rf"written out for $T \le {longest_proof}$"
 )
+prove("written-out", statement, *facts, scope=scope)
 
 # %% [markdown]
 # ### Nothing hidden: the unrolled network
@@ -196,15 +189,11 @@ for gate in GATES:
         for T in (1, 2, 3)
         for derivative, claim in symbolic.unrolled(gate, T)
     ]
-    chapter.prove(
-        f"unrolled-{gate}",
-        rf"all {len(facts)} derivatives of the unrolled network, "
-        rf"$T \le 3$, {gate}",
-        *facts,
-        claim="C7",
-        scope="n = 2, T ≤ 3",
-        note="expanded for T up to 2, at a rational point for T = 3",
-    )
+    statement = f"all {len(facts)} derivatives of the unrolled network, "
+    statement += rf"$T \le 3$, {gate}"
+    about = {"scope": "n = 2, T ≤ 3"}
+    about["note"] = "expanded for T up to 2, at a rational point for T = 3"
+    prove(f"unrolled-{gate}", statement, *facts, **about)
 
 # %% [markdown]
 # ### The library and autograd
@@ -221,15 +210,12 @@ for gate in GATES:
 gradients = agreement.compare_gradients(5, 2, 9, device=chapter.device)
 worst = gradients.groupby("samples").gap.max()
 chapter.number("gradient-gap", float(worst.max()), f"{worst.max():.1e}")
+scope = "every gate, n = 5, T = 9"
 for samples, words in {"sum": "summed", "each": "per sample"}.items():
-    chapter.check(
-        f"autograd-{samples}",
-        f"`adjoint.gradients` and autograd agree, every weight, {words}",
-        worst[samples],
-        1e-10,
-        claim="C7",
-        scope="every gate, n = 5, T = 9",
-    )
+    statement = "`adjoint.gradients` and autograd agree, every weight"
+    name, statement = f"autograd-{samples}", f"{statement}, {words}"
+    gap = worst[samples]
+    chapter.check(name, statement, gap, 1e-10, claim="C7", scope=scope)
 
 # %% tags=["hide-input"]
 printed = gradients.pivot_table(
@@ -286,15 +272,13 @@ gs, ds, Ps = (sp.IndexedBase(name) for name in ("g", "delta", "P"))
 t, k, T_end = sp.symbols("t k T", integer=True, positive=True)
 kept = 1 - gs[k]
 earlier = sp.Sum(kept * Ps[t] * ds[t], (t, k, T_end))  # P_{t,k-1} δ_t
-inductive = earlier - kept * sp.Sum(Ps[t] * ds[t], (t, k, T_end))
-chapter.prove(
-    "order-0-induction",
+fact = earlier - kept * sp.Sum(Ps[t] * ds[t], (t, k, T_end))
+fact, scope = sp.factor_terms(fact), "every T"
+statement = (
     r"if $\lambda_k = \sum_t P_{t,k} \delta_t$, then "
-    r"$(1 - g_k) \lambda_k = \sum_{t \ge k} P_{t,k-1} \delta_t$, any $T$",
-    sp.factor_terms(inductive),
-    claim="C8",
-    scope="every T",
+    r"$(1 - g_k) \lambda_k = \sum_{t \ge k} P_{t,k-1} \delta_t$, any $T$"
 )
+chapter.prove("order-0-induction", statement, fact, claim="C8", scope=scope)
 
 # %% [markdown]
 # ### In numbers: a network that sees only its leak
@@ -306,25 +290,20 @@ chapter.prove(
 # the raw steps, each times `rates.effective`, lag by lag. Both must agree.
 
 # %%
-mu, gaps = 0.25, []
+mu, gaps, options = 0.25, [], {"batch": (4,), "device": chapter.device}
 for gate in GATES:
-    model, u, y = agreement.random_case(
-        gate, 5, 2, 9, batch=(4,), device=chapter.device
-    )
+    model, u, y = agreement.random_case(gate, 5, 2, 9, **options)
     loss = ((agreement.leak_only(model, u) - y) ** 2).sum() / 2
     (gradient,) = torch.autograd.grad(loss, [model.W_r])
     with torch.no_grad():
         run = model.run(u)
         step = rates.step(run, run.x - y, mu).sum(0)
     gaps.append(agreement.discrepancy(step, -mu * gradient))
-chapter.check(
-    "order-0-numbers",
-    "effective rates give the gradient of a network that sees only its leak",
-    max(gaps),
-    1e-12,
-    claim="C8",
-    scope="every gate, n = 5, T = 9",
+statement = (
+    "effective rates give the gradient of a network that sees only its leak"
 )
+scope, gap = "every gate, n = 5, T = 9", max(gaps)
+chapter.check("order-0-numbers", statement, gap, 1e-12, claim="C8", scope=scope)
 
 # %% [markdown]
 # ### One order further
@@ -382,28 +361,23 @@ chapter.check(
 g_t, old = sp.symbols("g_t P", positive=True)
 shares_then = sp.Sum(gs[k] * Ps[k], (k, 1, t - 1))
 shares_now = sp.Sum((1 - g_t) * gs[k] * Ps[k], (k, 1, t - 1)) + g_t
-chapter.prove(
-    "budget-induction",
+facts = [sp.factor_terms(shares_now - (1 - g_t) * shares_then - g_t)]
+facts += [sp.expand((1 - (1 - g_t) * old) - ((1 - g_t) * (1 - old) + g_t))]
+statement = (
     r"$S_t = (1 - g_t) S_{t-1} + g_t$, and $1 - P_{t,0}$ obeys the same "
-    "recursion, any $t$",
-    sp.factor_terms(shares_now - (1 - g_t) * shares_then - g_t),
-    sp.expand((1 - (1 - g_t) * old) - ((1 - g_t) * (1 - old) + g_t)),
-    claim="C9",
-    scope="every t",
+    "recursion, any $t$"
 )
+scope = "every t"
+chapter.prove("budget-induction", statement, *facts, claim="C9", scope=scope)
 facts, given, rest = [], 0, 1  # of the stick
 for share in reversed(sp.symbols(f"s_1:{longest_proof + 1}")):
     g_k = share / (1 - given)
     facts.append(sp.cancel(g_k * rest - share))
     given, rest = given + share, rest * (1 - g_k)
-chapter.prove(
-    "budget-any-split",
-    r"gates $g_k = s_k / (1 - \sum_{j>k} s_j)$ produce the shares $s_k$, "
-    f"{longest_proof} of them",
-    *facts,
-    claim="C9",
-    scope=f"{longest_proof} steps",
-)
+statement = r"gates $g_k = s_k / (1 - \sum_{j>k} s_j)$ produce the shares $s_k$"
+statement += f", {longest_proof} of them"
+scope = f"{longest_proof} steps"
+chapter.prove("budget-any-split", statement, *facts, claim="C9", scope=scope)
 
 # %% [markdown]
 # ### One gate, one lag
@@ -428,15 +402,13 @@ one_gate = pd.concat(measured, names=["gate", "lag"]).reset_index()
 kept = (1 - one_gate.gate) ** one_gate.lag
 formulas = {"memory": kept, "rate": one_gate.gate * kept}
 formulas["spent"] = 1 - (1 - one_gate.gate) * kept
-chapter.check(
-    "one-gate",
+gap = max((one_gate[k] - v).abs().max() / v.max() for k, v in formulas.items())
+statement = (
     r"memory $(1-\alpha)^\ell$, rate $\mu\,\alpha(1-\alpha)^\ell$, and "
-    r"$1 - (1-\alpha)^{\ell+1}$ of the budget spent",
-    max((one_gate[k] - v).abs().max() / v.max() for k, v in formulas.items()),
-    1e-12,
-    claim="C9",
-    scope="three constant gates, ℓ ≤ 50",
+    r"$1 - (1-\alpha)^{\ell+1}$ of the budget spent"
 )
+scope = "three constant gates, ℓ ≤ 50"
+chapter.check("one-gate", statement, gap, 1e-12, claim="C9", scope=scope)
 
 # %% tags=["hide-input"]
 TITLES = {
@@ -507,15 +479,14 @@ chapter.figure("one-gate", grid.figure, one_gate)
 
 # %%
 most, least, ell = sp.symbols("P_max P_min ell", positive=True)  # 1 - α
-chapter.prove(
-    "kappa-constant",
+facts = [sp.diff(most**ell, most).is_positive]
+facts += [most**ell / least**ell - (most / least) ** ell]
+statement = (
     r"$(1-\alpha)^{\ell}$ falls with $\alpha$, so $\kappa$ of constants is "
-    r"$((1 - \alpha_{\min})/(1 - \alpha_{\max}))^{\ell}$",
-    sp.diff(most**ell, most).is_positive,
-    most**ell / least**ell - (most / least) ** ell,
-    claim="C14",
-    scope="every ℓ and α",
+    r"$((1 - \alpha_{\min})/(1 - \alpha_{\max}))^{\ell}$"
 )
+scope = "every ℓ and α"
+chapter.prove("kappa-constant", statement, *facts, claim="C14", scope=scope)
 
 # %% [markdown]
 # ## On real sequences
@@ -528,10 +499,9 @@ chapter.prove(
 
 # %%
 LEARNED = ("constant", "scalar", "multi")
-train, test = (
-    tasks.digits(split=part, dtype=torch.float64, device=chapter.device)
-    for part in ("train", "test")
-)
+double = {"dtype": torch.float64, "device": chapter.device}
+train = tasks.digits(split="train", **double)
+test = tasks.digits(split="test", **double)
 seen = digits.for_each_seed(test.u[:, :probes], seeds)
 alphas = torch.logspace(-2, -0.05, n_hidden)
 options = {"learning_rate": 2e-2, "batch": 48, "device": chapter.device}
@@ -612,14 +582,9 @@ gaps = []
 for run in runs.values():
     total = rates.shares(run).sum(0) + rates.retention(run, STEPS)[0]
     gaps.append(float((total - 1).abs().max()))
-chapter.check(
-    "budget-numbers",
-    "shares and rest add to one on digits: every gate, neuron, seed",
-    max(gaps),
-    1e-12,
-    claim="C9",
-    scope="trained networks",
-)
+statement = "shares and rest add to one on digits: every gate, neuron, seed"
+scope, gap = "trained networks", max(gaps)
+chapter.check("budget-numbers", statement, gap, 1e-12, claim="C9", scope=scope)
 
 # %% [markdown]
 # {numref}`fig-budget-bars` shows what a few neurons do with their budget. Look
@@ -723,14 +688,11 @@ kappa = pd.DataFrame(rows, columns=columns)
 alphas = torch.tensor(models["constant"].alpha, dtype=torch.float64)
 one_step = float(torch.log10((1 - alphas.min()) / (1 - alphas.max())))
 constants = kappa[kappa.gate == "constant"]
-chapter.check(
-    "kappa-digits",
-    r"on digits $\log\kappa$ of the constants is $\ell$ times that of one step",
-    (constants["median"] / (constants.lag * one_step) - 1).abs().max(),
-    1e-12,
-    claim="C14",
-    scope="trained networks",
-)
+gap = (constants["median"] / (constants.lag * one_step) - 1).abs().max()
+statement = r"on digits $\log\kappa$ of the constants is $\ell$ times that of "
+statement += "one step"
+scope = "trained networks"
+chapter.check("kappa-digits", statement, gap, 1e-12, claim="C14", scope=scope)
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -798,11 +760,9 @@ for gate, lag in product(LEARNED, (1, 2, 4, 8, 16, 32)):
     rows.append({"gate": gate, "lag": lag} | medians)
 diagonals = pd.DataFrame(rows)
 at_8 = diagonals[diagonals.lag == 8].set_index("gate")
-for gate, name in product(
-    LEARNED, ("order 0", "corrected", "off the diagonal")
-):
-    slug = f"{name.replace(' ', '-')}-{gate}-8"
-    chapter.number(slug, float(at_8.loc[gate, name]))
+told = at_8[["order 0", "corrected", "off the diagonal"]].stack()
+for (gate, name), value in told.items():
+    chapter.number(f"{name.replace(' ', '-')}-{gate}-8", float(value))
 
 # %% tags=["hide-input"]
 curves = diagonals.melt(["gate", "lag"], var_name="share", value_name="size")

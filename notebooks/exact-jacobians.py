@@ -355,19 +355,13 @@ terms = sp.Matrix(symbolic.closed_form("scalar"))
 terms = terms.applyfunc(lambda term: symbolic.abbreviate(term, "scalar"))
 vanilla = (1 - sp.IndexedBase("phi")[q] ** 2) * symbolic.W_r[q, p]
 identity = sp.KroneckerDelta(q, p)
-prove(
-    "open",
-    "Gate open: $J = D W_r$",
-    terms.subs(g, 1) - sp.Matrix([0, vanilla, 0]),
-)
-prove(
-    "shut", "Gate shut: $J = I$", terms.subs(g, 0) - sp.Matrix([identity, 0, 0])
-)
+left_over = terms.subs(g, 1) - sp.Matrix([0, vanilla, 0])
+prove("open", "Gate open: $J = D W_r$", left_over)
+left_over = terms.subs(g, 0) - sp.Matrix([identity, 0, 0])
+prove("shut", "Gate shut: $J = I$", left_over)
 bump = g * (1 - g)
-peak = sp.solve(bump.diff(g), g) == [sp.S.Half]
-prove(
-    "half-open", "$g(1-g)$ is largest at $g = 1/2$", peak, bump.diff(g, 2) < 0
-)
+facts = sp.solve(bump.diff(g), g) == [sp.S.Half], bump.diff(g, 2) < 0
+prove("half-open", "$g(1-g)$ is largest at $g = 1/2$", *facts)
 
 # %% [markdown]
 # ## What they look like
@@ -399,14 +393,9 @@ for gate, seed in product(GATES, range(seeds)):
     total = sum(jacobian.terms(model, path))
     difference = total - jacobian.blocks(model, path)
     worst = max(worst, float(difference.abs().max()))
-chapter.check(
-    "sum-of-terms",
-    "The library's three terms add up to its $J$, every gate and seed",
-    worst,
-    1e-15,
-    claim="C2",
-    scope=f"random networks, n = {n_drawn}",
-)
+scope = f"random networks, n = {n_drawn}"
+statement = "The library's three terms add up to its $J$, every gate and seed"
+chapter.check("sum-of-terms", statement, worst, 1e-15, claim="C2", scope=scope)
 
 # %% [markdown]
 # {numref}`fig-three-terms` draws one step of a multi-gate network. Look at the
@@ -420,19 +409,10 @@ parts = dict(zip(("leak", "recurrent", "gate"), parts, strict=True))
 parts["jacobian"] = jacobian.blocks(model, path)[-1].cpu()
 limit = max(float(part.abs().max()) for part in parts.values())
 norm = mpl.colors.AsinhNorm(linear_width=0.05, vmin=-limit, vmax=limit)
-titles = [
-    r"leak $\Lambda_t$",
-    r"+ recurrent $R_t$",
-    r"+ gate $G_t$",
-    r"= $J_t$",
-]
+titles = [r"leak $\Lambda_t$", "+ recurrent $R_t$", "+ gate $G_t$", "= $J_t$"]
 bar = {"ticks": [-0.5, -0.1, 0, 0.1, 0.5], "format": "{x:g}", "label": "entry"}
-look = {
-    "norm": norm,
-    "cmap": figures.DIVERGING,
-    "square": True,
-    "cbar_kws": bar,
-}
+look = {"norm": norm, "cmap": figures.DIVERGING, "square": True}
+look["cbar_kws"] = bar
 ends = {"xticklabels": n_drawn - 1, "yticklabels": n_drawn - 1}
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(8.2, 2.35), sharey=True)
