@@ -158,21 +158,13 @@ def by_differences(model: GatedRNN, run: Trajectory, h: float = 1e-5) -> Tensor:
 # the largest difference between two matrices over the largest entry.
 
 # %%
-SHAPES = {
-    "one": ((), None),
-    "batch": ((5,), None),
-    "two axes": ((2, 3), None),
-    "replicas": ((4,), 3),
-}
-rows = []
-for gate, dtype, shape in product(
-    GATES, (torch.float64, torch.float32), SHAPES
-):
-    batch, replicas = SHAPES[shape]
+SHAPES = {"one": {}, "batch": {"batch": (5,)}, "two axes": {"batch": (2, 3)}}
+SHAPES["replicas"] = {"batch": (4,), "replicas": 3}
+DTYPES, rows = (torch.float64, torch.float32), []
+for gate, dtype, shape in product(GATES, DTYPES, SHAPES):
     options = {"fastest": 1.0, "dtype": dtype, "device": chapter.device}
-    model, u, _ = agreement.random_case(
-        gate, n, m, T, batch=batch, replicas=replicas, **options
-    )
+    options |= SHAPES[shape]
+    model, u, _ = agreement.random_case(gate, n, m, T, **options)
     with torch.no_grad():
         run = model.run(u)
         J, autograd = jacobian.blocks(model, run), by_autograd(model, run)
@@ -218,15 +210,11 @@ TOLERANCES = {
     ("differences", "float64"): 1e-8,
 }
 worst = table.groupby("precision")[[*NAMES]].max()
+scope = f"every gate and shape, n = {n}, m = {m}, T = {T}"
 for (way, precision), tolerance in TOLERANCES.items():
-    chapter.check(
-        f"{way}-{precision}",
-        f"{NAMES[way].replace(' − ', ' and ')} agree, {precision}",
-        worst.loc[precision, way],
-        tolerance,
-        claim="C2",
-        scope=f"every gate and shape, n = {n}, m = {m}, T = {T}",
-    )
+    statement = f"{NAMES[way].replace(' − ', ' and ')} agree, {precision}"
+    name, gap = f"{way}-{precision}", worst.loc[precision, way]
+    chapter.check(name, statement, gap, tolerance, claim="C2", scope=scope)
 chapter.number("combinations", len(table))
 largest = float(worst.loc["float64", ["symbol", "autograd"]].max())
 chapter.number("worst-float64", largest, f"{largest:.1e}")
@@ -243,13 +231,10 @@ with torch.no_grad():  # the last network of the table: multi gate, replicas
     slip = jacobian.blocks(model, run._replace(x_prev=run.x))
 caught = discrepancy(slip, autograd)
 chapter.number("slip", 100 * caught, f"{100 * caught:.0f}", "%")
-chapter.check(
-    "slip-caught",
-    "autograd rejects a Jacobian evaluated after the update",
-    caught > 1e3 * TOLERANCES["autograd", "float32"],
-    claim="C2",
-    scope="one network",
-)
+rejected = caught > 1e3 * TOLERANCES["autograd", "float32"]
+statement = "autograd rejects a Jacobian evaluated after the update"
+one = "one network"
+chapter.check("slip-caught", statement, rejected, claim="C2", scope=one)
 
 # %% [markdown]
 # Evaluated after the update, this Jacobian is wrong by
@@ -268,14 +253,11 @@ chapter.check(
 # are held out.
 
 # %%
-train, test = (
-    tasks.digits(split=part, device=chapter.device)
-    for part in ("train", "test")
-)
+train = tasks.digits(split="train", device=chapter.device)
+test = tasks.digits(split="test", device=chapter.device)
+options = {"alpha": 0.1, "device": chapter.device}
 models = {
-    gate: digits.train(
-        gate, n_hidden, seeds, training_steps, alpha=0.1, device=chapter.device
-    )
+    gate: digits.train(gate, n_hidden, seeds, training_steps, **options)
     for gate in GATES
 }
 
@@ -308,7 +290,7 @@ chapter.table("digits", pd.DataFrame(rows))
 
 # %%
 chosen = digits.for_each_seed(test.u[:, :probes].double(), seeds)
-runs, terms = {}, {}
+runs, terms, scope = {}, {}, f"trained networks, n = {n_hidden}"
 for gate, model in models.items():
     model = model.double()
     with torch.no_grad():
@@ -316,14 +298,9 @@ for gate, model in models.items():
         terms[gate] = jacobian.terms(model, runs[gate])
         J = jacobian.blocks(model, runs[gate])
         gap = discrepancy(J, by_autograd(model, runs[gate]))
-    chapter.check(
-        f"digits-{gate}",
-        f"library and autograd agree on digits, every seed: {gate}",
-        gap,
-        1e-12,
-        claim="C2",
-        scope=f"trained networks, n = {n_hidden}",
-    )
+    statement = f"library and autograd agree on digits, every seed: {gate}"
+    name = f"digits-{gate}"
+    chapter.check(name, statement, gap, 1e-12, claim="C2", scope=scope)
 
 # %% [markdown]
 # ### The gates, reading
@@ -351,10 +328,8 @@ with figures.style():
     mesh = middle.pcolormesh(edges, neurons, traces[order].T, **look)
     middle.set(ylabel="neuron, by mean gate", title="Multi: one gate a neuron")
     fig.colorbar(mesh, ax=middle, label="gate $g$", pad=0.01)
-    for gate, values in {
-        "scalar": single,
-        "constant": 0.1 + 0 * single,
-    }.items():
+    drawn = {"scalar": single, "constant": 0.1 + 0 * single}
+    for gate, values in drawn.items():
         look = figures.GATES[gate] | {"marker": ""}
         bottom.plot(steps, values, **look)
         place = values[:8].max() + 0.05
@@ -534,14 +509,9 @@ with torch.no_grad():
     J = jacobian.blocks(model, run)
     errors = [discrepancy(by_differences(model, run, h), J) for h in sizes]
 best = sizes[np.argmin(errors)]
-chapter.check(
-    "exercise-step",
-    r"central differences are best within a decade of $\epsilon^{1/3}$",
-    abs(np.log10(best / np.finfo(float).eps ** (1 / 3))),
-    1.0,
-    claim="C2",
-    scope="one network",
-)
+gap = abs(np.log10(best / np.finfo(float).eps ** (1 / 3)))
+statement = r"central differences are best within a decade of $\epsilon^{1/3}$"
+chapter.check("exercise-step", statement, gap, 1.0, claim="C2", scope=one)
 
 # %% [markdown]
 # :::{dropdown} Solution 3: does depth of training matter?
@@ -552,16 +522,9 @@ chapter.check(
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 3"}
-fresh = GatedRNN(
-    1,
-    n_hidden,
-    "multi",
-    n_outputs=10,
-    bias=True,
-    generator=torch.Generator().manual_seed(0),
-    dtype=torch.float64,
-    device=chapter.device,
-)
+options = {"n_outputs": 10, "bias": True, "device": chapter.device}
+options["generator"] = torch.Generator().manual_seed(0)
+fresh = GatedRNN(1, n_hidden, "multi", **options, dtype=torch.float64)
 with torch.no_grad():
     leak, recurrent, gate_term = jacobian.terms(fresh, fresh.run(chosen))
 rest = torch.linalg.matrix_norm(leak + recurrent, 2)
