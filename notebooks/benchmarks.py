@@ -107,19 +107,14 @@ def loss(answer: Tensor, target: Tensor) -> Tensor:
 model, u, target, weights = networks(torch.float64, steps)
 loss(model(u), target).backward()
 plain = torch.autograd.grad(loss(readout(*weights, u), target), weights)
-closed = [
-    torch.cat([model.W_r.grad, model.W_rg.grad], -2).mT,
-    torch.cat([model.W_i.grad, model.W_ig.grad], -2).mT,
-    model.W_o.grad.mT,
-]
-chapter.check(
-    "same-gradient",
-    "The library and the plain version have the same gradient of every weight",
-    max(map(discrepancy, closed, plain)),
-    1e-12,
-    claim="C7",
-    scope="one random network",
+closed = [torch.cat([model.W_r.grad, model.W_rg.grad], -2).mT]
+closed += [torch.cat([model.W_i.grad, model.W_ig.grad], -2).mT]
+closed += [model.W_o.grad.mT]
+gap, scope = max(map(discrepancy, closed, plain)), "one random network"
+statement = (
+    "The library and the plain version have the same gradient of every weight"
 )
+chapter.check("same-gradient", statement, gap, 1e-12, claim="C7", scope=scope)
 
 # %% [markdown]
 # ## What the difference is made of
@@ -146,36 +141,26 @@ def counts(way: str, T: int) -> pd.Series:
     with Counting() as counted:
         forwards().backward()
     neurons = seeds * batch * n_hidden
-    return pd.Series(
-        {
-            "operators": counted.operators.total(),
-            "kept for the way back": kept(forwards) / neurons,
-            "memory taken": counted.taken / neurons,
-        }
-    )
+    cost = {"operators": counted.operators.total()}
+    cost["kept for the way back"] = kept(forwards) / neurons
+    cost["memory taken"] = counted.taken / neurons
+    return pd.Series(cost)
 
 
-cost = pd.DataFrame(
-    {
-        way: (counts(way, steps) - counts(way, steps // 2))
-        / (steps - steps // 2)
-        for way in ("library", "plain")
-    }
-).rename_axis("quantity")
-for way in cost:
-    for name, value in zip(
-        ("operators", "kept", "taken"), cost[way], strict=True
-    ):
-        chapter.number(f"{name}-{way}", value)
+ways, more = ("library", "plain"), steps - steps // 2
+cost = {way: counts(way, steps) - counts(way, steps // 2) for way in ways}
+cost = (pd.DataFrame(cost) / more).rename_axis("quantity")
+short = cost.set_axis(["operators", "kept", "taken"]).stack()
+for (name, way), value in short.items():
+    chapter.number(f"{name}-{way}", value)
 
 # %% tags=["hide-input"]
 with figures.style():
     where = {"x": "value", "y": "way", "hue": "way", "col": "quantity"}
     look = {"palette": figures.CYCLE[1::-1], "saturation": 1, "sharex": False}
     shown = cost.melt(var_name="way", ignore_index=False).reset_index()
-    grid = sns.catplot(
-        shown, kind="bar", **where, **look, height=1.9, aspect=1.3
-    )
+    look |= {"kind": "bar", "height": 1.9, "aspect": 1.3}
+    grid = sns.catplot(shown, **where, **look)
     for ax in grid.axes.flat:
         for bars in ax.containers:
             ax.bar_label(bars, fmt="%.3g", padding=3)
@@ -349,15 +334,12 @@ for name, (group, result, tolerance, claim) in same.items():
 # four and twenty seeds of a gate, which are trained side by side.
 
 # %% tags=["hide-input"]
+BORROWED = "autograd, library's products"
 PEERS = {
     "ours": ("vermilion", "o", "library"),
     "ours, no workspace": ("muted", "v", "library, no workspace"),
     "autograd": ("blue", "s", "autograd"),
-    "autograd, library's products": (
-        "blue",
-        "p",
-        "autograd, library's products",
-    ),
+    BORROWED: ("blue", "p", BORROWED),
     "functorch": ("green", "^", "torch.func"),
     "jax": ("purple", "D", "JAX, vmap"),
     "jax, seeds in turn": ("purple", "d", "JAX, in turn"),
@@ -400,13 +382,8 @@ def draw(data: pd.DataFrame, **look) -> None:
 
 with figures.style():
     shown = [text for text in label.values() if text in set(ratios["label"])]
-    signs = {"marker": [marker[text] for text in shown]}
-    hue = {
-        "hue": "label",
-        "hue_order": shown,
-        "palette": color,
-        "hue_kws": signs,
-    }
+    hue = {"hue": "label", "hue_order": shown, "palette": color}
+    hue["hue_kws"] = {"marker": [marker[text] for text in shown]}
     size = {"height": 4.8, "aspect": 1.2, "despine": False}
     grid = sns.FacetGrid(ratios, col="machine", **hue, **size)
     grid.map_dataframe(draw).add_legend(title="")
@@ -419,14 +396,8 @@ with figures.style():
         ax.xaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
     grid.tight_layout()
-columns = [
-    "machine",
-    "row",
-    "peer",
-    "ratio",
-    "lower quartile",
-    "upper quartile",
-]
+columns = ["machine", "row", "peer", "ratio"]
+columns += ["lower quartile", "upper quartile"]
 chapter.figure("benchmark-ratios", grid.figure, ratios[columns])
 
 # %% [markdown]
@@ -458,22 +429,13 @@ for axis in ("T", "n", "S"):
     scaling.append(some.assign(axis=axis, at=some[axis].astype(int)))
 scaling = pd.concat(scaling)
 with figures.style():
-    grid = sns.relplot(
-        scaling.assign(milliseconds=1e3 * scaling["seconds each"]),
-        kind="line",
-        x="at",
-        y="milliseconds",
-        hue="label",
-        style="label",
-        palette={label[peer]: color[label[peer]] for peer in drawn},
-        markers={label[peer]: marker[label[peer]] for peer in drawn},
-        dashes=False,
-        col="axis",
-        row="machine",
-        height=2.6,
-        aspect=0.85,
-        facet_kws={"sharex": False, "despine": False, "margin_titles": True},
-    )
+    shown = scaling.assign(milliseconds=1e3 * scaling["seconds each"])
+    look = {"x": "at", "y": "milliseconds", "col": "axis", "row": "machine"}
+    look |= {"hue": "label", "style": "label", "dashes": False, "kind": "line"}
+    look["palette"] = {label[peer]: color[label[peer]] for peer in drawn}
+    look["markers"] = {label[peer]: marker[label[peer]] for peer in drawn}
+    facets = {"sharex": False, "despine": False, "margin_titles": True}
+    grid = sns.relplot(shown, height=2.6, aspect=0.85, facet_kws=facets, **look)
     grid.set(xscale="log", yscale="log", ylabel="milliseconds a seed")
     grid.set_titles(col_template="", row_template="{row_name}")
     names = {"T": "steps $T$", "n": "neurons $n$", "S": "seeds $S$"}
@@ -488,12 +450,8 @@ with figures.style():
 columns = ["machine", "peer", "axis", "at", "seconds each"]
 chapter.figure("benchmark-scaling", grid.figure, scaling[columns])
 sizes = timings.sizes(next(iter(machines.values())))
-for axis, name in {
-    "T": "steps",
-    "n": "neurons",
-    "S": "seeds",
-    "B": "batch",
-}.items():
+names = {"T": "steps", "n": "neurons", "S": "seeds", "B": "batch"}
+for axis, name in names.items():
     chapter.number(f"base-{name}", sizes[axis])
 
 # %% [markdown]
@@ -577,9 +535,8 @@ for name, content in machines.items():
         "not measured": "; ".join(absent.unique()) or "none",
     }
     rates += [(name, what, value) for what, value in found.items()]
-table(
-    "benchmark-rates", pd.DataFrame(rates, columns=["machine", "what", "found"])
-)
+rates = pd.DataFrame(rates, columns=["machine", "what", "found"])
+table("benchmark-rates", rates)
 shares = pd.concat(shares)
 with figures.style():
     order = [text for text in label.values() if text in set(shares["label"])]
@@ -624,16 +581,11 @@ chapter.figure("benchmark-ceiling", grid.figure, shares)
 
 # %% tags=["hide-input"]
 norms = rows[rows["error median"].notna()]
-shown = pd.DataFrame(
-    {
-        "machine": norms["machine"],
-        "norms by": norms["label"],
-        "precision": norms["dtype"],
-        "milliseconds": (1e3 * norms["seconds"]).map("{:.4g}".format),
-        "median error": norms["error median"].map("{:.1e}".format),
-        "largest error": norms["error largest"].map("{:.1e}".format),
-    }
-)
+shown = norms[["machine", "label", "dtype"]]
+shown = shown.set_axis(["machine", "norms by", "precision"], axis=1)
+shown["milliseconds"] = (1e3 * norms["seconds"]).map("{:.4g}".format)
+for which in ("median", "largest"):
+    shown[f"{which} error"] = norms[f"error {which}"].map("{:.1e}".format)
 table("benchmark-norms", shown)
 columns = rows.columns.union(["gpu"])  # named where there is one
 protocols = rows[rows["group"] == "protocol"].reindex(columns=columns)
