@@ -58,7 +58,9 @@ def train(n_hidden: int, seeds: int, steps: int, device: torch.device | str = "c
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return Selective(model, drawn, u[:, seen:], target[seen:], int(target[:seen].bincount().argmax()))
+    return Selective(
+        model.requires_grad_(False), drawn, u[:, seen:], target[seen:], int(target[:seen].bincount().argmax())
+    )
 
 
 @torch.no_grad()
