@@ -48,21 +48,13 @@ class Kept(dict[str, Any]):
 
 @dataclass
 class Checkpoint:
-    """All that a run needs to go on, and the file that holds it.
+    """All that a run needs to go on, and the file that holds it."""
 
-    Attributes:
-        run: losses, divergences and probes so far, changed in place.
-        moving: all else that moves along training, by name: the model, the optimiser, a schedule, companions.
-        sources: of the data, one for each replica.
-        identity: which run this is, as :func:`identity` says.
-        path: the file; None saves nothing.
-    """
-
-    run: dict[str, Any]
-    moving: Mapping[str, Stateful]
-    sources: Sequence[torch.Generator]
-    identity: dict[str, str]
-    path: Path | None
+    run: dict[str, Any]  #: losses, divergences and probes so far, changed in place
+    moving: Mapping[str, Stateful]  #: all else that moves along training, by name
+    sources: Sequence[torch.Generator]  #: of the data, one for each replica
+    identity: dict[str, str]  #: which run this is, as :func:`identity` says
+    path: Path | None  #: the file; None saves nothing
 
     def write(self, step: int) -> None:
         """Save the state before the update of a step."""

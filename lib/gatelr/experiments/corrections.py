@@ -121,10 +121,10 @@ def size(parts: Split) -> Size:
 
 
 class Terms(NamedTuple):
-    """The gate term beside the others, medians for each replica.
+    """The gate term beside the others, for each replica medians over sequences.
 
     Attributes:
-        step: in a step Jacobian.
+        step: in a step Jacobian, over steps too.
         transport: in products of them, by lag.
     """
 
@@ -142,9 +142,6 @@ def terms(model: GatedRNN, u: Float[Tensor, "T S B m"], lags: Sequence[int]) -> 
     Args:
         model, u: with replicas and a learned gate, and inputs of its dtype.
         lags: ℓ, at most T.
-
-    Returns:
-        The median over steps and sequences, and for each lag that over sequences.
     """
     with torch.no_grad():
         run = model.run(u)
@@ -190,17 +187,13 @@ def persistence(vectors: Float[Tensor, "W S P"], distances: Sequence[int]) -> Pe
         \bar a = \frac{2}{W (W-1)} \sum_{s < s'} \cos(c_s, c_{s'}), \qquad
         \frac{\lVert \sum_s c_s \rVert}{\sum_s \lVert c_s \rVert}
 
-    Independent directions have :math:`a = 0`. A direction that is always there survives any shuffling: in random
-    order the mean of :math:`a(Δ)` is :math:`\bar a` at every distance, and what exceeds it is memory beyond the mean.
-    With random signs the squared norm of the sum is :math:`\sum_s \lVert c_s \rVert^2` on average, whose root is the
-    null of the last ratio.
+    Independent directions have :math:`a = 0`. In random order the mean of :math:`a(Δ)` is :math:`\bar a` at every
+    distance, and what exceeds it is memory beyond the mean. With random signs the squared norm of the sum is
+    :math:`\sum_s \lVert c_s \rVert^2` on average, whose root is the null of the last ratio.
 
     Args:
         vectors: of successive iterations.
         distances: Δ, from 1 to W - 1.
-
-    Returns:
-        The mean cosines with their null, and the resultant with its own.
 
     Raises:
         ValueError: for a distance outside 1 … W - 1.

@@ -8,6 +8,7 @@ chosen lags, and those of the gradients of many sequences.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -179,12 +180,9 @@ def propagation(model: GatedRNN, u: Tensor, ends: dict[int, tuple[Tensor, Tensor
         alone = model.replica(s)
         for lag, (sequence, t) in ends.items():
             sequence, t = sequence.to(u.device), t.to(u.device)
-            M: Tensor | None = None
-            for step in range(lag):  # the factors of each window, oldest first: index t - lag holds J_{t-lag+1}
-                here = Trajectory(*(member[t - lag + step, s, sequence].unsqueeze(0) for member in run))
-                J = jacobian.blocks(alone, here)[0]
-                M = J if M is None else J @ M
-            assert M is not None
+            # the factors of each window, oldest first: index t - lag holds J_{t-lag+1}
+            steps = (Trajectory(*(member[t - lag + i, s, sequence].unsqueeze(0) for member in run)) for i in range(lag))
+            M = reduce(lambda M, J: J @ M, (jacobian.blocks(alone, step)[0] for step in steps))
             spectra[lag].append(torch.linalg.svdvals(M).cpu())
     return {lag: torch.stack(sigma) for lag, sigma in spectra.items()}
 

@@ -17,7 +17,7 @@ state.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,9 +93,6 @@ def gate_steps(factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x
     Args:
         factor, signal: from :func:`factors` and :func:`signals`, for one network.
         x_prev: the states that the weights read.
-
-    Returns:
-        The steps, relative to μ.
 
     Raises:
         ValueError: if all contributions to a coordinate are zero, which then has no mean.
@@ -196,9 +193,6 @@ def structure(steps: Float[Tensor, "n p"]) -> Structure:
     Args:
         steps: positive numbers, rows the neurons that are written to.
 
-    Returns:
-        The five numbers.
-
     Raises:
         ValueError: for a number that is not positive and finite.
     """
@@ -265,8 +259,7 @@ def remembered(
     by copies, at the learning rate 1.
 
     Args:
-        model: the network, with replicas or without.
-        optimiser: that trains it, with what it remembers.
+        model, optimiser: the network, and what trains it, with what it remembers.
         loss: of a network, one number for each replica.
 
     Returns:
@@ -304,21 +297,18 @@ class Trace(NamedTuple):
     beta: Float[Tensor, " n"]
 
 
-def fixed_momentum(trajectory: Trajectory, generator: torch.Generator, grid: Sequence[float] = ()) -> Trace:
+def fixed_momentum(trajectory: Trajectory, generator: torch.Generator) -> Trace:
     r"""How far a gated trace is textbook momentum: the best β for each neuron, against the trace itself (C12).
 
     .. math:: E_T = \sum_k g_k P_{T,k}\, φ'(a_k) x_{k-1}^\top \approx \sum_k (1 - β) β^{T-k} φ'(a_k) x_{k-1}^\top
 
-    β is chosen on the first half of the sequences; :math:`R^2 = 1 - \sum (E - \hat E)^2 / \sum (E - \bar E)^2` is taken
-    on the second, with the mean over sequences :math:`\bar E` of each coordinate.
+    β is chosen among 0.01, 0.02 … 0.99 on the first half of the sequences;
+    :math:`R^2 = 1 - \sum (E - \hat E)^2 / \sum (E - \bar E)^2` is taken on the second, with the mean over sequences
+    :math:`\bar E` of each coordinate.
 
     Args:
         trajectory: of one network, ``(T, B, ·)``, on at least four sequences.
         generator: source of the random order.
-        grid: of 1 - β; 0.01, 0.02 … 0.99 by default.
-
-    Returns:
-        The two R² and β.
 
     Raises:
         ValueError: for fewer than four sequences, or a trajectory with more batch axes than one.
@@ -339,7 +329,7 @@ def fixed_momentum(trajectory: Trajectory, generator: torch.Generator, grid: Seq
         return torch.einsum("tbq,tbqp->bqp", rates.shares(trajectory._replace(g=g)), credit)
 
     true, random = trace(gates), trace(mixed)
-    alpha = torch.as_tensor(grid or np.linspace(0.01, 0.99, 99), dtype=x.dtype, device=x.device)
+    alpha = torch.as_tensor(np.linspace(0.01, 0.99, 99), dtype=x.dtype, device=x.device)
     weights = alpha[:, None] * (1 - alpha[:, None]) ** torch.arange(T - 1, -1, -1, dtype=x.dtype, device=x.device)
     fixed = torch.tensordot(weights, credit, 1)  # (A, B, n, n)
     half = B // 2

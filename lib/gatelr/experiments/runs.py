@@ -43,24 +43,16 @@ Tables = dict[str, "pd.DataFrame"]
 
 @dataclass(frozen=True)
 class Run:
-    """One run, before it is made.
+    """One run, before it is made."""
 
-    Attributes:
-        experiment: a module of this room.
-        task: the name of a task.
-        gate: of the networks.
-        optimiser: which trains them.
-        seeds: one network for each.
-        settings: of ``measure`` by name, and ``task_options`` for :func:`gatelr.tasks.get`; what JSON can hold.
-        labels: columns that tell a chapter which run a row is of; they do not make another run of it.
-    """
-
-    experiment: str
-    task: str
-    gate: str
-    optimiser: str
-    seeds: tuple[int, ...]
+    experiment: str  #: a module of this room
+    task: str  #: the name of a task
+    gate: str  #: of the networks
+    optimiser: str  #: which trains them
+    seeds: tuple[int, ...]  #: one network for each
+    #: of ``measure`` by name, and ``task_options`` for :func:`gatelr.tasks.get`; what JSON can hold
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: columns that tell a chapter which run a row is of; they do not make another run of it
     labels: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -85,8 +77,7 @@ def plan(chapter: str, parameters: Mapping[str, Any]) -> list[Run]:
     """The runs that a chapter reads, none for most.
 
     Args:
-        chapter: its slug.
-        parameters: all of the chapter's, with their values; ``block`` among them says how many seeds a run has.
+        chapter, parameters: its slug, and all of its parameters; ``block`` among them says how many seeds a run has.
     """
     if chapter not in CHAPTERS:
         return []
@@ -128,8 +119,7 @@ def load(
     Args:
         plan: the runs.
         block: seeds of one file, 0 for all of a run; it decides where numbers lie and not what they are.
-        folder: where the files lie; it can be deleted at any time.
-        device: where to compute what is missing.
+        folder, device: where the files lie, which can be deleted at any time, and where to compute what is missing.
         progress: whether to show a bar over the runs that are missing, with the time that is left.
 
     Returns:
@@ -240,14 +230,14 @@ def machine() -> str:
 
 def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Records as columns; a number that is missing or NaN is null, and infinity a word, which JSON can hold."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None if math.isnan(value) else str(value)
+        return value
+
     names = dict.fromkeys(name for record in records for name in record)
-    return {name: [_as_json(record.get(name)) for record in records] for name in names}
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
+    return {name: [plain(record.get(name)) for record in records] for name in names}
 
 
 def _read(path: Path) -> Tables:

@@ -14,8 +14,7 @@ def by_lag(rows: pd.DataFrame, keys: Sequence[str], series: Sequence[str]) -> pd
 
     Args:
         rows: with a column ``"<series> @<lag>"`` for each series and lag.
-        keys: the columns to keep.
-        series: which to take.
+        keys, series: the columns to keep, and the series to take.
 
     Returns:
         The keys, ``"series"``, ``"lag"`` and ``"value"``, without values that are missing.

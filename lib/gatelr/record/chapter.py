@@ -35,23 +35,14 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Finding:
-    """What the seeds say of a claim.
+    """What the seeds say of a claim."""
 
-    Attributes:
-        mean: over seeds, the effect.
-        low: the lower end of its interval.
-        high: the upper end.
-        p: of the sign-flip test against the threshold.
-        seeds: how many.
-        verdict: ``"supported"``, ``"refuted"`` or ``"undecided"``.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    seeds: int
-    verdict: str
+    mean: float  #: over seeds, the effect
+    low: float  #: the lower end of its interval
+    high: float  #: the upper end
+    p: float  #: of the sign-flip test against the threshold
+    seeds: int  #: how many
+    verdict: str  #: ``"supported"``, ``"refuted"`` or ``"undecided"``
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -133,7 +124,25 @@ class Chapter:
         Raises:
             ValueError: for a name used before, or a tolerance that is negative or not finite.
         """
-        self._check(name, statement, value, tolerance, claim=claim, scope=scope, note=note, kind="numeric")
+        self._new(name, [row["id"] for row in self.checks], "check")
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ValueError(f"check {name!r} got tolerance {tolerance}, expected a finite number of at least 0")
+        number = (0.0 if value else 1.0) if isinstance(value, (bool, np.bool_)) else float(value)
+        self.checks.append(
+            {
+                "id": name,
+                "claim": claim,
+                "statement": " ".join(statement.split()),
+                "kind": "numeric",
+                "scope": scope,
+                # JSON has no NaN or infinity: a value that is not finite is written as its name, and fails
+                "value": number if math.isfinite(number) else str(number),
+                "tolerance": float(tolerance),
+                "passed": number <= tolerance,
+                "note": note,
+            }
+        )
+        display(forms.check(self.slug, self.checks[-1]))
 
     def prove(
         self, name: str, statement: str, *facts: Any, claim: str, scope: str = "every n and ℓ", note: str = ""
@@ -151,7 +160,8 @@ class Chapter:
         if not facts:
             raise ValueError(f"proof {name!r} got no fact, expected at least one that could turn out false")
         held = all(_holds(name, fact) for fact in facts)
-        self._check(name, statement, held, 0.0, claim=claim, scope=scope, note=note, kind="symbolic")
+        self.check(name, statement, held, claim=claim, scope=scope, note=note)
+        self.checks[-1]["kind"] = "symbolic"
 
     def claim(
         self,
@@ -161,7 +171,6 @@ class Chapter:
         *,
         about: str,
         threshold: float = 0.0,
-        smallest: float | None = None,
         null: float | pd.Series = 0.0,
         greater: bool = True,
         unit: str = "",
@@ -179,7 +188,6 @@ class Chapter:
                 settings are averaged within a seed.
             about: what it is evidence for: a number of the notation page (``"C8"``) or a word of the paper's abstract.
             threshold: what the mean must exceed (or stay below) for the claim to hold, chosen before the run.
-            smallest: the smallest effect that matters, if one was chosen.
             null: the effect that the null gives: shuffled gates, another seed's data, no gate at all; a number, or a
                 series as ``values``.
             greater: whether the claim says "more than the threshold"; otherwise "less".
@@ -214,7 +222,6 @@ class Chapter:
                 "interval": [low, high],
                 "level": 0.95,
                 "threshold": float(threshold),
-                "smallest": smallest,
                 "greater": greater,
                 "null": null_mean,
                 "p": estimate.p,
@@ -233,10 +240,8 @@ class Chapter:
         """Record a number that prose quotes, by ``{result}`slug/name``` on any page.
 
         Args:
-            name: permanent id within the chapter.
-            value: the number itself.
-            text: how prose prints it; three significant digits by default.
-            unit: its unit, if it has one.
+            name, value: its permanent id within the chapter, and the number itself.
+            text, unit: how prose prints it, three significant digits by default, and its unit if it has one.
 
         Raises:
             ValueError: for a name used before, or a number that is not finite.
@@ -293,7 +298,6 @@ class Chapter:
         tolerances: Mapping[str, tuple[float, float]],
         *,
         claim: str | None = None,
-        check: str | None = None,
         folder: str | Path = "../reference",
     ) -> pd.DataFrame:
         """Complete this run's rows from ``<folder>/<name>.csv``, and check that the rows which both have agree.
@@ -303,8 +307,7 @@ class Chapter:
             name: of the table, such as ``"e2-anisotropy"``.
             keys: the columns that say which row is which.
             tolerances: for each column compared (absolute, relative); without any, nothing is checked.
-            claim: what the check supports, as for :meth:`check`.
-            check: its id; by default ``reference-`` and the name without the experiment's number.
+            claim: what the check supports, whose id is ``reference-`` and the name without the experiment's number.
             folder: where the references lie.
 
         Returns:
@@ -317,7 +320,7 @@ class Chapter:
         short = re.sub(r"^e\d+-", "", name)
         if tolerances:
             self.check(
-                check or f"reference-{short}",
+                f"reference-{short}",
                 f"this run and the committed one agree: {short}, {shared} rows that both have, largest "
                 "difference over its tolerance",
                 gap,
@@ -347,12 +350,7 @@ class Chapter:
             "chapter": self.slug,
             "title": self.title,
             "passed": bool(self.checks) and not failed,
-            "checks": self.checks,
-            "claims": self.claims,
-            "numbers": self.numbers,
-            "figures": self.figures,
-            "tables": self.tables,
-        }
+        } | {what: getattr(self, what) for what in ("checks", "claims", "numbers", "figures", "tables")}
         files.write_json(self.out / "manifest.json", manifest(self.slug, self.parameters, self.source.digest))
         files.write_json(self.out / "results.json", results)
         if not self.checks:
@@ -360,38 +358,6 @@ class Chapter:
         if failed:
             lines = "; ".join(f"{row['id']} ({row['value']} > {row['tolerance']})" for row in failed)
             raise CheckFailed(f"{len(failed)} of {len(self.checks)} checks fail in {self.slug}: {lines}")
-
-    def _check(
-        self,
-        name: str,
-        statement: str,
-        value: float | bool,
-        tolerance: float,
-        *,
-        claim: str | None,
-        scope: str,
-        note: str,
-        kind: str,
-    ) -> None:
-        self._new(name, [row["id"] for row in self.checks], "check")
-        if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ValueError(f"check {name!r} got tolerance {tolerance}, expected a finite number of at least 0")
-        number = (0.0 if value else 1.0) if isinstance(value, (bool, np.bool_)) else float(value)
-        self.checks.append(
-            {
-                "id": name,
-                "claim": claim,
-                "statement": " ".join(statement.split()),
-                "kind": kind,
-                "scope": scope,
-                # JSON has no NaN or infinity: a value that is not finite is written as its name, and fails
-                "value": number if math.isfinite(number) else str(number),
-                "tolerance": float(tolerance),
-                "passed": number <= tolerance,
-                "note": note,
-            }
-        )
-        display(forms.check(self.slug, self.checks[-1]))
 
     def _new(self, name: str, taken: list[str], what: str) -> None:
         if not _NAME.fullmatch(name):

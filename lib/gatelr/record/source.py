@@ -20,38 +20,23 @@ _OPTION = re.compile(r"\s*:([a-z-]+):\s*(.*)|\s*:\s+(.*)")  # the second goes on
 
 @dataclass(frozen=True)
 class Caption:
-    """What stands in Markdown about one figure or table.
+    """What stands in Markdown about one figure or table."""
 
-    Attributes:
-        label: such as ``"fig-impulse-responses"``.
-        path: of the file that is shown, as the directive has it.
-        alt: what one would see, for a reader who cannot; tables have none.
-        text: the caption, MyST Markdown.
-    """
-
-    label: str
-    path: str
-    alt: str
-    text: str
+    label: str  #: such as ``"fig-impulse-responses"``
+    path: str  #: of the file that is shown, as the directive has it
+    alt: str  #: what one would see, for a reader who cannot; tables have none
+    text: str  #: the caption, MyST Markdown
 
 
 @dataclass(frozen=True)
 class Source:
-    """A chapter's source, read once.
+    """A chapter's source, read once."""
 
-    Attributes:
-        path: of the percent script.
-        title: its first heading.
-        parameters: the names that the cell tagged ``parameters`` assigns.
-        captions: by label.
-        digest: its SHA-256.
-    """
-
-    path: Path
-    title: str
-    parameters: tuple[str, ...]
-    captions: dict[str, Caption]
-    digest: str | None
+    path: Path  #: of the percent script
+    title: str  #: its first heading
+    parameters: tuple[str, ...]  #: the names that the cell tagged ``parameters`` assigns
+    captions: dict[str, Caption]  #: by label
+    digest: str | None  #: its SHA-256
 
 
 def read(path: str | Path) -> Source:
