@@ -389,7 +389,7 @@ chapter.prove("bound-sign-noticed", statement, noticed, claim="C4")
 # `expansion.remainder_bound`. Random matrices now try to break the bound, over
 # lags, sizes, orders and thirteen decades of $\varepsilon$. Half of them have
 # positive entries, so that nothing cancels. Positive numbers attain the bound,
-# so one that was 1 % smaller would fail.
+# so one that was $1\,\%$ smaller would fail.
 
 # %%
 trials = expansions.bound_trials(torch.Generator().manual_seed(0))

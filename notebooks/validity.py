@@ -33,7 +33,7 @@
 # :label: obs-first-order
 #
 # With weights as the paper draws them, before training, orders 0 and 1 together
-# are within 10 % of the transport up to lag {result}`validity/reach-gate-multi`
+# are within $10\,\%$ of the transport up to lag {result}`validity/reach-gate-multi`
 # in the gate splitting (multi gate), and up to lag
 # {result}`validity/reach-leak-multi` in the leak splitting.
 # :::
@@ -286,7 +286,7 @@ chapter.figure("validity-ratios", grid.figure, curves)
 # :name: tab-validity-ratios
 #
 # Quantiles of the ratio $r_j$ over all steps of all networks. The last column
-# counts networks whose mean ratio lies more than 1.5 interquartile ranges
+# counts networks whose mean ratio lies more than $1.5$ interquartile ranges
 # outside the quartiles; all are kept.
 # :::
 #
@@ -639,8 +639,8 @@ chapter.figure("validity-map", fig, cells.drop(columns="x"))
 #
 # Where the first-order picture is true: the dark regions. Relative error of
 # orders 0 and 1 together, medians over networks, by lag and scale of the
-# weights. Below the full white line it is under 10 %; above the dashed line
-# over 90 %, and saying zero would do as well.
+# weights. Below the full white line it is under $10\,\%$; above the dashed line
+# over $90\,\%$, and saying zero would do as well.
 # :::
 
 # %%
@@ -658,8 +658,7 @@ chapter.table("validity-reach", reach.reset_index())
 # :::{table-file} /artifacts/validity/tables/validity-reach.csv
 # :name: tab-validity-reach
 #
-# The longest of the measured lags with a median error of order 1 of at most 10
-# %, for each standard deviation of the weights. At lag 1, order 1 is exact.
+# The longest of the measured lags with a median error of order 1 of at most $10\,\%$, for each standard deviation of the weights. At lag 1, order 1 is exact.
 # :::
 #
 # Are the maps five facts or one? By {prf:ref}`prop-rule` the error should
@@ -736,7 +735,7 @@ chapter.validation()
 #
 # The ratio is $\alpha \|D W_r\| / (1-\alpha)$: slow neurons listen little in
 # one step. The median ratio falls to {result}`validity/slow-ratio`, and order 1
-# is within 10 % up to lag {result}`validity/slow-reach`. Long time-scales are
+# is within $10\,\%$ up to lag {result}`validity/slow-reach`. Long time-scales are
 # where the leak splitting is right.
 # :::
 #
@@ -793,7 +792,7 @@ chapter.check("exercise-sign", statement, all(beaten), claim="C5", scope=scope)
 #
 # **The gate splitting is an expansion that works.** Take the gates as given
 # numbers, and correct once for the fact that they read the state. That is
-# within 10 % of the truth up to lag {result}`validity/reach-gate-scalar`
+# within $10\,\%$ of the truth up to lag {result}`validity/reach-gate-scalar`
 # (scalar) and {result}`validity/reach-gate-multi` (multi) at the protocol's
 # weights, and it beats the placebos in {result}`validity/won-gate` % of the
 # contested cells. The paper's perturbative claim holds at initialisation, in
@@ -801,7 +800,7 @@ chapter.check("exercise-sign", statement, all(beaten), claim="C5", scope=scope)
 #
 # **The leak splitting is an identity that one may not cut short**, unless
 # weights are small or time-scales long. At the protocol's weights, order 1 is
-# within 10 % up to lag {result}`validity/reach-leak-constant`,
+# within $10\,\%$ up to lag {result}`validity/reach-leak-constant`,
 # {result}`validity/reach-leak-scalar` and {result}`validity/reach-leak-multi`
 # (constant, scalar, multi), and order 1 of lag 1 is exact by itself. What
 # carries the gradient over longer lags in these networks is the whole recurrent

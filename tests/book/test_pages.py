@@ -82,6 +82,16 @@ def test_mathematics_and_images_are_rendered(look: Look, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_no_code_that_stands_open_scrolls_sideways(look: Look, name: str) -> None:
+    cut = look(name).page.evaluate(
+        """() => [...document.querySelectorAll(".bd-article div.highlight pre")]
+          .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
+          .map(e => [...e.textContent.split("\\n")].sort((a, b) => b.length - a.length)[0])"""
+    )
+    assert not cut, f"lines wider than the page: {cut}"
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_nothing_scrolls_sideways_on_a_phone(look: Look, name: str) -> None:
     page = look(name).page
     page.set_viewport_size({"width": 390, "height": 844})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,30 @@ def measured(markdown: str) -> list[str]:
 def test_every_chapter_is_in_the_table_of_contents() -> None:
     assert {path.stem for path in FOLDER.glob("*.py")} == toc.chapters().keys()
     assert list(toc.chapters().values()) == list(range(1, len(CHAPTERS) + 1))
+
+
+def lines(chapter: Path) -> tuple[int, int, int]:
+    """Lines of code, those among them that stand open on the page, and words of prose."""
+    code = [(cell.source.splitlines(), " ".join(cell.metadata.get("tags", []))) for cell in cells(chapter, "code")]
+    written = [(sum(bool(line.strip()) for line in text), "hide" in tags or "remove" in tags) for text, tags in code]
+    words = [word for cell in cells(chapter, "markdown") for word in cell.source.split() if word[0] not in ":$|#"]
+    return sum(n for n, _ in written), sum(n for n, folded in written if not folded), len(words)
+
+
+def test_chapters_read_like_papers() -> None:
+    """In the median: at most ten pages of code, and ten words or more for each line of it that stands open."""
+    counts = [lines(chapter) for chapter in CHAPTERS]
+    assert statistics.median(code for code, _, _ in counts) <= 350
+    assert statistics.median(words / open_ for _, open_, words in counts) >= 10
+
+
+@chapters
+def test_code_is_laid_out_for_the_page(chapter: Path) -> None:
+    """No formatting is switched off, and prose is not put together by code."""
+    for cell in cells(chapter, "code"):
+        assert "# fmt:" not in cell.source
+        assert not [line for line in cell.source.splitlines() if len(line) > 88]
+    assert not calls(chapter, "Markdown")
 
 
 def parameters(chapter: Path) -> dict[str, Any]:
