@@ -176,12 +176,6 @@ def explicit(kind: str, size: int, inputs: int = 1, tanh: Callable[[sp.Expr], sp
     Nothing here is taken from the index notation above: it is a second, independent statement of the same claim:
 
     .. math:: \mathrm{diag}(1-g) + \mathrm{diag}(g) D W_r + \mathrm{diag}((φ-x) ⊙ g ⊙ (1-g)) W_{rg}
-
-    Args:
-        kind: the gate.
-        size: number of neurons n, small.
-        inputs: number of inputs m.
-        tanh: what stands for φ.
     """
 
     def matrix(name: str, rows: int, columns: int) -> sp.Matrix:

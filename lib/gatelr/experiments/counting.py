@@ -13,17 +13,12 @@ from torch.utils._pytree import tree_leaves
 
 
 class Counting(TorchDispatchMode):
-    """Counts the operators that compute inside its ``with`` block; views compute nothing.
-
-    Attributes:
-        operators: how often each ran, by name.
-        taken: the numbers that memory had to be taken for, since they did not go into an argument's memory.
-    """
+    """Counts the operators that compute inside its ``with`` block; views compute nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.operators: Counter[str] = Counter()
-        self.taken = 0
+        self.operators: Counter[str] = Counter()  # how often each ran, by name
+        self.taken = 0  # the numbers that memory was taken for, since they did not go into an argument's
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
