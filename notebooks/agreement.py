@@ -435,9 +435,7 @@ for gate in GATES:
     middle = float(medians[n_hidden // 2 - 1].median())
     chapter.number(f"middle-singular-value-{gate}", middle)
 spectra = pd.concat(spectra, keys=GATES, names=["gate", "step"]).reset_index()
-spectra = spectra.melt(
-    ["gate", "step"], var_name="rank", value_name="singular value"
-)
+spectra = spectra.melt(["gate", "step"], var_name="rank", value_name="singular value")
 
 # %% tags=["hide-input"]
 with figures.style():

@@ -111,9 +111,7 @@ closed = [torch.cat([model.W_r.grad, model.W_rg.grad], -2).mT]
 closed += [torch.cat([model.W_i.grad, model.W_ig.grad], -2).mT]
 closed += [model.W_o.grad.mT]
 gap, scope = max(map(discrepancy, closed, plain)), "one random network"
-statement = (
-    "The library and the plain version have the same gradient of every weight"
-)
+statement = "The library and the plain version have the same gradient of every weight"
 chapter.check("same-gradient", statement, gap, 1e-12, claim="C7", scope=scope)
 
 # %% [markdown]

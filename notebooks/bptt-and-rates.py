@@ -299,9 +299,7 @@ for gate in GATES:
         run = model.run(u)
         step = rates.step(run, run.x - y, mu).sum(0)
     gaps.append(agreement.discrepancy(step, -mu * gradient))
-statement = (
-    "effective rates give the gradient of a network that sees only its leak"
-)
+statement = "effective rates give the gradient of a network that sees only its leak"
 scope, gap = "every gate, n = 5, T = 9", max(gaps)
 chapter.check("order-0-numbers", statement, gap, 1e-12, claim="C8", scope=scope)
 
@@ -508,9 +506,7 @@ options = {"learning_rate": 2e-2, "batch": 48, "device": chapter.device}
 STEPS = len(seen)
 models, runs, terms, scores = {}, {}, {}, {}
 for gate in LEARNED:
-    model = digits.train(
-        gate, n_hidden, seeds, training_steps, alpha=alphas, **options
-    )
+    model = digits.train(gate, n_hidden, seeds, training_steps, alpha=alphas, **options)
     models[gate] = model.double()  # measured in double precision
     with torch.no_grad():
         runs[gate] = model.run(seen)
@@ -814,9 +810,7 @@ chapter.figure("diagonal-by-lag", grid.figure, diagonals)
 rows = []
 target = test.target[:probes]
 for gate in LEARNED:
-    imitations = order_zero.imitations(
-        models[gate], runs[gate], terms[gate], target
-    )
+    imitations = order_zero.imitations(models[gate], runs[gate], terms[gate], target)
     for name, (error, cosine) in imitations.items():
         rows.append((gate, name, float(error.median()), float(cosine.median())))
         slug = f"{name.replace(' ', '-')}-{gate}"

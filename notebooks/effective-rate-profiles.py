@@ -619,9 +619,7 @@ reach = end["S @16"].droplevel("seed")
 columns = {"untrained": start, "at the end": reach, "change": reach - start}
 columns["seeds that rise"] = reach > start
 table = tabulate(columns, list(GATES))
-r = end.groupby(MODEL).apply(
-    lambda rows: rows["S @16"].corr(rows["order 0 @16"])
-)
+r = end.groupby(MODEL).apply(lambda rows: rows["S @16"].corr(rows["order 0 @16"]))
 table["follows gates"] = [
     f"{r[key]:+.2f}" if key[2] in LEARNED else "–"
     for key in zip(table.protocol, table.task, table.gate, strict=True)

@@ -251,9 +251,7 @@ for gate, size in product(GATES, sizes):
     written = symbolic.explicit(gate, size)
     claimed = written.leak + written.recurrent + written.gate
     difference = written.update.jacobian(written.state) - claimed
-    statement = (
-        rf"All {size**2} entries of $J - \Lambda - R - G$ vanish, gate: {gate}"
-    )
+    statement = rf"All {size**2} entries of $J - \Lambda - R - G$ vanish, gate: {gate}"
     difference, scope = difference.applyfunc(sp.expand), f"n = {size}"
     prove(f"entries-{gate}-n{size}", statement, difference, scope=scope)
 
@@ -292,9 +290,7 @@ rows, columns = (q, sp.Idx("q'", n)), (p, sp.Idx("p'", n))
 
 def minor(entry: sp.Expr) -> sp.Expr:
     """The 2-by-2 minor of a matrix given by its entry (q, p)."""
-    corner = sp.Matrix(
-        2, 2, lambda i, j: entry.xreplace({q: rows[i], p: columns[j]})
-    )
+    corner = sp.Matrix(2, 2, lambda i, j: entry.xreplace({q: rows[i], p: columns[j]}))
     return sp.expand(corner.det())
 
 

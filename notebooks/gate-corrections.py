@@ -170,9 +170,7 @@ chapter.table("correction-settings", shown)
 plan = experiment.plan(chapter.parameters)
 records = runs.load(plan, block=block, device=chapter.device)
 tables = {
-    name: chapter.compare(
-        rows, f"e3-{name}", KEYS[name], experiment.TOLERANCES[name]
-    )
+    name: chapter.compare(rows, f"e3-{name}", KEYS[name], experiment.TOLERANCES[name])
     for name, rows in experiment.tables(records).items()
 }
 
@@ -335,8 +333,7 @@ values = dict(alike) | {
 }
 nulls = {"persistent-adds-up": np.log10(sums.random / sums.steps)}
 statements = {
-    "persistent": "corrections of iterations 1 to 32 apart have a positive "
-    "mean cosine",
+    "persistent": "corrections of iterations 1 to 32 apart have a positive mean cosine",
     "persistent-far": "the mean cosine is still positive 32 iterations apart",
     "persistent-beyond-gradient": "corrections are more alike than the "
     "gradients that they are part of: mean cosine 1 to 32 apart, minus the "
@@ -376,9 +373,7 @@ by_model = pd.DataFrame(by_model).reindex(models).fillna("–")
 chapter.table("correction-models", by_model.reset_index())
 yardstick = float(alike["gradient"].groupby("seed").mean().mean())
 chapter.number("gradient-cosine", yardstick, f"{yardstick:.2g}")
-ways = (
-    sums[["length", "along", "steps", "random"]].groupby("seed").mean().mean()
-)
+ways = sums[["length", "along", "steps", "random"]].groupby("seed").mean().mean()
 for name, way in ways.items():
     chapter.number(f"way-{name}", float(way), f"{way:.2g}")
 
@@ -458,11 +453,7 @@ chapter.claim(
     null=null.mean,
 )
 passes = {"": "gate dropped", "-diagonal": "diagonal", "-order-0": "order 0"}
-words = [
-    "without the gate term",
-    "with the diagonal alone",
-    "with the leak alone",
-]
+words = ["without the gate term", "with the diagonal alone", "with the leak alone"]
 for (name, left), how in zip(passes.items(), words, strict=True):
     chapter.claim(
         f"effective{name}",
@@ -476,9 +467,7 @@ for (name, left), how in zip(passes.items(), words, strict=True):
     )
 
 # %% tags=["hide-input"]
-ends = effects.melt(
-    ignore_index=False, var_name="run", value_name="log10 ratio"
-)
+ends = effects.melt(ignore_index=False, var_name="run", value_name="log10 ratio")
 ends = ends.reset_index()
 ends["model"] = ends.setting + ", " + ends.gate
 
@@ -575,11 +564,7 @@ chapter.number("detectable", power.detectable, f"{power.detectable:.2g}")
 # %% tags=["hide-input"]
 chapter.verdicts("correction-verdicts")
 apart = float(other_data.abs().groupby("seed").mean().mean())
-numbers = {
-    "null-effect": null.mean,
-    "null-high": null.high,
-    "null-apart": apart,
-}
+numbers = {"null-effect": null.mean, "null-high": null.high, "null-apart": apart}
 for claim in chapter.claims:
     parts = (claim["effect"], *claim["interval"])
     for part, number in zip(("effect", "low", "high"), parts, strict=True):
@@ -760,8 +745,7 @@ for weight in (0.0, 0.25, 0.5, 0.75, 1.0):
     distances.append(float((part - full).norm()))
 chapter.check(
     "exercise-half",
-    "the more of the gate term is kept, the nearer the gradient is to the full "
-    "one",
+    "the more of the gate term is kept, the nearer the gradient is to the full one",
     distances == sorted(distances, reverse=True) and distances[-1] == 0.0,
     claim="C7",
     scope="five weights, one network",

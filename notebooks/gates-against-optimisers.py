@@ -207,9 +207,7 @@ over_tasks = experiment.over_tasks
 trio = [("multi", "SGD"), ("none", "Adam"), ("multi", "Adam")]
 weakest = pd.concat([by_seed(final, "ratio", method) for method in trio])
 weakest = weakest.groupby("seed").min().apply(np.log10)
-words = (
-    "the weakest of multi + SGD, none + Adam and both is at least five times "
-)
+words = "the weakest of multi + SGD, none + Adam and both is at least five times "
 words += "better than the best constant ($\\log_{10}$ of the ratio)"
 for name, (where, values) in by_claim("learns", weakest, mean=False).items():
     options = {"about": "trained", "threshold": float(np.log10(5))}
@@ -233,9 +231,7 @@ for name, (where, values) in by_claim("learns", weakest, mean=False).items():
 
 # %%
 ladder, deviation = identities.ladder(seeds, identity_steps, chapter.device)
-words = (
-    "one lag at order 0: steps with a gate that opens, and without its factor "
-)
+words = "one lag at order 0: steps with a gate that opens, and without its factor "
 words += "under the predicted schedule, largest relative difference of weights"
 check = {"claim": "C11", "scope": f"{identity_steps} steps, {seeds} networks"}
 chapter.check("schedule-identity", words, deviation, 1e-10, **check)
@@ -243,12 +239,8 @@ keys, tolerance = ["rung", "seed", "step"], {"apart": (1e-6, 0.05)}
 ladder = chapter.compare(ladder, "e4-ladder", keys, tolerance)
 distances = ladder[ladder.step == ladder.step.max()]
 distances = distances.groupby("rung", sort=False).apart
-words = (
-    "with all lags, or the whole gradient, or its own forward pass, no single "
-)
-words += (
-    "schedule does: all networks end more than a hundredth of the way apart"
-)
+words = "with all lags, or the whole gradient, or its own forward pass, no single "
+words += "schedule does: all networks end more than a hundredth of the way apart"
 parted = bool((distances.min()[1:] > 0.01).all())
 chapter.check("schedule-parts", words, parted, **check)
 for rung, distance in distances.median().items():
@@ -296,9 +288,7 @@ changes = experiment.changes(evidence["lags"])
 sizes = changes[changes.lag > 0].change.abs()
 sizes = sizes.groupby([changes[n] for n in ("gates", "seed", "task")]).mean()
 beyond_null = (sizes["learn"] - sizes["frozen"]).unstack("task")
-words = (
-    "training moves the rates of lags 1 to 16 by more than a quarter beyond "
-)
+words = "training moves the rates of lags 1 to 16 by more than a quarter beyond "
 words += "what frozen gates do (multi + SGD)"
 options = {"about": "schedule", "threshold": 0.1, "unit": "decades"}
 for name, (where, values) in by_claim("schedule", beyond_null).items():
@@ -425,9 +415,7 @@ fixed, shuffled = trained("fixed beta"), trained("shuffled gates")
 words = "one fixed $\\beta$ for each neuron explains "
 nine_tenths = f"{words}nine tenths of the trace of a trained gate"
 options = {"about": "momentum", "threshold": 0.9}
-chapter.claim(
-    "momentum", nine_tenths, fixed, null=shuffled, primary=True, **options
-)
+chapter.claim("momentum", nine_tenths, fixed, null=shuffled, primary=True, **options)
 for name, than, null in [
     ("momentum-over-shuffled", "the same gates in random order", shuffled),
     ("momentum-remembers", "the last credit alone", trained("last credit")),
@@ -580,9 +568,7 @@ adam, neither = scores["none", "Adam"], scores["none", "SGD"]
 gain = np.minimum(gates, adam) - together
 interaction = over_tasks((together - adam) - (gates - neither))
 options = {"about": "complementary", "unit": "decades"}
-words = (
-    "gates and Adam together end with a smaller loss than the better of the "
-)
+words = "gates and Adam together end with a smaller loss than the better of the "
 words += "two alone ($\\log_{10}$ of the ratio)"
 for name, (where, values) in by_claim("complementary", gain).items():
     chapter.claim(name, where + words, values, primary=not where, **options)
@@ -594,9 +580,7 @@ chapter.claim("more-than-additive", words, interaction, **options)
 # %% tags=["hide-input"]
 decades = "log10 of constant / loss"
 ends = {method: -each.stack() for method, each in scores.items()}
-ends = (
-    pd.concat(ends, names=["gate", "optimiser"]).rename(decades).reset_index()
-)
+ends = pd.concat(ends, names=["gate", "optimiser"]).rename(decades).reset_index()
 with figures.style():
     method = (ends.gate + " + " + ends.optimiser).rename("method")
     look = {"kind": "point", "linestyle": "none", "hue": "gate", **BY_TASK}
@@ -638,12 +622,7 @@ with figures.style():
     fig, ax = plt.subplots(figsize=(8.4, 6.4))
     look = {"cmap": sns.light_palette(COLOURS["constant"], as_cmap=True)}
     look |= {"annot": text.replace(r" \(", "\n(", regex=True), "fmt": ""}
-    look |= {
-        "cbar": False,
-        "linewidths": 2,
-        "vmax": 2.2,
-        "annot_kws": {"size": 8},
-    }
+    look |= {"cbar": False, "linewidths": 2, "vmax": 2.2, "annot_kws": {"size": 8}}
     sns.heatmap(size, ax=ax, **look)
     ax.axvline(3, color=figures.INK)
     ax.xaxis.tick_top()
@@ -792,9 +771,7 @@ for weight, (rate, dampening) in zip(weights, sides, strict=True):
         weight.grad = gradient
         optimiser.step()
 gap = (weights[0] - weights[1]).abs().max() / weights[0].abs().max()
-words = (
-    r"momentum without dampening at the rate $\alpha\mu$ makes the steps of "
-)
+words = r"momentum without dampening at the rate $\alpha\mu$ makes the steps of "
 words += r"the moving average at $\mu$"
 chapter.check("exercise-heavy-ball", words, float(gap), 1e-12, claim="C12")
 
@@ -814,9 +791,7 @@ by_row = 1 / (1 / adam).square().mean(1).sqrt()
 rank = preconditioners.agreement(by_row, experiment.row_rates(adam)).rank
 before = preconditioners.structure(adam).spread
 remaining = preconditioners.structure(adam / by_row.unsqueeze(1)).spread
-words = (
-    "one second moment a row ranks neurons as Adam does, and leaves a part of "
-)
+words = "one second moment a row ranks neurons as Adam does, and leaves a part of "
 words += "the spread"
 holds = rank > 0.9 and 0 < remaining < before
 chapter.check("exercise-row-adam", words, holds, claim="C13")

@@ -715,8 +715,7 @@ large = sp.limit(step, c, sp.oo) - 1
 prove_adam("exercise-epsilon", "tiny losses: Adam is plain SGD", small, large)
 
 row_adam, row_scaled = (
-    step / (step**2).mean(-1, keepdim=True).sqrt()
-    for step in (exact, 1024 * exact)
+    step / (step**2).mean(-1, keepdim=True).sqrt() for step in (exact, 1024 * exact)
 )
 within, raw = (step[..., 1:] / step[..., :-1] for step in (row_adam, exact))
 gap = max(discrepancy(within, raw), discrepancy(row_scaled, row_adam))

@@ -60,11 +60,7 @@ from gatelr import anisotropy, jacobian, statistics, transport
 from gatelr.cells import GatedRNN
 from gatelr.experiments import joint_anisotropy, joint_anisotropy_claims, runs
 from gatelr.experiments.joint_anisotropy import KEYS, PUBLISHED, TASKS
-from gatelr.experiments.joint_anisotropy_claims import (
-    CONTRASTS,
-    MEASURES,
-    contrast,
-)
+from gatelr.experiments.joint_anisotropy_claims import CONTRASTS, MEASURES, contrast
 from gatelr.experiments.tables import by_lag, quartiles
 from gatelr.record import Chapter, figures
 
@@ -98,9 +94,7 @@ chapter = Chapter("joint-anisotropy")
 
 # %%
 measured = runs.load(
-    joint_anisotropy.plan(chapter.parameters),
-    block=block,
-    device=chapter.device,
+    joint_anisotropy.plan(chapter.parameters), block=block, device=chapter.device
 )
 evidence = chapter.compare(
     joint_anisotropy.table(measured),
@@ -144,8 +138,7 @@ for (task, gate, optimiser), ratio in ratios.items():
     chapter.number(name, ratio)
 printed = ratios.map(lambda r: f"{r:.{2 if r < 10 else 0}f}")
 titles = {  # of panels: the task, and how well the published pairs learned it
-    task: f"{words}\n"
-    + " · ".join(printed[task, *model] for model in PUBLISHED)
+    task: f"{words}\n" + " · ".join(printed[task, *model] for model in PUBLISHED)
     for task, words in TASKS.items()
 }
 names = [", ".join(model) for model in joint_anisotropy.MODELS]
@@ -168,9 +161,7 @@ def lines(rows: pd.DataFrame, x: str, y: str, **options) -> sns.FacetGrid:
     where = {"col": "panel", "col_order": titles.values(), "kind": "line"}
     look = {"estimator": "median", "errorbar": ("pi", 50), "height": 2.0}
     look |= BY_MODEL | STYLE | where | options
-    return sns.relplot(panelled(rows), x=x, y=y, **look).set_titles(
-        "{col_name}"
-    )
+    return sns.relplot(panelled(rows), x=x, y=y, **look).set_titles("{col_name}")
 
 
 with figures.style():
@@ -213,9 +204,7 @@ with figures.style():
     grid.axes[0, 0].set(yscale="log", ylabel=r"AI $= \sigma_1/\sigma_{10}$")
     grid.axes[1, 0].set_ylabel("CE, top ten of all")
 keys = ["task", "gate", "optimiser", "series", "lag"]
-chapter.figure(
-    "anisotropy-propagation", grid.figure, quartiles(anisotropies, keys)
-)
+chapter.figure("anisotropy-propagation", grid.figure, quartiles(anisotropies, keys))
 
 # %% [markdown]
 # :::{figure} /artifacts/joint-anisotropy/figures/anisotropy-propagation.svg
@@ -234,9 +223,7 @@ chapter.figure(
 # this run, are in {numref}`fig-anisotropy-spectra`.
 
 # %% tags=["hide-input"]
-spectra = measured["spectra"].query(
-    "lag in (1, 8, 40) and task == @tasks_here[0]"
-)
+spectra = measured["spectra"].query("lag in (1, 8, 40) and task == @tasks_here[0]")
 spectra = spectra[spectra.step == spectra.step.max()]
 with figures.style():
     look = {"col": "lag", "kind": "line", "height": 2.4, "estimator": "median"}
@@ -277,9 +264,7 @@ with figures.style():
     grid.set_titles("{col_name}").set(xlabel="", ylabel="")
     grid.axes[0, 0].set_xscale("log")
     for ax in grid.axes.flat:  # open under Adam, every second model
-        for points in [
-            line for line in ax.lines if line.get_marker() in MARKERS
-        ][1::2]:
+        for points in [line for line in ax.lines if line.get_marker() in MARKERS][1::2]:
             points.set_markerfacecolor("white")
     for handle in grid.legend.legend_handles[1::2]:
         handle.set_markerfacecolor("white")
@@ -324,9 +309,7 @@ parts = {
     for measure in MEASURES
     for name in CONTRASTS
 }
-estimates = {
-    key: statistics.estimate(part["after"]) for key, part in parts.items()
-}
+estimates = {key: statistics.estimate(part["after"]) for key, part in parts.items()}
 
 # %% tags=["hide-input"]
 rows = pd.concat({key: pd.DataFrame(part) for key, part in parts.items()})
@@ -337,14 +320,10 @@ with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(8.8, 3.0), sharey=True)
     for (measure, name), estimate in estimates.items():
         ax, y = axes[list(MEASURES).index(measure)], list(CONTRASTS).index(name)
-        hue = [PARTS[word] for word in PARTS if word in name] or [
-            figures.CYCLE[2]
-        ]
+        hue = [PARTS[word] for word in PARTS if word in name] or [figures.CYCLE[2]]
         ax.plot(estimate.interval, [y, y], color=hue[0], linewidth=2.4)
         ax.plot(estimate.mean, y, "o", color=hue[0])
-        ax.plot(
-            parts[measure, name]["before"].mean(), y, "x", color=figures.MUTED
-        )
+        ax.plot(parts[measure, name]["before"].mean(), y, "x", color=figures.MUTED)
     for ax, measure in zip(axes, MEASURES, strict=True):
         ax.axvline(0, color=figures.INK, linewidth=0.8, linestyle=":")
         place, kind = measure.split()
@@ -527,11 +506,7 @@ names = ["task", "gate", "optimiser", "seeds", "until"]
 costs = chapter.compare(cost, "e2-cost", names, {})
 full = costs[costs.seeds == costs.seeds.max()]
 pairs = pd.MultiIndex.from_frame(full[["gate", "optimiser"]]).isin(PUBLISHED)
-spent = {
-    "minutes": cost,
-    "minutes-published": full[pairs],
-    "minutes-full": full,
-}
+spent = {"minutes": cost, "minutes-published": full[pairs], "minutes-full": full}
 for name, rows in spent.items():
     minutes = float(rows.cpu_seconds.sum()) / 60
     text = f"{minutes:.1f}" if name == "minutes" else f"{minutes:.0f}"
@@ -584,17 +559,14 @@ for g in (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
     power = torch.linalg.matrix_power((1 - g) * identity + g * W, 10)
     sigma = torch.linalg.svdvals(power)
     rows[g] = {
-        "log10 AI": float(
-            anisotropy.anisotropy_index(sigma, 10).log10().mean()
-        ),
+        "log10 AI": float(anisotropy.anisotropy_index(sigma, 10).log10().mean()),
         "directions": float(anisotropy.participation_ratio(sigma).mean()),
     }
 grown = pd.DataFrame(rows).T
 ai = grown["log10 AI"]
 chapter.check(
     "exercise-identity",
-    "the anisotropy of powers of $(1-g)I + gW$ is largest for a gate between "
-    "0 and 1",
+    "the anisotropy of powers of $(1-g)I + gW$ is largest for a gate between 0 and 1",
     bool(0.1 < ai.idxmax() < 1 and ai[0.05] < ai[1.0]),
     claim="C14",
 )

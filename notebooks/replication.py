@@ -491,9 +491,7 @@ check_spectra(
 # %%
 most = float(100 * replication.first_step(snapshots, SEEDS).abs().max())
 check_spectra(
-    "checkpoint-moves",
-    "one step moves AI at some lag by more than a percent",
-    most > 1,
+    "checkpoint-moves", "one step moves AI at some lag by more than a percent", most > 1
 )
 chapter.number("checkpoint-moves-most", most, f"{most:.0f}", "%")
 
@@ -833,9 +831,7 @@ check_spectra(
 network, moves = networks["scalar", 1], []
 for predictor in ("norm", r"$\prod(1-g)$"):  # as released, and mended
     mended = STATIONS[predictor]
-    radius = emulation.slope(
-        network, sensitivities["scalar", 1, "order"], mended
-    )
+    radius = emulation.slope(network, sensitivities["scalar", 1, "order"], mended)
     norm = emulation.slope(network, sensitivities["scalar", 1, "norm"], mended)
     moves.append(norm.slope - radius.slope)
 check_profiles(

@@ -616,8 +616,7 @@ prove_rate(
     "matched-memory",
     r"The matched gate's memory, $1/\ln(1+1/\ell)$, nears $\ell + 1/2$",
     1 / tau_mem.subs(a, matched) - sp.log(1 + 1 / ell),
-    sp.series(1 / sp.log(1 + u), u, 0, 2).removeO()
-    - (1 / u + sp.S.Half - u / 12),
+    sp.series(1 / sp.log(1 + u), u, 0, 2).removeO() - (1 / u + sp.S.Half - u / 12),
     note="between ℓ and ℓ + 1 by the lemma at u = 1/ℓ",
 )
 lags = np.arange(1, 10**6 + 1)

@@ -195,9 +195,7 @@ drowned = bool((lost[0, 1:] > 1).all())
 statement = r"at $\varepsilon = 10^{-12}$ the difference is rounding, $K \ge 1$"
 chapter.check("naive-drowns", statement, drowned, claim="C4", scope=scope)
 for K in (1, 2, 3):
-    largest = max(
-        e for e, off in zip(EPS, lost[:, K], strict=True) if off > 0.1
-    )
+    largest = max(e for e, off in zip(EPS, lost[:, K], strict=True) if off > 0.1)
     chapter.number(f"naive-lost-{K}", largest, f"{largest:.0e}")
 
 # %% tags=["hide-input"]
@@ -406,9 +404,7 @@ for (splitting, gate), (A, B) in parts.items():
         errors.append(table.assign(splitting=splitting, gate=gate, B=name))
 errors = pd.concat(errors, ignore_index=True)
 whole = errors[(errors.B == "true") & (errors.lag <= errors.K)]
-statement = (
-    r"orders up to the lag are the whole product: no error, $K \ge \ell$"
-)
+statement = r"orders up to the lag are the whole product: no error, $K \ge \ell$"
 worst = whole.error.max()
 chapter.check("ends-exactly", statement, worst, 1e-12, claim="C3", scope=scope)
 
@@ -574,16 +570,12 @@ facts, R, m_0, m_1 = [], sp.Integer(0), sp.Integer(1), sp.Integer(0)
 for lag in range(1, 9):
     R, m_1 = (1 + r) * R + r * m_1, m_1 + r * m_0
     facts.append(R / (1 + r) ** lag - rest.subs(ell, lag))
-statement = (
-    r"the error after order 1 is $1 - (1+\ell r)/(1+r)^\ell$ for numbers"
-)
+statement = r"the error after order 1 is $1 - (1+\ell r)/(1+r)^\ell$ for numbers"
 chapter.prove("rule-exact", statement, *facts, claim="C4", scope="n = 1, ℓ ≤ 8")
 limit = sp.limit(rest.subs(ell, y).subs(r, x / y), y, sp.oo)
 begins = sp.series(limit, x, 0, 3).removeO()
 facts = limit - (1 - (1 + x) * sp.exp(-x)), begins - x**2 / 2
-statement = (
-    r"at fixed $\ell r = x$ it tends to $1 - (1+x)e^{-x} = x^2/2 + O(x^3)$"
-)
+statement = r"at fixed $\ell r = x$ it tends to $1 - (1+x)e^{-x} = x^2/2 + O(x^3)$"
 chapter.prove("rule-limit", statement, *facts, claim="C4", scope="n = 1")
 tenth = float(sp.nsolve(limit - sp.Rational(1, 10), 0.5))
 chapter.number("rule-tenth", tenth, f"{tenth:.2f}")
@@ -780,9 +772,7 @@ for (splitting, gate), (A, B) in parts.items():
     right, wrong = (expansions.errors(A, s * B, two, 1) for s in (1, -1))
     beaten.append((right.error < wrong.error)[right.K == 1].all())
 more = min(needed[c] for c in CASES[:3]) > max(needed[c] for c in CASES[3:])
-statement = (
-    "lag 10: the leak splitting needs more orders than the gate splitting"
-)
+statement = "lag 10: the leak splitting needs more orders than the gate splitting"
 chapter.check("exercise-orders", statement, more, claim="C5", scope=scope)
 statement = "with the sign of $B$ turned, truth wins in every cell at lag 2"
 chapter.check("exercise-sign", statement, all(beaten), claim="C5", scope=scope)

@@ -214,8 +214,8 @@ STATIONS = {
 #: Those at which sensitivities are estimated anew; the others keep the norm's.
 ESTIMATED = tuple(STATIONS)[:4]
 
-#: The stations of AI and CE: what the network trained on, updates by which the probe is late, and which departures are
-#: on; the last is in float64 and of all singular values.
+#: The stations of AI and CE, with what the network trained on, updates by which the probe is late, and which departures
+#: are on; the last is in float64 and of all singular values.
 ANISOTROPY_STATIONS: dict[str, tuple[str, int, Departures]] = {
     "as released": ("one batch", 1, AS_RELEASED),
     "fresh data": ("fresh", 1, AS_RELEASED),

@@ -175,6 +175,7 @@ class Chapter:
         greater: bool = True,
         unit: str = "",
         note: str = "",
+        smallest: float | None = None,
         primary: bool = False,
     ) -> Finding:
         r"""Record a claim about training, which can turn out false, and show its verdict in place.
@@ -193,6 +194,7 @@ class Chapter:
             greater: whether the claim says "more than the threshold"; otherwise "less".
             unit: of the values.
             note: how effect, interval and null were found.
+            smallest: the smallest effect that matters, if one was chosen.
             primary: whether it is one of the chapter's few main claims.
 
         Returns:
@@ -230,6 +232,7 @@ class Chapter:
                 "unit": unit,
                 "verdict": verdict,
                 "primary": primary,
+                "smallest": smallest,
                 "note": note,
             }
         )
