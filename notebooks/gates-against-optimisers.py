@@ -103,10 +103,10 @@ chapter = Chapter("gates-against-optimisers")
 #
 # ```python
 # shadow = preconditioners.Shadow(optimiser, model.W_r)  # sees each gradient
-# run = training.train(model, task, optimiser, steps, generators) f =
-# preconditioners.factors(model, trajectory)         # g P, (T, B, n) c =
-# preconditioners.signals(model, trajectory, delta)  # φ' δ, likewise gate =
-# preconditioners.gate_steps(f, c, trajectory.x_prev)
+# run = training.train(model, task, optimiser, steps, generators)
+# f = preconditioners.factors(model, trajectory)         # g P, (T, B, n)
+# c = preconditioners.signals(model, trajectory, delta)  # φ' δ, likewise
+# gate = preconditioners.gate_steps(f, c, trajectory.x_prev)
 # preconditioners.agreement(gate.coordinates, shadow.rates())
 # ```
 #
