@@ -136,10 +136,11 @@ def measure(
 
     Returns:
         The run. Its probes hold a record for each seed under ``"training"`` (the loss on fresh data), ``"size"``
-        (:func:`~gatelr.experiments.corrections.size`, what the diagonal and order 0 leave out, and :func:`~gatelr.experiments.corrections.terms` as ``G`` and
-        ``M @lag``), ``"displacement"`` (:meth:`~gatelr.experiments.corrections.Displacement.shares` of all steps before) and, at the last
-        step of a window, ``"persistence"`` (:func:`~gatelr.experiments.corrections.persistence`, ``c`` of corrections and ``g`` of
-        gradients).
+        (:func:`~gatelr.experiments.corrections.size`, what the diagonal and order 0 leave out, and
+        :func:`~gatelr.experiments.corrections.terms` as ``G`` and ``M @lag``), ``"displacement"``
+        (:meth:`~gatelr.experiments.corrections.Displacement.shares` of all steps before) and, at the last step of a
+        window, ``"persistence"`` (:func:`~gatelr.experiments.corrections.persistence`, ``c`` of corrections and ``g``
+        of gradients).
     """
     model = protocol.network(task, gate, seeds, NEURONS, device=device)
     sources = training.generators(seeds, data)
