@@ -50,7 +50,7 @@ def claim(chapter: str, row: Mapping[str, Any]) -> Shown:
     unit = f" {row['unit']}" if row["unit"] else ""
     side = "more" if row["greater"] else "less"
     line = (
-        f"{row['verdict'].capitalize()}: {row['statement']} Measured {row['effect']:.3g}{unit} "
+        f"{row['verdict'].capitalize()}: {row['statement'].rstrip('.')}. Measured {row['effect']:.3g}{unit} "
         f"({row['level'] * 100:g} % interval {low:.3g} to {high:.3g}, {row['seeds']} seeds); the claim needs "
         f"{side} than {row['threshold']:.3g}, the null gives {row['null']:.3g}."
     )
