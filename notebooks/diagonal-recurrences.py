@@ -237,7 +237,7 @@ for way, gap in distances.max().items():
 # where the pen was, and is low where the page is white; a constant gate of the same mean could only
 # decay.
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the rates of three neurons"}
+# %% tags=["hide-input"]
 neurons = run.g[:, 0, 0].mean(0).argsort()
 ranks = [int(f * (n_hidden - 1)) for f in (0.15, 0.3, 0.5)]
 neurons, names = neurons[ranks], ["slow", "middling", "faster"]
@@ -459,7 +459,7 @@ chapter.number("overspent-corner", corner, f"{corner:.2f}")
 # pre-activation (left). On a real digit (right) their curves are multiples of one another on the
 # logarithmic axis: the steps, where the network rewrites, are shared.
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the scales of one S6 channel"}
+# %% tags=["hide-input"]
 z_axis, lag_axis = np.linspace(-8, 4, 121), np.arange(T + 1)
 back = clock[:, 0, 0, neurons[0]].flip(0).cumsum(0).cpu().numpy()
 frames = []
@@ -668,7 +668,7 @@ overtakes = float(worse.idxmax()) if worse.any() else "none"
 text = f"{overtakes:.2g}" if worse.any() else overtakes
 chapter.number("placebo-overtakes", overtakes, text)
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the departure"}
+# %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(7.2, 3.6))
     drawn = errors[(errors.recurrence == "both") & (errors.scale > 0)]

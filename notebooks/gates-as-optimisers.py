@@ -140,7 +140,7 @@ means = gate[lag == lags[0]].groupby(schedule.step).mean()
 for name, value in {"start": means.iloc[0], "end": means.iloc[-1]}.items():
     chapter.number(f"gate-{name}", float(value), f"{value:.2f}")
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the schedule of each lag"}
+# %% tags=["hide-input"]
 sweep = np.linspace(0, 1, 401)
 with figures.style():
     fig, (theory, real) = plt.subplots(1, 2, figsize=(8, 3.3), sharey=True)
@@ -415,7 +415,7 @@ chapter.table("online-rules", pd.DataFrame(rows, columns=columns))
 # trace holds its level. Where it opens, the trace is rewritten within a step or two. A moving average
 # with one fixed $\beta$, the mean of the gate's, can do neither.
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws one trace"}
+# %% tags=["hide-input"]
 keep, fresh = 1 - run.g[:, 0, 0].cpu(), credits(run)[:, 0, 0].cpu()
 neuron = int(keep.std(0).argmax())  # the neuron whose gate moves most
 source = int(fresh[:, neuron].abs().mean(0).argmax())
@@ -591,7 +591,7 @@ bounded = share.sum(0), share, factors["gates, all lags"]
 excess = max(float(part.max()) - 1 for part in bounded)
 check_adam("gates-within-budget", "no gate spends above 1", excess, 1e-12)
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the factors"}
+# %% tags=["hide-input"]
 order = one_lag[0, :, 0].argsort(descending=True)
 numbers, panels = range(1, n_hidden + 1), {}
 bar = {"orientation": "horizontal", "extend": "both"}

@@ -62,9 +62,9 @@ class sigmoid(sp.Function):
 class Terms(NamedTuple):
     """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`."""
 
-    leak: sp.Expr
-    recurrent: sp.Expr
-    gate: sp.Expr
+    leak: sp.Expr  #: Λ
+    recurrent: sp.Expr  #: R
+    gate: sp.Expr  #: G
 
 
 def preactivation(q: sp.Expr = q) -> sp.Expr:
@@ -159,15 +159,15 @@ def by_weight(kind: str, weight: sp.Expr) -> sp.Expr:
 class Explicit(NamedTuple):
     """The update for a given size, written out as matrices, beside the claimed terms in matrix notation."""
 
-    state: sp.Matrix  # x before the update, one symbol a neuron
-    update: sp.Matrix  # x after it
-    leak: sp.Matrix  # Λ, R and G as claimed
-    recurrent: sp.Matrix
-    gate: sp.Matrix
-    drive: sp.Matrix  # u, one symbol an input
-    weights: dict[str, sp.Matrix]  # and biases, one symbol an entry
-    phi: sp.Matrix  # the candidate
-    g: sp.Matrix  # one entry a neuron
+    state: sp.Matrix  #: x before the update, one symbol a neuron
+    update: sp.Matrix  #: x after it
+    leak: sp.Matrix  #: Λ as claimed
+    recurrent: sp.Matrix  #: R as claimed
+    gate: sp.Matrix  #: G as claimed
+    drive: sp.Matrix  #: u, one symbol an input
+    weights: dict[str, sp.Matrix]  #: weights and biases, one symbol an entry
+    phi: sp.Matrix  #: the candidate
+    g: sp.Matrix  #: one entry a neuron
 
 
 def explicit(kind: str, size: int, inputs: int = 1, tanh: Callable[[sp.Expr], sp.Expr] = sp.tanh) -> Explicit:

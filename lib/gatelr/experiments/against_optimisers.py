@@ -37,6 +37,7 @@ METHODS: tuple[Method, ...] = (
     *product(["constant", "scalar", "multi"], ["SGD"]),
     ("multi", "Adam"),
 )
+#: The multi-gate under SGD, and the same with its gate held as it was drawn.
 MULTI, FROZEN = ("multi", "SGD"), ("multi, frozen", "SGD")
 
 #: Rates that were tried, on seeds that occur nowhere else.
@@ -46,6 +47,7 @@ GRID = {
     "momentum": (0.003, 0.01, 0.03, 0.1, 0.3),
     "Adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
 }
+#: Seeds of the search for rates, which occur nowhere else.
 GRID_SEEDS = (101, 102, 103)
 
 #: The best rate of each method by ``reference/e4-grid.csv``, in the order of the methods.
@@ -71,6 +73,7 @@ LAGS = (0, 1, 2, 4, 8, 12, 16)
 
 #: What says which row of a table is which, and how far two runs of it may differ (absolute, relative).
 KEYS = ["task", "gate", "optimiser", "seed", "step"]
+#: How far a column may lie from the reference, absolutely and relative to it.
 TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
     "training": {"loss": (0.0, 0.1)},
     "steps": dict.fromkeys(

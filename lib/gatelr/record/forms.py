@@ -20,10 +20,10 @@ from IPython.display import display
 class Shown:
     """What a cell shows."""
 
-    markdown: str  # for the book, with MyST directives
-    html: str  # for JupyterLab
-    text: str  # for a terminal
-    file: str = ""  # in the chapter's artefact folder, for a notebook that is to be taken away
+    markdown: str  #: for the book, with MyST directives
+    html: str  #: for JupyterLab
+    text: str  #: for a terminal
+    file: str = ""  #: in the chapter's artefact folder, for a notebook that is to be taken away
 
     def __repr__(self) -> str:
         return self.text
