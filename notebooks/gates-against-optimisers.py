@@ -173,7 +173,7 @@ chapter.number("diverged", int((records["run"].diverged >= 0).sum()))
 # ## Is anything learned?
 
 # %% tags=["hide-input"]
-COLOURS = {gate: look["color"] for gate, look in figures.GATES.items()}
+COLOURS = {gate: figures.GATES[gate]["color"] for gate in figures.GATES}
 LINE = {"color": figures.INK, "linewidth": 0.8, "linestyle": ":"}
 BY_TASK = {"col": "task", "height": 3.0, "aspect": 1.1, "palette": COLOURS}
 shown = curves[curves.gate != "multi, frozen"].replace(NAMES)
