@@ -902,6 +902,6 @@ check("try-scan-holds", "the scan does not", gap, 1e-12)
 # approximation of backpropagation but the whole of it. Recurrence spoils this in proportion to its
 # size, and depth by one order a layer.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 chapter.validation()
 chapter.close()

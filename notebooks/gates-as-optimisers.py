@@ -744,6 +744,6 @@ check_adam("exercise-row-adam", by_rows, gap, 1e-12)
 # for momentum and for Adam. What its gates add is something that none of the three has: a learning rate
 # that depends on the lag, chosen anew at every step by the data.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 chapter.validation()
 chapter.close()

@@ -83,11 +83,17 @@ def whole(model: GatedRNN, u: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 class Rung(NamedTuple):
-    """Two networks that learn side by side: one whose gate opens, and one under a schedule."""
+    """Two networks that learn side by side: one whose gate opens, and one under a schedule.
 
-    gated: Gradient  #: what the first network follows
-    other: Gradient  #: what the other follows
-    gate: str = "constant"  #: of the other
+    Attributes:
+        gated: what the first network follows.
+        other: what the other follows.
+        gate: of the other.
+    """
+
+    gated: Gradient
+    other: Gradient
+    gate: str = "constant"
 
 
 #: From the identity to the plain network, what a schedule must stand for.
