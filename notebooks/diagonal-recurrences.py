@@ -950,9 +950,13 @@ for L in range(1, depth + 1):
     left_out = [expansion.remainder(*own, K, 1.0) for K in range(depth)]
     sizes = torch.linalg.matrix_norm(torch.stack(left_out), 2) / norm
     rows.append([L, *(f"{e:.2g}" if e else "exactly 0" for e in sizes)])
-    check(f"stack-{L}-exact", f"order {L - 1} of {L} layers", sizes[L - 1])
+    exact = f"remainder of order {L - 1} in a stack of {L}: exactly zero"
+    check(f"stack-{L}-exact", exact, sizes[L - 1])
     if L > 1:
-        off, statement = bool(sizes[L - 2] > 1e-6), f"order {L - 2} is off"
+        off, statement = (
+            bool(sizes[L - 2] > 1e-6),
+            f"order {L - 2} in a stack of {L} is not exact",
+        )
         check(f"stack-{L}-needed", statement, off)
         chapter.number(f"stack-{L}-order-0", float(sizes[0]))
 columns = ["layers", *(f"order {K}" for K in range(depth))]
