@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -54,14 +55,16 @@ def untrained(
     m: int = 3,
     T: int = 100,
     alpha: float = 0.5,
+    first: int = 0,
     device: torch.device | str | None = None,
 ) -> tuple[GatedRNN, Float[Tensor, "T S m"], Trajectory]:
     """Networks as the paper's appendix draws them, with noisy sines as inputs, and their run, in float64.
 
-    Network number s is the same whatever the count; ``scale`` is the standard deviation of its weights. Inputs are
-    sines of frequency 0.03 to 0.09, whose phase is drawn, and noise of 0.05; their argument runs from 0 to 12.
+    Networks have the numbers ``first``, ``first`` + 1, …, and number s is the same whatever the count; ``scale`` is the
+    standard deviation of its weights. Inputs are sines of frequency 0.03 to 0.09, whose phase is drawn, and noise of
+    0.05; their argument runs from 0 to 12.
     """
-    draws = [torch.Generator().manual_seed(s) for s in range(count)]
+    draws = [torch.Generator().manual_seed(s) for s in range(first, first + count)]
     options: dict[str, Any] = {"replicas": count, "dtype": torch.float64, "device": device}
     model = GatedRNN(m, n, gate, alpha=alpha if gate == "constant" else None, generator=draws, **options)
     s = torch.linspace(0, 12, T, dtype=torch.float64)[:, None]
@@ -113,14 +116,28 @@ def errors(
 ) -> pd.DataFrame:
     """By how much the sums of orders 0 … K miss the true transports by lag, relative to their size.
 
-    All begin at the first factor. One row a lag, K and network: ``K``, ``network``, ``error``, ``lag``.
+    All begin at the first factor. One row a lag, K and network: ``K``, ``network``, ``error``, ``added`` (the size of
+    order K itself, over that of order 0), ``lag``.
     """
     tables = []
     for lag, M in expansion.orders_at(lean(A), B, order, list(truth)):
-        error = pd.DataFrame((size(M.cumsum(0) - truth[lag]) / size(truth[lag])).cpu().numpy())
-        table = error.rename_axis("K").reset_index().melt("K", var_name="network", value_name="error")
+        columns = {"error": size(M.cumsum(0) - truth[lag]) / size(truth[lag]), "added": size(M) / size(M[0])}
+        frames = {name: pd.DataFrame(column.cpu().numpy()).stack() for name, column in columns.items()}
+        table = pd.DataFrame(frames).rename_axis(["K", "network"]).reset_index()
         tables.append(table.assign(lag=lag))
     return pd.concat(tables, ignore_index=True)
+
+
+def rule(x: pd.Series) -> pd.Series:
+    r"""The relative error after order 1 where all factors are numbers, :math:`1 - (1 + x) e^{-x}` (claim C4).
+
+    Args:
+        x: the size of order 1 over that of order 0; with the same ratio r at each of ℓ steps it is ℓ r.
+
+    Returns:
+        The error that the rule predicts, between 0 and 1, exact in the limit of small r.
+    """
+    return -np.expm1(-x) - x * np.exp(-x)
 
 
 def bounds(A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], lags: Iterable[int], order: int) -> pd.DataFrame:
@@ -153,8 +170,9 @@ def error_map(
 ) -> pd.DataFrame:
     """How far orders 0 and 1 together miss the transport from ``start`` on, by scale of the weights and lag.
 
-    One row a case, scale and lag: medians over networks of the ``ratio`` of ‖B‖ and ‖A‖ and of the ``error``. The
-    ``protocol`` is what :func:`untrained` takes.
+    One row a case, scale and lag, each number a median over networks: the ``ratio`` of the spectral norms of B and A in
+    one step, that of their Frobenius norms (``typical``), the size of order 1 over that of order 0 (``added``) and the
+    ``error``. The ``protocol`` is what :func:`untrained` takes.
     """
     rows = []
     for gate in dict.fromkeys(gate for _, gate in cases):
@@ -165,9 +183,9 @@ def error_map(
             truth = {lag: M[0].clone() for lag, M in expansion.orders_at(J, torch.zeros_like(J), 0, lags)}
             for splitting in (splitting for splitting, other in cases if other == gate):
                 A, B = expansion.split(terms, splitting)
-                ratio = float((transport.spectral_norm(B[::16]) / transport.spectral_norm(A[::16])).median())
-                table = errors(A, B, truth, 1)
-                medians = table[table.K == 1].groupby("lag").error.quantile(0.5, interpolation="lower")
-                case = {"splitting": splitting, "gate": gate, "scale": scale}
-                rows += [case | {"lag": lag, "ratio": ratio, "error": error} for lag, error in medians.items()]
-    return pd.DataFrame(rows)
+                ratio, typical = (float((norm(B[::16]) / norm(A[::16])).median()) for norm in (step_norms, size))
+                table = errors(A, B, truth, 1).query("K == 1").groupby("lag")[["added", "error"]]
+                medians = table.quantile(0.5, interpolation="lower").reset_index()
+                case = medians.assign(splitting=splitting, gate=gate, scale=scale, ratio=ratio, typical=typical)
+                rows.append(case)
+    return pd.concat(rows, ignore_index=True)

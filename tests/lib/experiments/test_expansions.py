@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import torch
 from gatelr import expansion, jacobian, transport
 from gatelr.cells import GatedRNN
@@ -36,6 +37,9 @@ def test_an_untrained_network_is_the_same_whatever_the_count() -> None:
         assert torch.equal(u[:, 0], v[:, 0])
         assert run.x.shape == (8, 2, 5)
         assert two.W_r.dtype == torch.float64
+        later, w, _ = expansions.untrained(gate, 0.5, 1, first=1, **SMALL)
+        assert torch.equal(two.W_r[1], later.W_r[0])
+        assert torch.equal(u[:, 1], w[:, 0])
 
 
 def factors(splitting: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,6 +64,20 @@ def test_errors_vanish_once_the_orders_reach_the_lag() -> None:
     missed = expansions.size(truth[4] - expansion.orders(A[:4], B[:4], 1).sum(0)) / expansions.size(truth[4])
     rows = errors[(errors.lag == 4) & (errors.K == 1)].sort_values("network")
     assert relative(torch.tensor(rows.error.to_numpy()), missed) <= 1e-12
+    M = expansion.orders(A[:4], B[:4], 1)
+    added = expansions.size(M[1]) / expansions.size(M[0])
+    assert relative(torch.tensor(rows.added.to_numpy()), added) <= 1e-12
+    assert (errors[errors.K == 0].added == 1).all()
+
+
+def test_the_rule_is_exact_for_small_numbers() -> None:
+    """C4: factors 1 + r with ℓ r held fixed, for which order 1 is ℓ r times order 0."""
+    A, B = torch.ones(1000, 1, 1, 1, dtype=torch.float64), torch.full((1000, 1, 1, 1), 2e-3, dtype=torch.float64)
+    row = expansions.errors(A, B, {1000: transport.products(A + B, 1000)[0]}, 1).query("K == 1").iloc[0]
+    assert abs(row.added - 2) <= 1e-12
+    predicted = expansions.rule(pd.Series([row.added, 1e-3]))
+    assert abs(predicted[0] - row.error) <= 2e-3
+    assert abs(predicted[1] / (1e-6 / 2) - 1) <= 1e-3, "it begins as x²/2"
 
 
 def test_one_backward_pass_with_copies_and_jacrev_agree() -> None:
@@ -86,3 +104,5 @@ def test_the_map_has_a_row_a_case_scale_and_lag() -> None:
     assert len(cells) == 2 * 2 * 2
     assert (cells[cells.lag == 1].error <= 1e-12).all(), "order 1 of one step is exact"
     assert (cells[cells.lag == 3].error > 0).all()
+    assert (cells.typical < cells.ratio).all(), "a typical push is stretched less than the worst one"
+    assert (cells.added > 0).all()
