@@ -1,4 +1,4 @@
-"""What two accessibility engines find on every page, axe also in the dark and on a phone; and the way of the Tab key."""
+"""What two accessibility engines find on every page, axe in the dark and on a phone too; and the way of the Tab key."""
 
 from __future__ import annotations
 
