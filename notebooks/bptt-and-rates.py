@@ -848,7 +848,7 @@ chapter.table("imitated-gradients", imitated)
 #
 # **What holds in part.** The effective rate is the order-0 term of an
 # expansion, not the gradient. So *the effective learning rate of lag $\ell$*
-# should be read as "the rate at which a neuron learns from its own leak", and
+# should be read as *the rate at which a neuron learns from its own leak*, and
 # not as the rate at which the weights move. What the rates know on this task is
 # for the larger part about neurons, and less about the single sequence:
 # compare the rows of another digit in the table.

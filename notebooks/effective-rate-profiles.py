@@ -93,8 +93,8 @@ chapter = Chapter("effective-rate-profiles")
 # all transports are measured along twelve sequences.
 #
 # That protocol has a weakness: on two of its four tasks next to nothing is
-# learned ({numref}`fig-effective-rate-loss`). There, "during training" means
-# "on the way to a constant prediction". So a second one stands beside it.
+# learned ({numref}`fig-effective-rate-loss`). There, training only
+# leads to a constant prediction. So a second one stands beside it.
 #
 # The **trained protocol** has the same networks and probes, with settings under
 # which every model beats the best constant prediction at least fivefold, in the

@@ -477,8 +477,8 @@ chapter.table("anisotropy-answer", answer)
 # Gates under SGD account for
 # {result}`joint-anisotropy/update-ai-gates-under-sgd` of it; the rest is that
 # Adam multiplies the AI of a vanilla network by
-# {result}`joint-anisotropy/update-ai-adam-in-none`. A comparison of "gates"
-# with "Adam" measures both at once. The gradients of single sequences are
+# {result}`joint-anisotropy/update-ai-adam-in-none`. A comparison of a
+# gated network with one under Adam measures both at once. The gradients of single sequences are
 # compared before any optimiser has touched them: what differs between columns
 # of the design is where in weight space an optimiser has gone.
 #
@@ -487,9 +487,9 @@ chapter.table("anisotropy-answer", answer)
 # and *{result}`joint-anisotropy/learned-update-ce.verdict`* for their CE. What
 # was there before is architecture and initialisation, not learning.
 #
-# "Complementary but not equivalent", as the paper says of gates and Adam
-# {cite}`livi2025timescale`, survives in this sense: the two act on different
-# objects ({ref}`ch-optimisers`). On adding, multi-gates under Adam are
+# The paper's second version calls gates and Adam "complementary but not
+# equivalent" {cite}`livi2025timescale`. In one sense that survives: the two act
+# on different objects ({ref}`ch-optimisers`). On adding, multi-gates under Adam are
 # {result}`joint-anisotropy/ratio-adding-multi-adam` times better than the
 # constant, multi-gates under SGD
 # {result}`joint-anisotropy/ratio-adding-multi-sgd` times, and none under Adam

@@ -484,7 +484,7 @@ check_spectra(
 # %% [markdown]
 # ### 12. A checkpoint after the step
 #
-# The anisotropy script saves its weights after the update, so that "0" is one
+# The anisotropy script saves its weights after the update, so that its step 0 is one
 # step later than in the script for effective rates. One step is enough to move
 # AI.
 

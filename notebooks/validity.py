@@ -390,7 +390,7 @@ chapter.check("autograd-products", statement, worst, 1e-11, claim="C5")
 # *means* something must beat them. (Order 0 has no correction in it, so placebo
 # and truth are equal there.)
 #
-# An error of 1 is what one makes by saying "zero". A sum that is small against
+# An error of 1 is what one makes by saying zero. A sum that is small against
 # the truth therefore has an error near 1, whatever else is right about it.
 
 # %%
