@@ -97,11 +97,7 @@ measured = runs.load(
     joint_anisotropy.plan(chapter.parameters), block=block, device=chapter.device
 )
 evidence = chapter.compare(
-    joint_anisotropy.table(measured),
-    "e2-anisotropy",
-    KEYS,
-    joint_anisotropy.TOLERANCES,
-    claim="C14",
+    joint_anisotropy.table(measured), "e2-anisotropy", KEYS, joint_anisotropy.TOLERANCES
 )
 final = evidence[evidence.step == evidence.step.max()]
 before = evidence[evidence.step == 0]
@@ -564,17 +560,18 @@ for g in (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
     }
 grown = pd.DataFrame(rows).T
 ai = grown["log10 AI"]
+about = {"claim": "C14", "scope": f"n = {n}, 16 random W, power 10, seven gates"}
 chapter.check(
     "exercise-identity",
     "the anisotropy of powers of $(1-g)I + gW$ is largest for a gate between 0 and 1",
     bool(0.1 < ai.idxmax() < 1 and ai[0.05] < ai[1.0]),
-    claim="C14",
+    **about,
 )
 chapter.check(
     "exercise-participation",
     "the participation ratio is smallest for a gate between 0 and 1",
     bool(0.1 < grown.directions.idxmin() < 1),
-    claim="C14",
+    **about,
 )
 grown.rename_axis("g").round(2)
 
@@ -591,6 +588,7 @@ chapter.check(
     "unit length",
     shares[0] > 0.99 and shares[1] < 0.2,
     claim="C14",
+    scope="256 random gradients of 500 weights",
 )
 
 # %% [markdown]

@@ -187,7 +187,7 @@ class Chapter:
             name, statement: as for :meth:`check`.
             values: one number a seed, or one for each setting and seed (the last level, or the one named ``seed``);
                 settings are averaged within a seed.
-            about: what it is evidence for: a number of the notation page (``"C8"``) or the word that it asks about (``"small"``).
+            about: what it is evidence for: a number of the notation page (``"C8"``) or the word in question (``"small"``).
             threshold: what the mean must exceed (or stay below) for the claim to hold, chosen before the run.
             null: the effect that the null gives: shuffled gates, another seed's data, no gate at all; a number, or a
                 series as ``values``.
@@ -324,11 +324,11 @@ class Chapter:
         if tolerances:
             self.check(
                 f"reference-{short}",
-                f"this run and the committed one agree: {short}, {shared} rows that both have, largest "
-                "difference over its tolerance",
+                f"this run and the committed one agree: {short}, largest difference over its tolerance",
                 gap,
                 1.0,
                 claim=claim,
+                scope=f"{shared} rows that both have",
             )
         return whole
 
