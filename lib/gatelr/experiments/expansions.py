@@ -111,6 +111,41 @@ def step_norms(A: Float[Tensor, "T *batch n n"]) -> Float[Tensor, " T *batch"]:
     return diagonal.abs().amax(-1) if diagonal.ndim < A.ndim else transport.spectral_norm(A)
 
 
+def ratios(parts: Mapping[tuple[str, str], tuple[Tensor, Tensor]]) -> pd.DataFrame:
+    """The ratio of the spectral norms of B and A in every step of every network, a row each, with its rank.
+
+    Args:
+        parts: by splitting and gate the two parts, each ``(T, S, n, n)``.
+
+    Returns:
+        ``splitting``, ``gate``, ``network``, ``ratio``, and ``fraction``, the share of ratios of its case up to it.
+    """
+    tables = []
+    for (splitting, gate), (A, B) in parts.items():
+        table = pd.DataFrame((step_norms(B) / step_norms(A)).cpu().numpy()).melt(var_name="network", value_name="ratio")
+        fraction = table.ratio.rank(pct=True)
+        tables.append(table.assign(splitting=splitting, gate=gate, fraction=fraction))
+    return pd.concat(tables, ignore_index=True)
+
+
+def ratio_quantiles(table: pd.DataFrame) -> pd.DataFrame:
+    """Quantiles of :func:`ratios`, a row a case, and how many networks a filter of outliers would drop.
+
+    A network counts as one whose mean ratio lies more than 1.5 interquartile ranges outside the quartiles.
+    """
+
+    def outside(own: pd.Series) -> int:
+        low, high = own.quantile([0.25, 0.75])
+        return int((~own.between(low - 1.5 * (high - low), high + 1.5 * (high - low))).sum())
+
+    cases = table.groupby(["splitting", "gate"], sort=False)
+    quantiles = cases.ratio.quantile(np.array([0.5, 0.9, 0.99, 1.0])).unstack()
+    quantiles.columns = pd.Index(["median", "90th", "99th", "largest"])
+    means = table.groupby(["splitting", "gate", "network"], sort=False).ratio.mean()
+    dropped = means.groupby(["splitting", "gate"], sort=False).apply(outside)
+    return quantiles.assign(**{"networks an IQR filter would drop": dropped})
+
+
 def errors(
     A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], truth: Mapping[int, Tensor], order: int
 ) -> pd.DataFrame:
@@ -189,3 +224,28 @@ def error_map(
                 case = medians.assign(splitting=splitting, gate=gate, scale=scale, ratio=ratio, typical=typical)
                 rows.append(case)
     return pd.concat(rows, ignore_index=True)
+
+
+def predictions(cells: pd.DataFrame) -> pd.DataFrame:
+    """What :func:`rule` says of each cell of :func:`error_map`, for three readings of its x.
+
+    They are the lag times the ratio of one step, in spectral norms (``"worst case"``) and in Frobenius norms
+    (``"typical push"``), and the measured ``"size of order 1"`` beside order 0.
+
+    Returns:
+        A row a cell and reading: the columns of ``cells``, ``reading``, ``x`` and ``predicted``.
+    """
+    readings = {"worst case": cells.lag * cells.ratio, "typical push": cells.lag * cells.typical}
+    readings["size of order 1"] = cells.added
+    tables = [cells.assign(reading=name, x=x, predicted=rule(x)) for name, x in readings.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def within(table: pd.DataFrame, factor: float) -> pd.Series:
+    """The share of cells whose error :func:`predictions` has right within a factor, by reading and splitting.
+
+    Only cells count where order 1 is of any use, with an error below a half.
+    """
+    useful = table[table.error < 0.5]
+    near = (useful.predicted / useful.error).between(1 / factor, factor)
+    return near.groupby([useful.reading, useful.splitting]).mean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import torch
 from gatelr import expansion, jacobian, transport
@@ -55,6 +57,24 @@ def test_diagonal_factors_are_kept_as_vectors() -> None:
         assert relative(expansions.step_norms(A), torch.linalg.matrix_norm(A, 2)) <= 1e-5
 
 
+def test_ratios_of_all_steps_and_their_quantiles() -> None:
+    A, B = factors("gate")
+    table = expansions.ratios({("gate", "multi"): (A, B), ("leak", "multi"): factors("leak")})
+    assert len(table) == 2 * 8 * 2
+    own = table[(table.splitting == "gate") & (table.network == 1)].ratio
+    norms = torch.linalg.matrix_norm(B[:, 1], 2) / torch.linalg.matrix_norm(A[:, 1], 2)
+    assert relative(torch.tensor(own.to_numpy()), norms) <= 1e-5
+    assert table.groupby("splitting").fraction.max().eq(1).all()
+    quantiles = expansions.ratio_quantiles(table)
+    assert quantiles.loc[("gate", "multi"), "largest"] == table[table.splitting == "gate"].ratio.max()
+
+
+def test_a_network_far_from_the_others_would_be_dropped() -> None:
+    case = {"splitting": "gate", "gate": "multi"}
+    rows = [case | {"network": k, "ratio": 10.0 if k == 5 else 1 + k / 10} for k in range(6)]
+    assert expansions.ratio_quantiles(pd.DataFrame(rows)).iloc[0, -1] == 1
+
+
 def test_errors_vanish_once_the_orders_reach_the_lag() -> None:
     A, B = factors("leak")
     truth = {lag: transport.products((A + B)[:lag], lag)[0] for lag in (2, 4)}
@@ -106,3 +126,17 @@ def test_the_map_has_a_row_a_case_scale_and_lag() -> None:
     assert (cells[cells.lag == 3].error > 0).all()
     assert (cells.typical < cells.ratio).all(), "a typical push is stretched less than the worst one"
     assert (cells.added > 0).all()
+
+
+def test_the_three_readings_of_the_rule_are_one_for_numbers() -> None:
+    cells = pd.DataFrame({"lag": [2, 5], "ratio": [0.1, 0.2], "typical": [0.1, 0.2], "added": [0.2, 1.0]})
+    table = expansions.predictions(cells).pivot(index="lag", columns="reading", values="predicted")
+    assert table.shape == (2, 3)
+    assert (table.std(axis=1) <= 1e-15).all()
+    assert abs(table.loc[5, "worst case"] - (1 - 2 / math.e)) <= 1e-15
+
+
+def test_shares_of_cells_within_a_factor_count_useful_cells_only() -> None:
+    cells = pd.DataFrame({"error": [0.1, 0.1, 0.9], "predicted": [0.2, 0.5, 0.9]})
+    shares = expansions.within(cells.assign(reading="r", splitting="leak"), 3.0)
+    assert shares.loc["r", "leak"] == 0.5
