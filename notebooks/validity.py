@@ -693,7 +693,7 @@ chapter.table("validity-rule", table.map("{:.2g} %".format).reset_index())
 #
 # We chose the second rule after seeing these networks. So it is tested on others:
 # a second map from networks with other seeds, on which neither rule was made. The
-# test was fixed beforehand: in at least 85 % of the cells where order 1 is of any
+# test was fixed beforehand: in at least $85\,\%$ of the cells where order 1 is of any
 # use (an error below a half), the prediction must be right within a factor of
 # three.
 
