@@ -11,9 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, one_hot
 
-from gatelr import adjoint, jacobian
+from gatelr import adjoint, jacobian, rates
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments.agreement import discrepancy, random_case
 from gatelr.experiments.digits import Reading
+from gatelr.kernels import sweep
 
 
 def credits(trajectory: Trajectory) -> Float[Tensor, "T *batch n n"]:
@@ -55,6 +57,32 @@ def torch_momentum(trajectory: Trajectory) -> Float[Tensor, "n n"]:
             rows[q].grad = credit[q]
         sgd.step()
     return torch.stack([sgd.state[row]["momentum_buffer"] for row in rows])
+
+
+def deviations(n: int, m: int, T: int, device: torch.device | str | None = "cpu") -> pd.DataFrame:
+    """How far the traces are from what they stand for, on one random network with each kind of gate.
+
+    Returns:
+        A row for each gate: torch's momentum against the trace; the online rule with the leak and with the diagonal of
+        J as its decay, each against the backward sweep that carries as much (``"order 0"``, ``"diagonal"``); and these
+        two rules against each other (``"apart"``).
+    """
+    rows = {}
+    for gate in ("constant", "scalar", "multi"):
+        model, u, y = random_case(gate, n, m, T, batch=(4,), device=device or "cpu")
+        run = model.requires_grad_(False).run(u)
+        single = model.run(u[:, 0])
+        row = {"torch's momentum": discrepancy(torch_momentum(single), rates.eligibility(model, single))}
+        own = jacobian.blocks(model, run).diagonal(dim1=-2, dim2=-1)
+        leak, whole = (online(run, run.x - y, decay).sum(0) for decay in (1 - run.g, own))
+        row["order 0"] = discrepancy(leak, _swept(model, run, run.x - y, "order 0"))
+        row["diagonal"] = discrepancy(whole, _swept(model, run, run.x - y, "diagonal"))
+        rows[gate] = row | {"apart": discrepancy(leak, whole)}
+    return pd.DataFrame(rows).T
+
+
+def _swept(model: GatedRNN, run: Trajectory, delta: Tensor, carried: sweep.Backward) -> Tensor:
+    return adjoint.gradients(model, run, delta, backward=carried)["W_r"]
 
 
 def rflo(trajectory: Trajectory, tau: float) -> Float[Tensor, "n n"]:

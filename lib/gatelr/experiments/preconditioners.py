@@ -17,10 +17,12 @@ state.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from scipy import stats
@@ -149,6 +151,20 @@ def signed(model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "T *bat
     flat = [gradient.flatten(0 if model.replicas is None else 1) for gradient in (order_0, exact, unit)]
     cosines = [cosine_similarity(flat[0], other, dim=-1) for other in flat[1:]]
     return Signed(order_0 / unit, order_0 * exact < 0, *cosines)
+
+
+def conditions(runs: Mapping[str, Trajectory], lags: Iterable[int]) -> pd.DataFrame:
+    """Both condition numbers at order 0 by lag: medians over steps and sequences (claim C14).
+
+    Returns:
+        Columns name, lag, of (``"transport"`` or ``"preconditioner"``), condition.
+    """
+    kinds = {"transport": rates.condition, "preconditioner": rates.preconditioner_condition}
+    rows = [
+        (name, lag, of, float(condition(run, lag).median()))
+        for (name, run), lag, (of, condition) in product(runs.items(), lags, kinds.items())
+    ]
+    return pd.DataFrame(rows, columns=["name", "lag", "of", "condition"])
 
 
 def last_step(optimiser: Callable[..., torch.optim.Optimizer], *gradients: Tensor, **options: Any) -> Tensor:

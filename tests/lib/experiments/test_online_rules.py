@@ -73,6 +73,17 @@ def test_torchs_momentum_with_the_gates_as_beta_is_the_trace(gate: str) -> None:
     assert relative(online_rules.torch_momentum(run), rates.eligibility(model, run)) <= 1e-12
 
 
+def test_deviations_are_rounding_where_two_ways_are_one_and_not_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = online_rules.deviations(4, 2, 7)
+    assert list(table.index) == ["constant", "scalar", "multi"]
+    assert table.drop(columns="apart").to_numpy().max() <= 1e-12
+    assert (table.apart > 1e-2).all()
+    right = online_rules.online
+    monkeypatch.setattr(online_rules, "online", lambda run, delta, decay: right(run, delta, 0.9 * decay))
+    wrong = online_rules.deviations(4, 2, 7)
+    assert wrong[["order 0", "diagonal"]].to_numpy().min() > 1e-3
+
+
 def test_the_trace_of_rflo_is_that_of_a_constant_gate_and_of_no_other() -> None:
     model = GatedRNN(2, 4, "constant", alpha=0.2, bias=True, generator=torch.Generator().manual_seed(0)).double()
     u = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

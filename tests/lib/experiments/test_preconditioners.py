@@ -116,6 +116,14 @@ def test_the_factor_of_a_linear_neuron_is_minus_one_half() -> None:
         assert abs(float(preconditioners.signed(model, run, delta, "W_i").factor) - factor) <= 1e-9
 
 
+def test_conditions_of_two_constants() -> None:
+    model = GatedRNN(1, 2, "constant", alpha=[0.25, 0.5], dtype=torch.float64)
+    table = preconditioners.conditions({"two": model.run(torch.zeros(5, 1, dtype=torch.float64))}, range(3))
+    by_kind = {of: rows.condition.tolist() for of, rows in table.groupby("of")}
+    assert by_kind["transport"] == pytest.approx([1, 1.5, 2.25])
+    assert by_kind["preconditioner"] == pytest.approx([2, 4 / 3, 9 / 8])
+
+
 def test_weights_of_the_gate_have_no_signed_factor() -> None:
     model, run, delta = recorded("multi")
     with pytest.raises(ValueError, match="expected W_r, W_i or b"):
