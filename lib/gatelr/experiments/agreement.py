@@ -99,5 +99,5 @@ def compare_order_0(n: int, m: int, T: int, *, device: torch.device | str = "cpu
         rows += [(gate, name, discrepancy(by_rates[name], gradient)) for name, gradient in swept.items()]
         error = run.x @ model.W_o.mT - 1  # of a readout that should say 1
         (exact,) = torch.autograd.grad((error**2).sum() / 2, model.W_o)
-        rows.append((gate, "W_o", discrepancy(torch.einsum("tbo,tbn->on", error, run.x), exact)))
+        rows.append((gate, "W_o", discrepancy(torch.einsum("tbo,tbn->on", error.detach(), run.x), exact)))
     return pd.DataFrame(rows, columns=["gate", "weight", "gap"])
