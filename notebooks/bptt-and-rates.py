@@ -834,7 +834,7 @@ chapter.figure("diagonal-by-lag", grid.figure, diagonals)
 # over steps and digits. *Another digit* takes the rates from another digit.
 
 # %%
-rows = []
+rows, added = [], {}
 target = test.target[:probes]
 for gate in LEARNED:
     imitations = order_zero.imitations(models[gate], runs[gate], terms[gate], target)
@@ -844,8 +844,10 @@ for gate in LEARNED:
         for what, value in zip(("error", "cosine"), rows[-1][2:], strict=True):
             chapter.number(f"gradient-{what}-{slug}", value, f"{value:.2f}")
     cosines = {name: float(cosine.median()) for name, (_, cosine) in imitations.items()}
-    added = cosines["order 0"] - cosines["lag 0 alone"]
-    chapter.number(f"time-scales-add-{gate}", added, f"{added:.2f}")
+    added[gate] = cosines["order 0"] - cosines["lag 0 alone"]
+added |= {"least": min(added.values()), "most": max(added.values())}
+for name, value in added.items():
+    chapter.number(f"time-scales-add-{name}", value, f"{value:.2f}")
 columns = ["gate", "rates", "relative error", "cosine"]
 imitated = pd.DataFrame(rows, columns=columns)
 imitated[columns[2:]] = imitated[columns[2:]].map("{:.2f}".format)

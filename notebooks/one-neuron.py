@@ -170,17 +170,17 @@ notes = {
     0.05: "writes a twentieth: learns a little from each",
 }
 with figures.style():
-    fig, axes = plt.subplots(3, 1, figsize=(5.6, 4.2), sharex=True)
+    fig, axes = plt.subplots(3, 1, figsize=(6.8, 3.0), sharex=True)
     for ax, color, (gate, note) in zip(
         axes, figures.CYCLE, notes.items(), strict=False
     ):
         row = budgets[budgets.gate == gate]
         ax.bar(row.lag, row.rate, width=0.8, color=color)
-        ax.text(30.5, 0.4, f"$g = {gate:g}$", ha="right", weight="bold", color=color)
-        ax.text(30.5, 0.29, note, ha="right", color=color)
-        ax.set(ylim=(0, 0.52), yticks=[0, 0.25, 0.5])
+        ax.text(30.5, 0.38, f"$g = {gate:g}$", ha="right", color=color)
+        ax.text(30.5, 0.22, note, ha="right", color=color)
+        ax.set(ylim=(0, 0.52), yticks=[0, 0.5])
         ax.grid(visible=False, axis="x")
-    axes[1].set_ylabel(r"learning rate, in units of $\mu$")
+    axes[1].set_ylabel(r"learning rate $/\,\mu$")
     axes[2].set_xlabel(r"steps into the past, $\ell$")
 chapter.figure("one-budget", fig, budgets)
 
