@@ -18,6 +18,7 @@ REPRODUCIBILITY = "reproducibility"
 DIGITS = 6
 
 _BOUND = re.compile(r"\d|[=<>≤≥]|\b(up to|drawn|tried|one|two|three|four|five|six)\b")
+_UNIT = re.compile(r"\bin [(\[]0, 1[)\]]|\b0 < \w+ < 1\b")
 _NUMBER = re.compile(r"-?\d*\.\d+(e[+-]?\d+)?|-?\d+e[+-]?\d+")
 
 
@@ -34,8 +35,11 @@ def markdown(data: pd.DataFrame) -> str:
 
 
 def general(scope: str) -> bool:
-    """Whether a scope leaves nothing out: it says *every*, and no size, order or number of cases is bounded in it."""
-    return scope.startswith("every ") and not _BOUND.search(scope)
+    """Whether a scope leaves nothing out: it says *every*, and no size, order or number of cases is bounded in it.
+
+    That a gate lies between 0 and 1 bounds nothing.
+    """
+    return scope.startswith("every ") and not _BOUND.search(_UNIT.sub("", scope))
 
 
 def verdicts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
