@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from itertools import product
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import lr_scheduler
 
@@ -127,8 +127,8 @@ def measure(setup: protocol.Setup, *, frozen: bool = False) -> training.Run:
 
     Returns:
         The run. Each of its probes holds a record for each seed under ``"training"`` (the loss on fresh data and that
-        of the best constant), for each seed and lag under ``"lags"`` (:meth:`Measured.by_lag`) and, from the first
-        update on, for each seed under ``"steps"`` (:meth:`Measured.compared`) and for each seed and neuron under
+        of the best constant), for each seed and lag under ``"lags"`` (:func:`by_lag`) and, from the first update on,
+        for each seed under ``"steps"`` (:func:`compared` and :func:`memories`) and for each seed and neuron under
         ``"rows"`` (what the gate and the shadow multiply a row by).
 
     Raises:
@@ -151,17 +151,20 @@ def measure(setup: protocol.Setup, *, frozen: bool = False) -> training.Run:
         memory = preconditioners.remembered(model, engine, batch_loss).tolist() if step else []
         records: protocol.Records = {"training": setup.losses(model, unseen), "lags": [], "steps": [], "rows": []}
         for s, (seed, adam) in enumerate(zip(setup.seeds, adams, strict=True)):
-            network = Measured(model, task, data, s)
-            # a network that has diverged has a loss, and nothing else to measure
-            if not network.alive or (adam is not None and not adam.isfinite().all()):
+            run, factor, signal = along(model, task, data, s)
+            weights = preconditioners.weights(signal, run.x_prev)
+            # a network that has diverged has a loss, and nothing else to measure; nor has one whose neurons saturate
+            if not (weights.isfinite() & (weights > 0)).all() or (adam is not None and not adam.isfinite().all()):
                 continue
-            records["lags"] += [{"seed": seed} | record for record in network.by_lag(adam)]
+            records["lags"] += [{"seed": seed} | record for record in by_lag(factor, adam)]
             if adam is None:
                 continue
-            null = torch.Generator().manual_seed(seed + protocol.NULL)
+            gate = preconditioners.gate_steps(factor, signal, run.x_prev)
+            null = torch.Generator().manual_seed(seed + protocol.NULL) if setup.gate != "none" else None
             at_step = {"seed": seed, "rate now": engine.param_groups[0]["lr"], "along iterations": memory[s]}
-            records["steps"].append(at_step | network.compared(adam, setup.optimiser == "Adam", null))
-            pairs = zip(network.steps.rows.tolist(), row_rates(adam).tolist(), strict=True)
+            at_step |= compared(gate, adam, by_adam=setup.optimiser == "Adam") | memories(run, factor, null)
+            records["steps"].append(at_step)
+            pairs = zip(gate.rows.tolist(), row_rates(adam).tolist(), strict=True)
             records["rows"] += [
                 {"seed": seed, "neuron": q, "by gate": of_gate, "by Adam": of_adam}
                 for q, (of_gate, of_adam) in enumerate(pairs)
@@ -176,82 +179,59 @@ def row_rates(steps: Tensor) -> Tensor:
     return steps.log().mean(1).exp()
 
 
-class Measured:
-    """One network of a model at one checkpoint, along the sequences of the probe, in float64.
+def along(
+    model: GatedRNN, task: tasks.Task, data: tasks.Batch, s: int
+) -> tuple[Trajectory, Float[Tensor, "T B n"], Float[Tensor, "T B n"]]:
+    """What network s does along the sequences of the probe, in float64, the gate's factor there, and the signal."""
+    alone = protocol.in_float64(model.replica(s))
+    run = alone.run(data.u[:, s].to(alone.W_r))
+    delta = protocol.error(alone, task, run, data.target[s])[:, 0] @ alone.W_o
+    return run, preconditioners.factors(alone, run), preconditioners.signals(alone, run, delta)
 
-    Args:
-        model: all networks.
-        task: what they learn.
-        data: the sequences, in float64.
-        s: which network.
-    """
 
-    def __init__(self, model: GatedRNN, task: tasks.Task, data: tasks.Batch, s: int):
-        alone = protocol.in_float64(model.replica(s))
-        run = alone.run(data.u[:, s].to(alone.W_r))
-        error = protocol.error(alone, task, run, data.target[s])
-        self.run: Trajectory = run
-        self.gated = alone.gate != "none"
-        self.factor = preconditioners.factors(alone, run)
-        self.signal = preconditioners.signals(alone, run, error[:, 0] @ alone.W_o)
+def by_lag(factors: Float[Tensor, "T B n"], adam: Float[Tensor, "n n"] | None) -> list[dict[str, Any]]:
+    """For each lag the gate's factor, its mean over neurons and sequences, and whether Adam's rows are like it."""
+    records = []
+    for lag, factor in enumerate(factors.flip(0)):
+        alike = math.nan if adam is None else preconditioners.agreement(factor.mean(0), row_rates(adam)).rank
+        records.append({"lag": lag, "factor": float(factor.mean()), "rows like Adam": alike})
+    return records
 
-    @property
-    def alive(self) -> bool:
-        """Whether something is contributed to every weight; a neuron that is saturated throughout has no steps."""
-        weights = preconditioners.weights(self.signal, self.run.x_prev)
-        return bool(weights.isfinite().all() and (weights > 0).all())
 
-    @cached_property
-    def steps(self) -> preconditioners.Steps:
-        """What the gate multiplies by."""
-        return preconditioners.gate_steps(self.factor, self.signal, self.run.x_prev)
+def compared(gate: preconditioners.Steps, adam: Float[Tensor, "n n"], *, by_adam: bool) -> dict[str, float]:
+    """The structure of a whole step, which Adam's rates are part of in its own run, and how gate and shadow agree."""
+    step = gate.coordinates * adam if by_adam else gate.coordinates
+    of_step, of_adam = row_rates(step), row_rates(adam)
+    whole, other = preconditioners.structure(step), preconditioners.structure(adam)
+    in_rows = preconditioners.agreement(gate.rows, of_adam)
+    in_all = preconditioners.agreement(gate.coordinates, adam)
+    return {
+        "log step": float(step.log10().mean()),
+        "spread": whole.spread,
+        "even": whole.even,
+        "rows": whole.rows,
+        "Adam spread": other.spread,
+        "Adam rows": other.rows,
+        "Adam columns": other.columns,
+        "normalised": preconditioners.agreement(step, gate.size).rank,
+        "rows normalised": preconditioners.agreement(of_step, gate.size.square().mean(1).sqrt()).rank,
+        "step like Adam": preconditioners.agreement(of_step, of_adam).rank,
+        "rows like Adam": in_rows.rank,
+        "rows cosine": in_rows.cosine,
+        "rows cosine, null": in_rows.cosine_null,
+        "all like Adam": in_all.rank,
+        "all cosine": in_all.cosine,
+        "all cosine, null": in_all.cosine_null,
+    }
 
-    def by_lag(self, adam: Tensor | None) -> list[dict[str, Any]]:
-        """For each lag the gate's factor, its mean over neurons and sequences, and whether Adam's rows are like it."""
-        rows = None if adam is None else row_rates(adam)
-        records = []
-        for lag, factor in enumerate(self.factor.flip(0)):
-            alike = math.nan if rows is None else preconditioners.agreement(factor.mean(0), rows).rank
-            records.append({"lag": lag, "factor": float(factor.mean()), "rows like Adam": alike})
-        return records
 
-    def compared(self, adam: Tensor, by_adam: bool, null: torch.Generator) -> dict[str, float]:
-        """One record: the structure of the whole step, of the gate's part and of Adam's, and their agreement.
-
-        Args:
-            adam: what the shadow would multiply by, ``(n, n)``.
-            by_adam: whether the run is Adam's, so that its rates are part of the step.
-            null: source of shuffled gates.
-
-        Returns:
-            Numbers by name.
-        """
-        step = self.steps.coordinates * adam if by_adam else self.steps.coordinates
-        of_step, of_adam = row_rates(step), row_rates(adam)
-        whole, other = preconditioners.structure(step), preconditioners.structure(adam)
-        in_rows = preconditioners.agreement(self.steps.rows, of_adam)
-        in_all = preconditioners.agreement(self.steps.coordinates, adam)
-        trace = preconditioners.fixed_momentum(self.run, null) if self.gated else None
-        return {
-            "log step": float(step.log10().mean()),
-            "spread": whole.spread,
-            "even": whole.even,
-            "rows": whole.rows,
-            "Adam spread": other.spread,
-            "Adam rows": other.rows,
-            "Adam columns": other.columns,
-            "normalised": preconditioners.agreement(step, self.steps.size).rank,
-            "rows normalised": preconditioners.agreement(of_step, self.steps.size.square().mean(1).sqrt()).rank,
-            "step like Adam": preconditioners.agreement(of_step, of_adam).rank,
-            "rows like Adam": in_rows.rank,
-            "rows cosine": in_rows.cosine,
-            "rows cosine, null": in_rows.cosine_null,
-            "all like Adam": in_all.rank,
-            "all cosine": in_all.cosine,
-            "all cosine, null": in_all.cosine_null,
-            "along the sequence": float((1 - self.run.g).mean()),
-            "over sequences": float(self.factor.log10().std(1, correction=0).mean()),
-            "fixed beta": trace.fixed if trace else math.nan,
-            "shuffled gates": trace.shuffled if trace else math.nan,
-            "last credit": trace.last if trace else math.nan,
-        }
+def memories(run: Trajectory, factor: Float[Tensor, "T B n"], shuffled: torch.Generator | None) -> dict[str, float]:
+    """What is kept along a sequence, how it varies over sequences, and what momentum explains of a gated trace."""
+    trace = preconditioners.fixed_momentum(run, shuffled) if shuffled else None
+    return {
+        "along the sequence": float((1 - run.g).mean()),
+        "over sequences": float(factor.log10().std(1, correction=0).mean()),
+        "fixed beta": trace.fixed if trace else math.nan,
+        "shuffled gates": trace.shuffled if trace else math.nan,
+        "last credit": trace.last if trace else math.nan,
+    }

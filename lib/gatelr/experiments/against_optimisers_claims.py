@@ -78,8 +78,8 @@ def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         records: what :func:`gatelr.experiments.runs.load` returns.
 
     Returns:
-        The loss; what :meth:`~gatelr.experiments.against_optimisers.Measured.compared` measures, with :func:`foreign`;
-        and, by lag, log10 of the mean factor of a gated network and its agreement with Adam.
+        The loss; the records of steps, with :func:`foreign`; and, by lag, log10 of the mean factor of a gated network
+        and its agreement with Adam.
     """
     training_table, steps, lags, rows = (
         records[name][~records[name].search.astype(bool)].drop(columns=["search", "rate"])

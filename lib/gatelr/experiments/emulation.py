@@ -23,7 +23,7 @@ from gatelr.experiments.protocol import Records
 from gatelr.experiments.released import AS_DEFINED, AS_RELEASED, Departures
 
 #: The models of the anisotropy experiment, gate and optimiser.
-PAIRS = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
+PAIRS: dict[str, protocol.Optimiser] = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
 
 
 class Network(NamedTuple):

@@ -7,7 +7,7 @@ chosen lags, and those of the gradients of many sequences.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -144,16 +144,34 @@ def propagation(model: GatedRNN, u: Tensor, ends: dict[int, tuple[Tensor, Tensor
     """Singular values of the transports that end there, ``(S, pairs, n)`` for each lag, on the CPU."""
     model = protocol.in_float64(model)
     run = model.run(u)
-    spectra: dict[int, list[Tensor]] = {lag: [] for lag in ends}
-    for s in range(u.shape[1]):  # one after the other: the factors of one network stay in a processor's cache
-        alone = model.replica(s)
-        for lag, (sequence, t) in ends.items():
-            sequence, t = sequence.to(u.device), t.to(u.device)
-            # the factors of each window, oldest first: index t - lag holds J_{t-lag+1}
-            steps = (Trajectory(*(member[t - lag + i, s, sequence].unsqueeze(0) for member in run)) for i in range(lag))
-            M = reduce(lambda M, J: J @ M, (jacobian.blocks(alone, step)[0] for step in steps))
-            spectra[lag].append(torch.linalg.svdvals(M).cpu())
-    return {lag: torch.stack(sigma) for lag, sigma in spectra.items()}
+    # one after the other: the factors of one network stay in a processor's cache
+    each = [spectra(model.replica(s), Trajectory(*(v[:, s] for v in run)), ends) for s in range(u.shape[1])]
+    return {lag: torch.stack([of_seed[lag] for of_seed in each]) for lag in ends}
+
+
+def spectra(
+    model: GatedRNN,
+    run: Trajectory,
+    ends: dict[int, tuple[Tensor, Tensor]],
+    blocks: Callable[[GatedRNN, Trajectory], Tensor] = jacobian.blocks,
+    *,
+    reverse: bool = False,
+) -> dict[int, Tensor]:
+    """The same of one network, ``(pairs, n)`` each, in float64 of products in the run's dtype.
+
+    Args:
+        model, run: the network, and what it did on some sequences.
+        ends: as :func:`windows` draws them.
+        blocks, reverse: the Jacobians of a step, and whether the newest stands on the right.
+    """
+    sigma = {}
+    for lag, (sequence, t) in ends.items():
+        sequence, t = sequence.to(run.x.device), t.to(run.x.device)
+        # the factors of each window, oldest first: index t - lag holds J_{t-lag+1}
+        steps = (Trajectory(*(member[t - lag + i, sequence].unsqueeze(0) for member in run)) for i in range(lag))
+        M = reduce(lambda M, J: M @ J if reverse else J @ M, (blocks(model, step)[0] for step in steps))
+        sigma[lag] = torch.linalg.svdvals(M.double()).cpu()
+    return sigma
 
 
 def update(model: GatedRNN, task: tasks.Task, data: tasks.Batch) -> Tensor:

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from gatelr.cells import GatedRNN, Trajectory
 #: What is added to a seed for each of its uses but the weights, which are the training data and the sequences of a
 #: probe, both as in the released code, fresh data for the loss, and the order of time in the null.
 TRAINING, PROBE, FRESH, NULL = 123, 999, 555, 777
+
+#: Which optimisers a protocol knows.
+Optimiser = Literal["SGD", "Adam"]
 
 #: The learning rates of the paper.
 RATES: dict[str, float] = {"SGD": 1e-2, "Adam": 1e-3}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatelr import jacobian, tasks, transport
+from gatelr import expansion, jacobian, tasks, transport
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments import joint_anisotropy
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,12 @@ class Fit(NamedTuple):
 
 def blocks(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASED) -> Tensor:
     """Step Jacobians; only the gate term reads the state before the update."""
-    return jacobian.blocks(model, run._replace(x_prev=run.x) if departures.state_after else run)
+    return jacobian.blocks(model, _read(run, departures))
+
+
+def _read(run: Trajectory, departures: Departures) -> Trajectory:
+    """The run with the states at which step Jacobians are evaluated."""
+    return run._replace(x_prev=run.x) if departures.state_after else run
 
 
 def networks(
@@ -125,7 +132,7 @@ def sensitivities(
 def predictor(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASED) -> Float[Tensor, "T T B"]:
     """What is to predict S, with the indices of :func:`sensitivities`; 0 where there is no transport."""
     T, B = run.x.shape[:2]
-    found = run.x.new_zeros(T, T, B)
+    predicted = run.x.new_zeros(T, T, B)
     factor = run.g if departures.gate_product else 1 - run.g
     extra = int(departures.gate_product and model.gate != "constant")  # g_k counts as well
     total = torch.cat([torch.zeros_like(factor[:1]), factor.log().cumsum(0)])
@@ -133,11 +140,11 @@ def predictor(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELE
         t = torch.arange(lag, T)
         if model.alpha is not None:  # one number a lag, to the last bit: trimming cuts between equal ones
             (alpha,) = model.alpha
-            found[t, t - lag] = (alpha if departures.gate_product else 1 - alpha) ** lag
+            predicted[t, t - lag] = (alpha if departures.gate_product else 1 - alpha) ** lag
         else:
             products = (total[t + 1] - total[t - lag + 1 - extra]).exp()
-            found[t, t - lag] = products.mean(-1) if departures.gate_product else products.amax(-1)
-    return found
+            predicted[t, t - lag] = products.mean(-1) if departures.gate_product else products.amax(-1)
+    return predicted
 
 
 def fit(S: Tensor, X: Tensor, departures: Departures = AS_RELEASED) -> Fit:
@@ -178,38 +185,20 @@ def pairs(
     steps: int, batch: int, lags: Sequence[int], count: int, draw: np.random.RandomState
 ) -> dict[int, tuple[Tensor, Tensor]]:
     """For each lag, sequences and steps at which a transport ends, all different, as the released script draws them."""
-    found = {}
+    ends = {}
     for lag in lags:
         chosen = torch.from_numpy(draw.choice(batch * (steps - lag), size=count, replace=False))
-        found[lag] = chosen // (steps - lag), lag + chosen % (steps - lag)
-    return found
+        ends[lag] = chosen // (steps - lag), lag + chosen % (steps - lag)
+    return ends
 
 
 @torch.no_grad()
 def transports(
-    model: GatedRNN,
-    run: Trajectory,
-    ends: dict[int, tuple[Tensor, Tensor]],
-    departures: Departures = AS_RELEASED,
+    model: GatedRNN, run: Trajectory, ends: dict[int, tuple[Tensor, Tensor]], departures: Departures = AS_RELEASED
 ) -> dict[int, Float[Tensor, "pairs n"]]:
-    """Singular values of the transports over each lag that end there, taken in float64 of products in the run's dtype.
-
-    Args:
-        model: the network, without replicas.
-        run: what it did on some sequences.
-        ends: for each lag the sequences and the steps, as :func:`gatelr.experiments.joint_anisotropy.windows` draws.
-        departures: those of state and order count here.
-    """
-    found = {}
-    for lag, (sequence, t) in ends.items():
-        P: Tensor | None = None
-        for step in range(lag):
-            here = Trajectory(*(member[t - lag + step, sequence].unsqueeze(0) for member in run))
-            J = blocks(model, here, departures)[0]
-            P = J if P is None else (P @ J if departures.reversed_order else J @ P)
-        assert P is not None
-        found[lag] = torch.linalg.svdvals(P.double())
-    return found
+    """As :func:`gatelr.experiments.joint_anisotropy.spectra`, with the departures of state and order."""
+    forward = partial(blocks, departures=departures)
+    return joint_anisotropy.spectra(model, run, ends, forward, reverse=departures.reversed_order)
 
 
 def anisotropy(sigma: Float[Tensor, "*batch n"], r: int = 10, top: int = 16) -> tuple[Tensor, Tensor]:
@@ -240,41 +229,29 @@ def appendix(gate: str, seed: int, *, T: int = 100, n: int = 64, m: int = 3) -> 
 
 def ratios(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASED) -> Float[Tensor, " T"]:
     r""":math:`r_j = \|B_j\|_2 / \|A_j\|_2` of the gate splitting, along one sequence (T, n)."""
-    terms = jacobian.terms(model, run._replace(x_prev=run.x) if departures.state_after else run)
-    norms = [torch.linalg.matrix_norm(part, 2) for part in (terms.gate, terms.leak + terms.recurrent)]
-    return norms[0] / norms[1]
+    A, B = expansion.split(jacobian.terms(model, _read(run, departures)), "gate")
+    return torch.linalg.matrix_norm(B, 2) / torch.linalg.matrix_norm(A, 2)
 
 
 def truncation(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASED) -> tuple[float, float]:
     """Frobenius norms of what orders 0 and 1 of the gate splitting leave out of the product, and of the product."""
-    terms = jacobian.terms(model, run._replace(x_prev=run.x) if departures.state_after else run)
-    A, B = terms.leak + terms.recurrent, terms.gate
+    A, B = expansion.split(jacobian.terms(model, _read(run, departures)), "gate")
     if departures.reversed_order:
         A, B = A.flip(0), B.flip(0)
-    zero = torch.eye(A.shape[-1], dtype=A.dtype)
-    M, first = zero, torch.zeros_like(zero)
-    rest = torch.zeros_like(zero)
-    for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
-        rest = (A_j + B_j) @ rest + B_j @ first
-        first = A_j @ first + B_j @ M
-        M = A_j @ M
-    return float(rest.norm()), float((M + first + rest).norm())
+    rest = expansion.remainder(A, B, 1, 1.0)
+    return float(rest.norm()), float((expansion.orders(A, B, 1).sum(0) + rest).norm())
 
 
 def kept_by_iqr(values: Sequence[float]) -> list[bool]:
     """Which values lie within one and a half interquartile ranges of the quartiles: the filter that drops seeds."""
-    x = torch.tensor(values, dtype=torch.float64)
-    low, high = x.quantile(torch.tensor([0.25, 0.75], dtype=x.dtype)).tolist()
+    low, high = np.quantile(values, [0.25, 0.75])
     reach = 1.5 * (high - low)
-    return [bool(low - reach <= value <= high + reach) for value in x.tolist()]
+    return [bool(low - reach <= value <= high + reach) for value in values]
 
 
 def _signal(T: int, m: int, seed: int) -> Tensor:
     stream = torch.Generator().manual_seed(seed)
-    t = torch.linspace(0, 12, T, dtype=torch.float64)
-    waves = []
-    for omega in torch.linspace(0.03, 0.09, m, dtype=torch.float64):
-        phase = torch.randn((), generator=stream, dtype=torch.float64)
-        waves.append(torch.sin(omega * t + phase))
-    u = torch.stack(waves, 1)
-    return u + 0.05 * torch.randn(T, 1, m, generator=stream, dtype=torch.float64)[:, 0]
+    t = torch.linspace(0, 12, T, dtype=torch.float64).unsqueeze(1)
+    omega = torch.linspace(0.03, 0.09, m, dtype=torch.float64)
+    phase = torch.stack([torch.randn((), generator=stream, dtype=torch.float64) for _ in range(m)])
+    return torch.sin(omega * t + phase) + 0.05 * torch.randn(T, m, generator=stream, dtype=torch.float64)

@@ -95,9 +95,10 @@ def test_the_probe_measures_what_the_library_gives() -> None:
     task.loss(x @ alone.W_o.T, data.target[1]).backward()
     signal = preconditioners.signals(alone, trajectory, x.grad)
     expected = preconditioners.gate_steps(f, signal, trajectory.x_prev)
-    measured = against_optimisers.Measured(model, task, data, 1)
-    assert relative(measured.steps.rows, expected.rows) <= 1e-10
-    assert relative(measured.steps.size, 6 * expected.size) <= 1e-10
+    along, factor, each = against_optimisers.along(model, task, data, 1)
+    measured = preconditioners.gate_steps(factor, each, along.x_prev)
+    assert relative(measured.rows, expected.rows) <= 1e-10
+    assert relative(measured.size, 6 * expected.size) <= 1e-10
 
 
 def test_adams_own_rates_are_part_of_its_step_and_the_shadow_sees_what_adam_sees() -> None:

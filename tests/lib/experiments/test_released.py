@@ -154,13 +154,16 @@ def test_anisotropy_as_released() -> None:
     assert float(anisotropy.energy_concentration(flat, 10)) == pytest.approx(10 / 64)
 
 
-def test_truncation_is_the_library_s_remainder() -> None:
+@pytest.mark.parametrize("departures", [NONE, released.Departures(False, True, False, False, False)])
+def test_truncation_is_what_two_orders_leave_of_the_product(departures: released.Departures) -> None:
     model, run = released.appendix("multi", 0, T=12, n=6)
-    run = type(run)(*(member for member in run))
     A, B = expansion.split(jacobian.terms(model, run), "gate")
-    rest, whole = released.truncation(model, run, NONE)
-    assert rest == pytest.approx(float(expansion.remainder(A, B, 1, 1.0).norm()), rel=1e-10)
-    assert whole == pytest.approx(float(transport.products(A + B, 12)[0].norm()), rel=1e-10)
+    # the newest factor stands on the left, with this departure on the right
+    place = (lambda factors: factors) if departures.reversed_order else (lambda factors: factors.flip(0))
+    whole = torch.linalg.multi_dot(place(A + B).unbind())
+    first = [torch.linalg.multi_dot(place(torch.cat([A[:j], B[j : j + 1], A[j + 1 :]])).unbind()) for j in range(12)]
+    left = whole - torch.linalg.multi_dot(place(A).unbind()) - torch.stack(first).sum(0)
+    assert released.truncation(model, run, departures) == pytest.approx((float(left.norm()), float(whole.norm())))
     r = released.ratios(model, run, NONE)
     assert relative(r[3], torch.linalg.matrix_norm(B[3], 2) / torch.linalg.matrix_norm(A[3], 2)) <= 1e-12
 
