@@ -38,7 +38,7 @@ def test_no_claims_are_an_empty_table() -> None:
     assert tables.validation([]).empty
 
 
-@pytest.mark.parametrize("scope", ["every n and ℓ", "every n", "every lag", "every n, matrices included", "every g in (0, 1)"])
+@pytest.mark.parametrize("scope", ["every n and ℓ", "every n", "every n, matrices included", "every g in (0, 1)"])
 def test_a_scope_that_leaves_nothing_out_is_general(scope: str) -> None:
     assert tables.general(scope)
 
