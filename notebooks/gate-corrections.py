@@ -84,7 +84,7 @@ chapter = Chapter("gate-corrections")
 # |:---|:---|:---|
 # | `full` | $\Lambda + R + G$ | backpropagation through time |
 # | `gate dropped` | $\Lambda + R$ | the gate's input detached |
-# | `diagonal` | $\Lambda$, diagonal of $R+G$ | e-prop {cite}`bellec2020eprop` |
+# | `diagonal` | $\Lambda$, diagonal of $R+G$ | SnAp-1 {cite}`menick2021snap` |
 # | `order 0` | $\Lambda$ | RFLO {cite}`murray2019rflo` |
 #
 # Within a step nothing changes: every weight keeps its local gradient, the

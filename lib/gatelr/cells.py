@@ -193,7 +193,7 @@ class GatedRNN(nn.Module):
                 anew. The backward pass of a call must come before the next call; otherwise autograd refuses it.
             backward: what the backward pass carries from step to step: ``"full"``, the Jacobian
                 :math:`J = \Lambda + R + G`; ``"gate dropped"``, :math:`\Lambda + R`; ``"diagonal"``,
-                :math:`\Lambda + \mathrm{diag}(R + G)`, as e-prop does; ``"order 0"``, :math:`\Lambda` alone, as RFLO
+                :math:`\Lambda + \mathrm{diag}(R + G)`, as SnAp-1 does; ``"order 0"``, :math:`\Lambda` alone, as RFLO
                 does. Only the first gives the gradient; the readout's weights have theirs in any case.
 
         Returns:

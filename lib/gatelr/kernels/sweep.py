@@ -31,7 +31,7 @@ _aten = torch.ops.aten
 FLUSH_EVERY = 8
 
 #: What the backward pass carries from a step to the one before. The whole Jacobian J = Λ + R + G; J without its gate
-#: term G; Λ + diag(R + G), as e-prop does online; or Λ alone, as RFLO does.
+#: term G; Λ + diag(R + G), as SnAp-1 does online; or Λ alone, as RFLO does.
 Backward = Literal["full", "gate dropped", "diagonal", "order 0"]
 #: All of them.
 BACKWARD: tuple[Backward, ...] = get_args(Backward)
