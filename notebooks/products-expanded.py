@@ -52,17 +52,17 @@ drawn_lag = 16  # the lag of the last figure
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 from functools import reduce
+from itertools import combinations
 from itertools import product as every
 from math import comb, log10
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 import sympy as sp
 import torch
 from gatelr import cells, expansion, jacobian, symbolic, tasks
-from gatelr.experiments import digits, expansions
+from gatelr.experiments import agreement, digits, expansions
 from gatelr.record import Chapter, figures, show
 from matplotlib.colors import LogNorm
 from torch import Tensor
@@ -86,25 +86,20 @@ short, low = f"ℓ ≤ {longest_word}", f"every ℓ, K ≤ {longest_word}"  # sc
 # letters $B$ together are the **order** $r$, written $M^{(r)}$.
 
 # %% tags=["hide-input"]
-words = pd.DataFrame({"word": map("".join, every("AB", repeat=4))})
-words.insert(0, "order", words.word.str.count("B"))
-words = words.sort_values(["order", "word"], ignore_index=True)
-words["row"] = words.groupby("order").cumcount()
-filled, letters = np.full((6, 24), np.nan), np.full((6, 24), "", dtype="<U9")
-for order, word, row in words.itertuples(index=False):
-    for place, letter in enumerate(word, 5 * order):
-        filled[row, place] = letter == "B"
-        letters[row, place] = f"${letter}_{4 - place + 5 * order}$"
+letters = expansions.words(4)
+places = letters.assign(column=5 * letters.order + letters.place)
+places = places.pivot(index="row", columns="column").reindex(range(6))
+filled = places["is_B"].reindex(columns=range(24)).astype(float)
+labels = places["label"].reindex(columns=range(24)).astype(object).fillna("")
 with figures.style():
     fig, ax = plt.subplots(figsize=(7.2, 2.2))
-    options = {"linewidths": 2, "cbar": False, "cmap": figures.CYCLE[:2]}
-    options |= {"annot": letters, "fmt": "", "yticklabels": False, "alpha": 0.3}
-    ink = {"color": figures.INK}
-    sns.heatmap(filled, ax=ax, square=True, annot_kws=ink, **options)
-    centres = [5 * order + 2 for order in range(5)]
-    ax.set_xticks(centres, [f"order {order}" for order in range(5)], rotation=0)
+    look = {"linewidths": 2, "cbar": False, "cmap": figures.CYCLE[:2], "alpha": 0.3}
+    look |= {"annot": labels, "fmt": "", "yticklabels": False, "square": True}
+    sns.heatmap(filled, ax=ax, annot_kws={"color": figures.INK}, **look)
+    ax.set_xticks(range(2, 27, 5), [f"order {r}" for r in range(5)], rotation=0)
+    ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0, labeltop=True, labelbottom=False, grid_alpha=0)
-chapter.figure("expansion-words", fig, words)
+chapter.figure("expansion-words", fig, letters)
 
 # %% [markdown]
 # :::{figure} /artifacts/products-expanded/figures/expansion-words.svg
@@ -213,8 +208,7 @@ chapter.prove("frechet", statement, *facts, claim="C3", scope=short)
 # come out scrambled, and what is left over is a commutator:
 
 # %%
-wrong_side = A[1] * B[0] + A[0] * B[1]  # M B in place of B M at the second step
-left_over = sp.expand(wrong_side - swept[2][1])
+left_over = sp.expand(A[1] * B[0] + A[0] * B[1] - swept[2][1])  # M B for B M
 show(r"\text{left over}", left_over)
 facts = left_over != 0, left_over - (A[0] * B[1] - B[1] * A[0])
 statement = "a factor from the wrong side leaves $[A_1, B_2]$ over"
@@ -226,29 +220,11 @@ chapter.prove("side-noticed", statement, *facts, claim="C3", scope="ℓ = 2")
 # Brute force ends at lag six; induction does not. At lag 0 the product is $I$,
 # which is the start of the sweep. Suppose that the transport to $j-1$ is
 # $\sum_r \varepsilon^r M^{(r)}_{j-1}$, with matrices about which nothing else
-# is known. Then one more factor must produce {eq}`eq-orders`. We check this
-# step twice. First with generic symbols, for series of one to seven terms.
-# (Orders that do not exist are zero, hence the 0 at the end.)
-
-
-# %%
-def series(M):
-    return sum(eps**r * M_r for r, M_r in enumerate(M))
-
-
-facts = []
-for K in range(longest_word + 1):
-    M = sp.symbols(f"M_0:{K + 1}", commutative=False)
-    one_more = next_orders(A[0], B[0], [*M, 0])
-    facts.append(sp.expand(J[0] * series(M) - series(one_more)))
-statement = "one more factor gives the sweep's next orders, generic terms"
-chapter.prove("step-generic", statement, *facts, claim="C3", scope=low)
-
-# %% [markdown]
-# Then for **symbolic** $r$. The coefficient of $\varepsilon^r$ is a sum over
-# all orders $s$ of the product so far, and a Kronecker delta says which of them
-# each letter needs: $A$ leaves the order as it is, $B$ adds one. SymPy carries
-# out the sum, entry by entry, inside the sum over the inner neuron $i$.
+# is known. Then one more factor must produce {eq}`eq-orders`. We check this step
+# for **symbolic** $r$. The coefficient of $\varepsilon^r$ is a sum over all
+# orders $s$ of the product so far. A Kronecker delta says which of them each
+# letter needs: $A$ leaves the order as it is, and $B$ adds one. SymPy carries out
+# the sum, entry by entry, inside the sum over the inner neuron $i$.
 
 # %%
 q, i, p, s = sp.symbols("q i p s", integer=True)
@@ -294,19 +270,23 @@ chapter.prove("step-any-order", statement, sp.expand(fact), claim="C3")
 # combination of words, for each $K$. As a test of the test, the same comparison
 # with $\varepsilon^K$ in place of $\varepsilon^{K+1}$ must fail.
 
+
 # %%
-P = sp.Symbol("P", commutative=False)
-facts = []
+def series(M):
+    return sum(eps**r * M_r for r, M_r in enumerate(M))
+
+
+P, facts, wrong = sp.Symbol("P", commutative=False), [], []
 for K in range(longest_word + 1):
     M = sp.symbols(f"M_0:{K + 1}", commutative=False)
     rest, fed = P - series(M), B[0] * M[K]
     next_rest = J[0] * P - series(next_orders(A[0], B[0], M))
     facts.append(sp.expand(next_rest - J[0] * rest - eps ** (K + 1) * fed))
+    wrong.append(sp.expand(next_rest - J[0] * rest - eps**K * fed) != 0)
 statement = "the remainder's recursion, generic matrices"
 chapter.prove("remainder-step", statement, *facts, claim="C4", scope=low)
-noticed = sp.expand(next_rest - J[0] * rest - eps**K * fed) != 0
-statement = r"with $\varepsilon^K$ for $\varepsilon^{K+1}$ it would fail"
-chapter.prove("remainder-power-noticed", statement, noticed, claim="C4")
+statement = r"with $\varepsilon^K$ for $\varepsilon^{K+1}$ the recursion would fail"
+chapter.prove("remainder-power-noticed", statement, *wrong, claim="C4", scope=low)
 
 # %% [markdown]
 # The sums telescope in the same way for every $K$. One side has
@@ -379,9 +359,10 @@ show(r"\rho_j - \|R_1(j)\| \;\ge\; ", slacks[2])
 statement = "the bound's slack stays a sum of products of nonnegative numbers"
 facts = [slack.is_nonnegative for slack in slacks]
 chapter.prove("bound-step", statement, *facts, claim="C4", scope=low)
-noticed = sp.expand(slacks[-1] - 2 * e * b * s).is_nonnegative is not True
+signs = [sp.expand(slack - 2 * e * b * s).is_nonnegative for slack in slacks]
+noticed = True not in signs
 statement = "with a sign turned, SymPy does not call the slack nonnegative"
-chapter.prove("bound-sign-noticed", statement, noticed, claim="C4")
+chapter.prove("bound-sign-noticed", statement, noticed, claim="C4", scope=low)
 
 # %% [markdown]
 # The library follows {eq}`eq-orders`, {eq}`eq-remainder` and {eq}`eq-bound`
@@ -400,7 +381,8 @@ chapter.check("bound-holds", statement, holds, claim="C4", scope="n ≤ 5, ℓ �
 trials["used"] = (trials.norm / trials.bound).where(trials.norm > 0)
 attained = (trials.used > 0.99).any()
 statement = "positive numbers attain the bound; 1 % less would be violated"
-chapter.check("bound-attained", statement, attained, claim="C4")
+scope = "n = 1, 2 and 5, ℓ ≤ 8"
+chapter.check("bound-attained", statement, attained, claim="C4", scope=scope)
 used = trials.groupby(["size", "lag"]).used.median()
 chapter.number("bound-used", used[5, 8])
 
@@ -472,32 +454,33 @@ fact = order_1 - lam[q] * M[q, p] - b[q, p] * P[p]
 chapter.prove("collapse-order-1", statement, fact, claim="C6")
 
 # %% [markdown]
-# Order 0 is thus the running product {eq}`eq-retention`. For order 1 the sum
-# {eq}`eq-leak-order-one` must obey the collapsed sweep. One step on, each old
-# crossing ($i < j$) must gain exactly the factor $\lambda_j^q$. The new
-# crossing ($i = j$) must be $B_j^{qp} P^p_{j-1,k}$. Both are checked for
-# symbolic $i$, $j$ and $k$, with running products
-# $\Pi_j = \Pi_{j-1}\,\lambda_j$ from the start of the sequence, so that
-# $P_{j,i} = \Pi_j / \Pi_i$.
+# Order 0 is thus the product {eq}`eq-retention`. For order 1 the sum
+# {eq}`eq-leak-order-one` must obey the collapsed sweep. One step more, and each
+# old crossing must gain exactly the factor $\lambda_{t+1}^q$; the new crossing,
+# at $i = t+1$, must be $B_{t+1}^{qp} P^p_{t,k}$. SymPy has the retentions as
+# products with symbolic limits, and multiplies neighbouring ones into one.
 
 # %%
-i, j, k = sp.symbols("i j k", integer=True)
-Pi_q, Pi_p = sp.Function("Pi^q"), sp.Function("Pi^p")
-lam_q, b_qp = sp.Function("lambda^q"), sp.Function("B^{qp}")
+t, i, j, k = sp.symbols("t i j k", integer=True)
+lam_q, lam_p = map(sp.Function, ("lambda^q", "lambda^p"))
+b_qp = sp.Function("B^{qp}")
 
 
-def crossing(j, i):
-    """The crossing at step i, seen from step j."""
-    return Pi_q(j) / Pi_q(i) * b_qp(i) * Pi_p(i - 1) / Pi_p(k)
+def P(kept, t, k):
+    """The retention from k to t, for what is kept at each step."""
+    return sp.Product(kept(j), (j, k + 1, t))
 
 
-gained = crossing(j, i) - lam_q(j) * crossing(j - 1, i)
-gained = gained.subs(Pi_q(j), Pi_q(j - 1) * lam_q(j))
-statement = r"each old crossing gains the factor $\lambda_j^q$"
-chapter.prove("order-1-old-terms", statement, gained, claim="C6")
-new = crossing(j, j) - b_qp(j) * Pi_p(j - 1) / Pi_p(k)
-statement = r"the new crossing is $B_j^{qp} P^p_{j-1,k}$"
-chapter.prove("order-1-new-term", statement, new, claim="C6")
+def crossing(t, i):
+    """The crossing at step i, seen from step t."""
+    return P(lam_q, t, i) * b_qp(i) * P(lam_p, i - 1, k)
+
+
+one_more = sp.simplify(P(lam_q, t + 1, t) * crossing(t, i))
+new = crossing(t + 1, t + 1).doit() - b_qp(t + 1) * P(lam_p, t, k)
+facts = P(lam_q, t + 1, t).doit() - lam_q(t + 1), one_more - crossing(t + 1, i), new
+statement = r"one step more turns the sum over crossings to $t$ into that to $t+1$"
+chapter.prove("order-1-induction", statement, *facts, claim="C6")
 
 # %% [markdown]
 # That is the induction. A cross-check shares nothing with it: explicit matrices
@@ -539,20 +522,24 @@ for size, lag in ((2, 2), (2, 4), (3, 2), (3, 4)):
 # where $P_{t,i}$, a column, scales rows, and $P_{i-1,k}^\top$, a row, scales
 # columns.
 # :::
+#
+# The second line needs $g_i \ne 1$, since it divides by what is kept. It also
+# holds on the diagonal of every multi gate, where $q = p$ and both waits have one
+# clock. There it gives the corrected retention of {ref}`claim C8 <claim-c8>`, for
+# every $n$ and $\ell$.
 
 # %%
 alpha, g = sp.Symbol("alpha", positive=True), sp.Function("g")
-lag = sp.Symbol("ell", integer=True, positive=True)
-Pi = sp.Function("Pi")
-waited = (1 - alpha) ** (lag - i) * (1 - alpha) ** (i - 1)
-constant = waited / (1 - alpha) ** (lag - 1) - 1
-statement = r"constant: every crossing weighs $(1-\alpha)^{\ell-1}\alpha$"
-chapter.prove("constant-case", statement, constant, claim="C6")
-waited = Pi(lag) / Pi(i) * Pi(i - 1) / Pi(0)
-scalar = waited.subs(Pi(i), Pi(i - 1) * (1 - g(i)))
-scalar -= Pi(lag) / Pi(0) / (1 - g(i))
-statement = r"scalar: a crossing at step $i$ weighs $P_{t,k}/(1-g_i)$"
-chapter.prove("scalar-case", statement, scalar, claim="C6")
+kept = sp.Lambda(j, 1 - alpha)
+constant = (P(kept, t, i) * P(kept, i - 1, k)).doit() - (1 - alpha) ** (t - k - 1)
+statement = r"constant: the waits of every crossing multiply to $(1-\alpha)^{\ell-1}$"
+chapter.prove("constant-case", statement, sp.powsimp(constant), claim="C6")
+kept = sp.Lambda(j, 1 - g(j))
+joined = sp.simplify(P(kept, t, i) * P(kept, i, i - 1))
+joined = sp.simplify(joined * P(kept, i - 1, k))
+facts = P(kept, i, i - 1).doit() - kept(i), joined - P(kept, t, k)
+statement = r"one clock: the waits of a crossing, times $1 - g_i$, are $P_{t,k}$"
+chapter.prove("scalar-case", statement, *facts, claim="C6")
 
 # %% [markdown]
 # A worked case shows what different clocks do. Give each neuron a constant of
@@ -563,40 +550,93 @@ chapter.prove("scalar-case", statement, scalar, claim="C6")
 # :label: prop-slower
 #
 # $$ \sum_{i=1}^{\ell} \kappa_q^{\ell-i}\,\kappa_p^{i-1}
-# = \frac{\kappa_q^\ell - \kappa_p^\ell}{\kappa_q - \kappa_p} , $$ (eq-slower)
+# = \frac{\kappa_q^\ell - \kappa_p^\ell}{\kappa_q - \kappa_p}
+# \quad (\kappa_q \ne \kappa_p) , $$ (eq-slower)
 #
-# so that from one lag to the next the coupling of two neurons shrinks, in the
-# limit, by $\max(\kappa_q, \kappa_p)$.
+# and $\ell \kappa^{\ell-1}$ for two neurons with one clock,
+# $\kappa_q = \kappa_p = \kappa$. In both cases, from one lag to the next the
+# coupling of order 1 shrinks, in the limit, by $\max(\kappa_q, \kappa_p)$.
 # :::
 #
-# *Proof.* Multiplied by $\kappa_q - \kappa_p$, each term is a difference of
-# neighbours, and the sum telescopes. For the limit let $q$ be the slower of the
+# *Proof.* At lag 1 every sum is 1. One more step multiplies the old terms by
+# $\kappa_q$ and adds $\kappa_p^\ell$, and so do the closed forms. For the limit let $q$ be the slower of the
 # two, $\kappa_p = \kappa_q/(1+u)$ with $u > 0$; the sum is symmetric in $q$ and
 # $p$, so nothing is lost. What one more step leaves of the coupling then tends
-# to $\kappa_q$.
+# to $\kappa_q$. With one clock all $\ell$ terms are equal, and one more step
+# leaves $\kappa\,(\ell+1)/\ell$.
 
 # %%
 k_q, k_p, u = sp.symbols("kappa_q kappa_p u", positive=True)
-summand, end = k_q ** (lag - i) * k_p ** (i - 1), k_q ** (lag - i) * k_p**i
-telescopes = (k_q - k_p) * summand - (end.subs(i, i - 1) - end)
-ends = end.subs(i, 0) - end.subs(i, lag) - (k_q**lag - k_p**lag)
-facts = sp.powsimp(sp.expand(telescopes)), ends
-statement = "the sum over crossings telescopes"
-chapter.prove("slower-sum", statement, *facts, claim="C6")
+lag = sp.Symbol("ell", integer=True, positive=True)
+closed, equal = (k_q**lag - k_p**lag) / (k_q - k_p), lag * k_q ** (lag - 1)
+facts = []
+for total, newest in ((closed, k_p**lag), (equal, k_q**lag)):
+    facts += [total.subs(lag, 1) - 1, total.subs(lag, lag + 1) - k_q * total - newest]
+statement = "the sum over crossings, with two clocks and with one, by induction"
+scope = "constant clocks, every ℓ"
+chapter.prove("slower-sum", statement, *facts, claim="C6", scope=scope)
 
-closed = (k_q**lag - k_p**lag) / (k_q - k_p)
 one_more = (closed.subs(lag, lag + 1) / closed).subs(k_p, k_q / (1 + u))
 left = k_q * (1 - (1 + u) ** (-lag - 1)) / (1 - (1 + u) ** (-lag))
 swapped = closed.subs({k_q: k_p, k_p: k_q}, simultaneous=True)
-facts = one_more - left, sp.limit(left, lag, sp.oo) - k_q, closed - swapped
-statement = "the coupling decays at the pace of the slower neuron"
-chapter.prove("slower-limit", statement, *facts, claim="C6")
+facts = [one_more - left, sp.limit(left, lag, sp.oo) - k_q, closed - swapped]
+facts.append(sp.limit(equal.subs(lag, lag + 1) / equal, lag, sp.oo) - k_q)
+statement = "the coupling of order 1 decays at the pace of the slower neuron"
+scope = "constant clocks, long lags"
+chapter.prove("slower-limit", statement, *facts, claim="C6", scope=scope)
 
 # %% [markdown]
-# So the diagonal of the transport forgets at each neuron's own pace. But a fast
-# neuron that is *coupled* to a slow one, in either direction, hears about the
-# distant past at the slow one's pace. Order 0 cannot show that.
+# So at order 1 a fast neuron that is *coupled* to a slow one, in either
+# direction, hears about the distant past at the slow one's pace. Order 0 cannot
+# show that.
 #
+# And what does a neuron remember of *itself*? At orders 0 and 1 the diagonal of
+# the transport forgets at the neuron's own pace, since with $q = p$ both waits
+# have its clock. **From order 2 on that is no longer so.** A push can leave a fast
+# neuron, wait in a slow one, and come back. Take two neurons that keep
+# $\kappa_q = 0.3$ and $\kappa_p = 0.95$ a step, with couplings of $0.05$ both
+# ways, over forty steps. The fast neuron's own entry of the transport is
+# {result}`products-expanded/return-whole`. Orders 0 and 1 together give
+# {result}`products-expanded/return-first-two`. Order 2 is
+# {result}`products-expanded/return-order-2`: one way there and one way back.
+#
+# In general order 2 of the diagonal is
+# $\sum_{i<j} \kappa_q^{\ell-j}\, b_{qp}\, \kappa_p^{j-i-1}\, b_{pq}\,
+# \kappa_q^{i-1}$. It is $b_{qp} b_{pq}$ times the derivative of
+# {eq}`eq-slower` by $\kappa_q$. If $p$ is the slower one, it decays at the pace of
+# $p$: divided by $\kappa_p^{\ell-2}$ it tends to a positive number.
+
+# %%
+derivative, facts = closed.diff(k_q), []
+for steps in range(2, longest_word + 1):
+    pairs = combinations(range(1, steps + 1), 2)  # out at i, back at j
+    total = sum(k_q ** (steps - j + i - 1) * k_p ** (j - i - 1) for i, j in pairs)
+    facts.append(total - derivative.subs(lag, steps))
+statement = "order 2 of the diagonal is the derivative of the sum over crossings"
+scope = f"n = 2, constant clocks, {short}"
+chapter.prove("return-sum", statement, *facts, claim="C6", scope=scope)
+v = sp.Symbol("v", positive=True)  # κ_q over κ_p
+scaled = derivative.subs(k_q, v * k_p) / k_p ** (lag - 2)
+ratio = (1 - v**lag - lag * v ** (lag - 1) * (1 - v)) / (1 - v) ** 2
+tends = sp.limit(ratio.subs(v, 1 / (1 + u)), lag, sp.oo) - (1 + 1 / u) ** 2
+statement = r"order 2 over $\kappa_p^{\ell-2}$ tends to $b_{qp} b_{pq}/(1-v)^2$"
+statement += r" with $v = \kappa_q/\kappa_p < 1$"
+facts = sp.expand(sp.powsimp((scaled - ratio) * (1 - v) ** 2)), tends
+scope = "constant clocks, long lags"
+chapter.prove("return-limit", statement, *facts, claim="C6", scope=scope)
+
+A_2 = torch.diag(torch.tensor([0.3, 0.95], dtype=torch.float64)).expand(40, 2, 2)
+B_2 = 0.05 * (1 - torch.eye(2, dtype=torch.float64)).expand(40, 2, 2)
+own = expansion.orders(A_2, B_2, 40)[:, 0, 0]
+sums = {"first-two": own[:2].sum(), "order-2": own[2], "whole": own.sum()}
+for name, value in sums.items():
+    chapter.number(f"return-{name}", float(value), f"{value:.1e}")
+statement = "the fast neuron's own entry is far above its orders 0 and 1"
+scope = "κ = 0.3 and 0.95, couplings 0.05, ℓ = 40"
+above = bool(sums["whole"] > 1e12 * sums["first-two"])
+chapter.check("return-noticed", statement, above, claim="C6", scope=scope)
+
+# %% [markdown]
 # ## The gate splitting in closed form
 #
 # Here $A_j = \Lambda_j + R_j$ is a full matrix, and nothing collapses. With
@@ -616,46 +656,27 @@ chapter.prove("slower-limit", statement, *facts, claim="C6")
 # ## Symbols and numbers
 #
 # Now the closed forms as a reader would write them, against the library's
-# sweep. The test bed are random networks with every kind of gate, among them a
-# constant gate with another $\alpha$ for every neuron.
+# sweep. The test bed are random networks with every kind of gate. Among them is
+# a constant gate with another $\alpha$ for every neuron.
 
 # %%
-alphas = {"constant": 0.3}
-alphas["constant, one per neuron"] = torch.linspace(0.05, 0.95, n)
-KINDS = ("none", *alphas, "scalar", "multi")
-
-
-def random_network(kind: str) -> tuple:
-    """A network of this kind for every seed, and its run on random inputs."""
-    draws = [torch.Generator().manual_seed(seed) for seed in range(seeds)]
-    options = {"bias": True, "replicas": seeds, "generator": draws}
-    options |= {"dtype": torch.float64, "device": chapter.device}
-    gate, _, _ = kind.partition(",")
-    model = cells.GatedRNN(3, n, gate, alpha=alphas.get(kind), **options)
-    u = torch.randn(T, seeds, 2, 3, generator=draws[0], dtype=torch.float64)
-    return model, model.run(u.to(chapter.device))
-
-
-with torch.no_grad():
-    networks = {kind: random_network(kind) for kind in KINDS}
-    terms = {kind: jacobian.terms(*networks[kind]) for kind in KINDS}
+sizes = {"n": n, "m": 3, "T": T, "batch": (2,), "replicas": seeds}
+runs, terms = {}, {}
+for gate in cells.GATES:
+    model, inputs, _ = agreement.random_case(gate, **sizes, device=chapter.device)
+    with torch.no_grad():
+        runs[gate] = model.run(inputs)
+        terms[gate] = jacobian.terms(model, runs[gate])
 
 # %% [markdown]
 # Each closed form takes what the neurons keep, $1 - g$, and the two parts, time
-# first. `waits` gives the two retentions of {eq}`eq-leak-order-one` for every
+# first. `expansions.waits` gives the two retentions of {eq}`eq-leak-order-one` for every
 # step of crossing at once.
 
 
 # %%
-def waits(kept: Tensor) -> tuple[Tensor, Tensor]:
-    """P_{t,i} after each step i, and P_{i-1,k} before it."""
-    one = torch.ones_like(kept[:1])
-    after = torch.cat([kept[1:], one]).flip(0).cumprod(0).flip(0)
-    return after, torch.cat([one, kept[:-1]]).cumprod(0)
-
-
 def leak_order_1(kept: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    after, before = waits(kept)
+    after, before = expansions.waits(kept)
     return (after[..., :, None] * B * before[..., None, :]).sum(0)
 
 
@@ -681,21 +702,15 @@ closed_forms = {
 # {numref}`tab-closed-forms` compares them with the sweep for each gate and four
 # lags, and finds nothing beyond rounding.
 
-
 # %%
-def deviation(X: Tensor, reference: Tensor) -> float:
-    """The largest difference, over the largest entry."""
-    return float((X - reference).abs().max() / reference.abs().max())
-
-
 rows = []
-for kind, lag, name in every(KINDS, (1, 2, 5, T), closed_forms):
-    run, splitting, order = networks[kind][1], name[:4], int(name[-1])
-    A_j, B_j = (part[:lag] for part in expansion.split(terms[kind], splitting))
+for gate, lag, name in every(runs, (1, 2, 5, T), closed_forms):
+    run, splitting, order = runs[gate], name[:4], int(name[-1])
+    A_j, B_j = (part[:lag] for part in expansion.split(terms[gate], splitting))
     swept = expansion.orders(A_j, B_j, 1)[order]
     closed = closed_forms[name]((1 - run.g).expand_as(run.x)[:lag], A_j, B_j)
     if swept.any() or closed.any():
-        rows.append((kind, lag, name, deviation(closed, swept)))
+        rows.append((gate, lag, name, agreement.discrepancy(closed, swept)))
 errors = pd.DataFrame(rows, columns=["gate", "lag", "form", "error"])
 scope = f"n = {n}, ℓ ≤ {T}"
 for form, error in errors.groupby("form").error.max().items():
@@ -740,10 +755,10 @@ for gate in gates:
         digit_terms[gate] = jacobian.terms(model, digit_runs[gate])
 
 # %% [markdown]
-# Of new digits they name {result}`products-expanded/accuracy-constant` %
-# (constant), {result}`products-expanded/accuracy-scalar` % (scalar) and
-# {result}`products-expanded/accuracy-multi` % (multi), where guessing names
-# about one in ten. These are not finished networks, but working ones.
+# With a constant gate they name {result}`products-expanded/accuracy-constant` % of
+# the new digits. A scalar gate names {result}`products-expanded/accuracy-scalar` %,
+# and multi gates {result}`products-expanded/accuracy-multi` %. Guessing names about
+# one in ten. These networks are not finished, but they work.
 #
 # Along sixteen digits and from three starting steps we take the norm of each
 # order and divide it by that of the whole product, at $\varepsilon = 1$.
@@ -755,13 +770,11 @@ for gate, splitting in every(gates, expansion.SPLITTINGS):
     if (gate, splitting) != ("constant", "gate"):  # it has no gate term
         A_j, B_j = expansion.split(digit_terms[gate], splitting)
         medians = expansions.order_norms(A_j, B_j, lags, starts)
-        medians.insert(0, "gate", gate)
-        medians.insert(1, "splitting", splitting)
-        norms.append(medians)
+        norms.append(medians.assign(splitting=splitting, gate=gate))
 norms = pd.concat(norms, ignore_index=True)
-for row in norms[norms.lag == 8].itertuples(index=False):
-    name = f"{row.splitting}-order-{row.order}-{row.gate}"
-    chapter.number(name, row[-1])
+for row in norms[norms.lag == 8].to_dict("records"):
+    name = "{splitting}-order-{order}-{gate}".format(**row)
+    chapter.number(name, row["relative norm"])
 
 # %% tags=["hide-input"]
 drawn = norms[norms.lag >= norms.order]  # a shorter word has fewer letters B
@@ -795,16 +808,17 @@ chapter.figure("order-norms", grid.figure, norms)
 # :::
 #
 # In {numref}`fig-order-norms` look at the thick lines. In the leak splitting
-# order 0 falls behind the whole in every network. Where all four lines are low,
-# the product consists of words with more than three letters $B$. At lag 8 order
-# 0 has {result}`products-expanded/leak-order-0-multi` times the norm of the
-# whole in the multi network, and
-# {result}`products-expanded/leak-order-0-scalar` times in the scalar one. In
-# the gate splitting order 0 stays about as large as the whole. Order 1 has
-# {result}`products-expanded/gate-order-1-multi` times its norm (multi), and
-# higher orders lie below in turn. Norms do not say whether a truncated sum is
-# *close* to the whole, since orders can cancel; {ref}`ch-validity` measures
-# that.
+# order 0 falls behind the whole in every network. At lag 8 its norm is
+# {result}`products-expanded/leak-order-0-multi` times that of the whole in the
+# multi network. In the scalar one it is
+# {result}`products-expanded/leak-order-0-scalar` times. Where all four lines are
+# low, the product consists of words with more than three letters $B$.
+#
+# In the gate splitting order 0 stays about as large as the whole. Order 1 of the
+# multi network has {result}`products-expanded/gate-order-1-multi` times the norm
+# of the whole at lag 8, and higher orders have less. Norms do not say whether a
+# sum cut short is *close* to the whole, since orders can cancel.
+# {ref}`ch-validity` measures that.
 #
 # ## Clocks on rows and columns
 #
@@ -818,9 +832,7 @@ chapter.figure("order-norms", grid.figure, norms)
 weights = {}
 for gate, run in digit_runs.items():
     kept = (1 - run.g).expand_as(run.x)[8 : 8 + drawn_lag, 0, 0].cpu()
-    after, before = waits(kept[:, kept.prod(0).argsort(descending=True)])
-    mean = (after[:, :, None] * before[:, None, :]).mean(0)
-    weights[gate] = pd.DataFrame(mean.numpy())
+    weights[gate] = pd.DataFrame(expansions.crossing_weights(kept).numpy())
 tidy = pd.concat(weights, names=["gate", "q"]).rename_axis(columns="p").stack()
 
 # %% tags=["hide-input"]
@@ -864,7 +876,8 @@ for gate in ("constant", "scalar"):
     name, value = f"one-clock-{gate}", spread[gate] - 1
     chapter.check(name, statement, value, 1e-12, claim="C6", scope=scope)
 statement = "multi: the pairs of neurons differ in their crossing weight"
-chapter.check("many-clocks", statement, spread["multi"] > 1.01, claim="C6")
+differ = spread["multi"] > 1.01
+chapter.check("many-clocks", statement, differ, claim="C6", scope=scope)
 chapter.number("crossing-spread", spread["multi"], f"{spread['multi']:.1e}")
 chapter.number("crossing-decades", round(log10(spread["multi"])))
 
@@ -937,23 +950,24 @@ chapter.number("exercise-orders", int((held < 0.9).sum()) + 1)
 leak, R, G = terms["multi"]
 for name, B_j in {"leak": R + G, "gate": G, "recurrent": leak + G}.items():
     first = expansion.orders(leak + R + G - B_j, B_j, 1).sum(0)
-    missed = deviation(first, in_order(leak + R + G))
+    missed = agreement.discrepancy(first, in_order(leak + R + G))
     chapter.number(f"exercise-error-{name}", missed, f"{missed:.2g}")
 
 # %% [markdown]
 # ## What it means
 #
 # The first two orders of the leak splitting read backpropagation in terms of
-# clocks. Order 0: a gradient stays where it is and fades at its neuron's own
-# pace. Order 1: it changes neurons once, through the couplings
-# $[R_i + G_i]_{qp}$ of a single step, and fades on two clocks. *If* these two
-# orders were the whole story, gates would act on learning by rescaling, and
-# {ref}`ch-bptt` reads off the rates.
+# clocks. At order 0 a gradient stays where it is and fades at its neuron's own
+# pace. At order 1 it changes neurons once, through the couplings
+# $[R_i + G_i]_{qp}$ of a single step, and fades on two clocks. From order 2 on it
+# can come back, and then even a neuron's own memory is not its own pace. *If*
+# order 0 were the whole, gates would act on learning by rescaling alone.
+# {ref}`ch-bptt` reads off these rates.
 #
-# That *if* is large. A product of Jacobians can be sorted by how often one term
-# enters, with one sweep for every order and one for what is left out. All of it
-# is exact for the sum of *all* orders and promises nothing about the first two:
-# the next chapter measures what they miss.
+# To take home: a product of Jacobians can be sorted by how often one term enters,
+# with one sweep for all orders and one for what is left out. That is exact for the
+# sum of *all* orders and promises nothing about the first two; {ref}`ch-validity`
+# measures what they miss.
 
 # %% tags=["remove-cell"]
 chapter.close()

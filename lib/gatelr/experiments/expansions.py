@@ -20,6 +20,41 @@ from gatelr.cells import GatedRNN, Trajectory
 CASES = (("leak", "constant"), ("leak", "scalar"), ("leak", "multi"), ("gate", "scalar"), ("gate", "multi"))
 
 
+def words(lag: int) -> pd.DataFrame:
+    """All words of A and B that a product of sums multiplies out to, a row a letter, by how many letters B they have.
+
+    Returns:
+        ``order``, ``row`` (the word's place in its order), ``place`` (of the letter, newest step first), ``is_B`` and
+        ``label``, the letter with its step as mathematics.
+    """
+    rows: list[tuple[int, int, int, bool, str]] = []
+    by_order = sorted(map("".join, itertools.product("AB", repeat=lag)), key=lambda word: (word.count("B"), word))
+    for order, group in itertools.groupby(by_order, key=lambda word: word.count("B")):
+        for row, word in enumerate(group):
+            rows += [(order, row, k, letter == "B", f"${letter}_{{{lag - k}}}$") for k, letter in enumerate(word)]
+    return pd.DataFrame(rows, columns=["order", "row", "place", "is_B", "label"])
+
+
+def waits(kept: Float[Tensor, "L *batch n"]) -> tuple[Tensor, Tensor]:
+    r"""What is kept after each step i of crossing, :math:`P_{t,i}`, and before it, :math:`P_{i-1,k}` (claim C6).
+
+    Args:
+        kept: 1 - g at the steps k+1 … t.
+
+    Returns:
+        Two tensors of the shape of ``kept``.
+    """
+    one = torch.ones_like(kept[:1])
+    after = torch.cat([kept[1:], one]).flip(0).cumprod(0).flip(0)
+    return after, torch.cat([one, kept[:-1]]).cumprod(0)
+
+
+def crossing_weights(kept: Float[Tensor, "L n"]) -> Float[Tensor, "n n"]:
+    r"""The mean over crossings i of :math:`P^q_{t,i} P^p_{i-1,k}`, neurons sorted from slow to fast (claim C6)."""
+    after, before = waits(kept[:, kept.prod(0).argsort(descending=True)])
+    return (after[:, :, None] * before[:, None, :]).mean(0)
+
+
 def bound_trials(generator: torch.Generator, draws: int = 20) -> pd.DataFrame:
     """Norm and certified bound of the remainder for random factors, a row a draw; every other one is positive."""
     tables = []

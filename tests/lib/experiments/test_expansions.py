@@ -14,6 +14,24 @@ from networks import relative
 SMALL = {"n": 5, "m": 2, "T": 8}
 
 
+def test_words_are_sorted_by_their_letters_b() -> None:
+    """C3: order r of lag ℓ has ℓ over r words."""
+    letters = expansions.words(4)
+    assert letters.groupby("order").row.nunique().tolist() == [1, 4, 6, 4, 1]
+    word = letters[(letters.order == 1) & (letters.row == 0)]
+    assert word.label.tolist() == ["$A_{4}$", "$A_{3}$", "$A_{2}$", "$B_{1}$"]
+    assert word.is_B.tolist() == [False, False, False, True]
+
+
+def test_crossing_weights_are_order_one_for_couplings_of_one() -> None:
+    """C6: with all entries of B equal to one, order 1 is ℓ times the mean weight."""
+    kept = torch.rand(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kept = kept[:, kept.prod(0).argsort(descending=True)]
+    M = expansion.orders(torch.diag_embed(kept), torch.ones(5, 3, 3, dtype=torch.float64), 1)
+    assert relative(5 * expansions.crossing_weights(kept), M[1]) <= 1e-12
+    assert relative(expansions.crossing_weights(kept.flip(1)), M[1] / 5) <= 1e-12
+
+
 def test_trials_of_the_bound() -> None:
     trials = expansions.bound_trials(torch.Generator().manual_seed(0), draws=2)
     assert len(trials) == 2 * 3 * 4 * 4 * 5
