@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -46,3 +47,15 @@ def watch(lags: Sequence[int], seeds: int, steps: int, device: torch.device | st
     history = training.train(model, task, optimiser, steps, data, batch=48, probe=read, checkpoints=checkpoints)
     rows = [row for rows in history.probes.values() for row in rows]
     return pd.DataFrame(rows, columns=["seed", "step", "lag", "gate", "rate"])
+
+
+def wrong_way(schedule: pd.DataFrame) -> tuple[int, int]:
+    """How many rates moved against C10 between two readings on the same side of the matched gate, and of how many.
+
+    Below 1/(ℓ+1) a gate that opens raises the rate of lag ℓ, above it lowers it.
+    """
+    side = np.sign(1 - (schedule.lag + 1) * schedule.gate)
+    lines = schedule.assign(side=side).groupby(["seed", "lag"])
+    looked = (side == lines.side.shift()) & (side != 0)
+    expected = np.sign(lines.gate.diff()) * side
+    return int((np.sign(lines.rate.diff()) != expected)[looked].sum()), int(looked.sum())

@@ -17,8 +17,7 @@ state.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
-from itertools import product
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,7 @@ from torch.nn.functional import cosine_similarity
 
 from gatelr import adjoint, rates
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments.digits import Reading
 
 
 def factors(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
@@ -153,18 +153,27 @@ def signed(model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "T *bat
     return Signed(order_0 / unit, order_0 * exact < 0, *cosines)
 
 
-def conditions(runs: Mapping[str, Trajectory], lags: Iterable[int]) -> pd.DataFrame:
-    """Both condition numbers at order 0 by lag: medians over steps and sequences (claim C14).
+def survey(readings: Mapping[str, Reading]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The signed factors of W_r in trained networks of each kind, counted and listed.
 
     Returns:
-        Columns name, lag, of (``"transport"`` or ``"preconditioner"``), condition.
+        A row for each kind of gate: the percentage of weights whose factor is negative, and of those where order 0 has
+        the sign opposite to the true gradient's (``"against"``), the largest size of a factor, and in how many networks
+        order 0 has a positive inner product with the true gradient (``"true"``) and with the one with all rates one
+        (``"unit"``). And the factors, in columns gate and factor.
     """
-    kinds = {"transport": rates.condition, "preconditioner": rates.preconditioner_condition}
-    rows = [
-        (name, lag, of, float(condition(run, lag).median()))
-        for (name, run), lag, (of, condition) in product(runs.items(), lags, kinds.items())
-    ]
-    return pd.DataFrame(rows, columns=["name", "lag", "of", "condition"])
+    counted, listed = {}, {}
+    for gate, (model, run, _, delta) in readings.items():
+        factor, against, to_true, to_unit = signed(model, run, delta)
+        counted[gate] = {
+            "negative": 100 * float((factor < 0).double().mean()),
+            "against": 100 * float(against.double().mean()),
+            "largest": float(factor.abs().max()),
+            "true": int((to_true > 0).sum()),
+            "unit": int((to_unit > 0).sum()),
+        }
+        listed[gate] = factor.flatten().cpu()
+    return pd.DataFrame(counted).T, pd.DataFrame(listed).melt(var_name="gate", value_name="factor")
 
 
 def last_step(optimiser: Callable[..., torch.optim.Optimizer], *gradients: Tensor, **options: Any) -> Tensor:

@@ -1,5 +1,6 @@
 """C11 and C12: a gate that training moves, and the rules that learn while reading."""
 
+import pandas as pd
 import pytest
 import torch
 from gatelr import adjoint, jacobian, rates
@@ -16,6 +17,16 @@ def test_rates_follow_the_gate_that_alone_is_moved() -> None:
     assert (schedule.rate - schedule.gate * (1 - schedule.gate) ** schedule.lag).abs().max() <= 1e-12
     assert schedule[schedule.step == 0].gate.nunique() == 1
     assert schedule[schedule.step == 10].gate.nunique() == 2
+
+
+def test_a_rate_that_moves_the_wrong_way_is_counted() -> None:
+    """Lag 4 turns at 1/5: two steps below it, one across it that counts for nothing, one above it."""
+    gates = [0.05, 0.1, 0.15, 0.3, 0.4]
+    schedule = pd.DataFrame({"seed": 0, "step": range(5), "lag": 4, "gate": gates})
+    schedule["rate"] = schedule.gate * (1 - schedule.gate) ** 4
+    assert moving_gate.wrong_way(schedule) == (0, 3)
+    schedule.loc[4, "rate"] = 1.0  # it rises, and should fall
+    assert moving_gate.wrong_way(schedule) == (1, 3)
 
 
 def own_state_only(model: GatedRNN, u: torch.Tensor) -> torch.Tensor:

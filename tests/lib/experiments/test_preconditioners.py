@@ -9,7 +9,7 @@ import pytest
 import torch
 from gatelr import adjoint, rates, tasks
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import preconditioners
+from gatelr.experiments import digits, preconditioners
 from networks import Case, relative
 from scipy import stats
 from torch import Tensor
@@ -116,12 +116,18 @@ def test_the_factor_of_a_linear_neuron_is_minus_one_half() -> None:
         assert abs(float(preconditioners.signed(model, run, delta, "W_i").factor) - factor) <= 1e-9
 
 
-def test_conditions_of_two_constants() -> None:
-    model = GatedRNN(1, 2, "constant", alpha=[0.25, 0.5], dtype=torch.float64)
-    table = preconditioners.conditions({"two": model.run(torch.zeros(5, 1, dtype=torch.float64))}, range(3))
-    by_kind = {of: rows.condition.tolist() for of, rows in table.groupby("of")}
-    assert by_kind["transport"] == pytest.approx([1, 1.5, 2.25])
-    assert by_kind["preconditioner"] == pytest.approx([2, 4 / 3, 9 / 8])
+def test_the_survey_counts_signs() -> None:
+    readings = digits.readings(("constant", "multi"), n_hidden=4, seeds=2, steps=2, probes=3)
+    counted, listed = preconditioners.survey(readings)
+    model, run, _, delta = readings["multi"]
+    signed = preconditioners.signed(model, run, delta)
+    row = counted.loc["multi"]
+    assert row.negative == 100 * sum(f < 0 for f in signed.factor.flatten().tolist()) / 32
+    assert row.against == 100 * sum(signed.against.flatten().tolist()) / 32
+    assert row.largest == max(abs(f) for f in signed.factor.flatten().tolist())
+    assert row.true == sum(c > 0 for c in signed.cosine.tolist())
+    assert row.unit == sum(c > 0 for c in signed.unit.tolist())
+    assert listed.factor[listed.gate == "multi"].tolist() == signed.factor.flatten().tolist()
 
 
 def test_weights_of_the_gate_have_no_signed_factor() -> None:
