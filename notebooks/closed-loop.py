@@ -40,7 +40,7 @@ profile = "ci"
 seeds = 3  # trained neurons
 device = "auto"
 out = "../artifacts/draft/closed-loop"
-training_steps = 1000
+training_steps = 800
 rate = 0.5  # of gradient descent
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
@@ -59,7 +59,7 @@ from scipy.integrate import solve_ivp
 
 chapter = Chapter("closed-loop")
 prove = partial(chapter.prove, claim="C18", scope="every w and g")
-prove_sharp = partial(chapter.prove, claim="C19", scope="every λ in (0, 1)")
+prove_sharp = partial(chapter.prove, claim="C19", scope="every ρ in (0, 1)")
 
 # %% [markdown]
 # ## A neuron and its teacher
@@ -106,7 +106,9 @@ show("L", L)
 # $\dot g = -\big(g(1-g)\big)^2\, \partial L/\partial g$.
 #
 # SciPy solves these two equations. Beside them, the library's smallest network
-# is trained on fresh random inputs. It knows nothing of the formulas.
+# is trained on fresh random inputs by plain gradient descent. It knows nothing
+# of the formulas: it runs the recurrence and takes the gradient through time.
+# The neuron starts with the weight of its teacher and a gate that is too open.
 
 # %%
 START, TEACHER = (1.0, 0.5), (1.0, 0.1)  # weight and gate
@@ -249,25 +251,25 @@ chapter.check(
 # With the gate held fixed, $w$ is learned at the speed
 # $\sum_\ell \big(g(1-g)^\ell\big)^2 = g/(2-g)$, of which
 # $\big(g(1-g)^\ell\big)^2$ is the share of lag $\ell$. The loss ends at
-# $\tfrac12\, w^{*2} \frac{g^*}{2-g^*}\, (1 - \rho^2)$, where $\rho$ is the
-# cosine between the two patterns over lags. It is zero only for $g = g^*$.
+# $\tfrac12\, w^{*2} \frac{g^*}{2-g^*}\, \sin^2\theta$, where $\theta$ is
+# the angle between the two patterns over lags. It is zero only for $g = g^*$.
 # :::
 #
 # The cell proves it, and asks the library for the gradients of a trained
 # network on random inputs.
 
 # %%
-rho_squared = overlap(1, g, 1, h) ** 2 / (overlap(1, g, 1, g) * overlap(1, h, 1, h))
+cosine_squared = overlap(1, g, 1, h) ** 2 / (overlap(1, g, 1, g) * overlap(1, h, 1, h))
 (best,) = sp.solve(L.diff(w), w)
-left = overlap(v, h, v, h) / 2 * (1 - rho_squared)
+left = overlap(v, h, v, h) / 2 * (1 - cosine_squared)
 prove(
     "one-pattern",
     r"$w$ is learned at the speed $g/(2-g)$; the loss that is left is "
-    r"$\frac12 w^{*2} g^*/(2-g^*)\,(1-\rho^2)$, and $1 - \rho^2$ has the factor "
+    r"$\frac12 w^{*2} g^*/(2-g^*)\,\sin^2\theta$, and $\sin^2\theta$ has the factor "
     r"$(g - g^*)^2$",
     sp.simplify(L.diff(w, 2) - g / (2 - g)),
     sp.simplify(L.subs(w, best) - left),
-    sp.simplify(1 - rho_squared - (g - h) ** 2 / (g + h - g * h) ** 2),
+    sp.simplify(1 - cosine_squared - (g - h) ** 2 / (g + h - g * h) ** 2),
 )
 u = torch.randn(80, 32, generator=torch.Generator().manual_seed(0)).double()
 gate_now = float(path.gate.iloc[-1])
@@ -285,7 +287,7 @@ chapter.check(
 )
 at_start = float(left.subs({g: START[1], v: TEACHER[0], h: TEACHER[1]}))
 share = at_start / float(L.subs({w: 0, v: TEACHER[0], h: TEACHER[1]}))
-chapter.number("left-by-weight", share, f"{share:.0%}")
+chapter.number("left-by-weight", 100 * share, f"{100 * share:.0f}", "%")
 
 # %% [markdown]
 # With the gate where it starts, the best weight still leaves
@@ -304,112 +306,112 @@ chapter.number("left-by-weight", share, f"{share:.0%}")
 # Now the gate itself. A small change of a long memory is a large change of the
 # output, since it is felt at every lag. Zucchet and Orvieto
 # {cite}`zucchet2024curse` call it the curse of memory. Write
-# $\lambda = 1 - g$ for what is kept. With white inputs, the expected squared
-# derivative measures how sharp the loss is in $\lambda$:
+# $\rho = 1 - g$ for what is kept. With white inputs, the expected squared
+# derivative measures how sharp the loss is in $\rho$:
 #
 # :::{prf:theorem} Sharpness
 # :label: thm-sharpness
 #
-# | neuron | $E(\partial x/\partial\lambda)^2$ | as $\lambda \to 1$ |
+# | neuron | $E(\partial x/\partial\rho)^2$ | as $\rho \to 1$ |
 # |:---|:---|:---|
-# | $x_t = \lambda x_{t-1} + u_t$ | $(1+\lambda^2)/(1-\lambda^2)^3$ | $(1-\lambda)^{-3}/4$ |
-# | $x_t = \lambda x_{t-1} + (1-\lambda)u_t$ | $2/((1-\lambda)(1+\lambda)^3)$ | $(1-\lambda)^{-1}/4$ |
+# | $x_t = \rho x_{t-1} + u_t$ | $(1+\rho^2)/(1-\rho^2)^3$ | $(1-\rho)^{-3}/4$ |
+# | $x_t = \rho x_{t-1} + (1-\rho)u_t$ | $2/((1-\rho)(1+\rho)^3)$ | $(1-\rho)^{-1}/4$ |
 #
 # Relative to the variance of $x$ itself, both grow as
-# $\tfrac12 (1-\lambda)^{-2}$.
+# $\tfrac12 (1-\rho)^{-2}$.
 # :::
 #
-# The factor $g = 1 - \lambda$ in front of the input turns the third power into
+# The factor $g = 1 - \rho$ in front of the input turns the third power into
 # the first. That looks like a cure. But the same factor also shrinks the
 # output, and whoever needs an output of size one will make up for it with a
 # larger weight. What counts is the ratio, and there nothing is gained.
 
 # %%
-lam, q = sp.symbols("lambda q", positive=True)
+rho, q = sp.symbols("rho q", positive=True)
 plain = 1 / (1 - q)  # Σ q^ℓ, of which the next two are derivatives
 once, twice = q * plain.diff(q), (q * plain.diff(q)).diff(q)  # Σ ℓ q^ℓ, Σ ℓ² q^(ℓ-1)
-keep = {q: lam**2}
-bare = twice.subs(keep)  # of weights λ^ℓ
-gated = plain - 2 * (1 - lam) / lam * once + (1 - lam) ** 2 * twice
-gated = sp.factor(gated.subs(keep))  # of weights (1-λ) λ^ℓ
+keep = {q: rho**2}
+bare = twice.subs(keep)  # of weights ρ^ℓ
+gated = plain - 2 * (1 - rho) / rho * once + (1 - rho) ** 2 * twice
+gated = sp.factor(gated.subs(keep))  # of weights (1-ρ) ρ^ℓ
 variance = plain.subs(keep)
-relative = {"without": bare / variance, "with": gated / (variance * (1 - lam) ** 2)}
+relative = {"without": bare / variance, "with": gated / (variance * (1 - rho) ** 2)}
 prove_sharp(
     "sharpness",
-    r"$E(\partial x/\partial\lambda)^2$ is $(1+\lambda^2)/(1-\lambda^2)^3$, and "
-    r"$2/((1-\lambda)(1+\lambda)^3)$ with the factor; limits $\frac14$",
-    sp.simplify(bare - (1 + lam**2) / (1 - lam**2) ** 3),
-    sp.simplify(gated - 2 / ((1 - lam) * (1 + lam) ** 3)),
-    sp.limit(bare * (1 - lam) ** 3, lam, 1) - sp.Rational(1, 4),
-    sp.limit(gated * (1 - lam), lam, 1) - sp.Rational(1, 4),
+    r"$E(\partial x/\partial\rho)^2$ is $(1+\rho^2)/(1-\rho^2)^3$, and "
+    r"$2/((1-\rho)(1+\rho)^3)$ with the factor; limits $\frac14$",
+    sp.simplify(bare - (1 + rho**2) / (1 - rho**2) ** 3),
+    sp.simplify(gated - 2 / ((1 - rho) * (1 + rho) ** 3)),
+    sp.limit(bare * (1 - rho) ** 3, rho, 1) - sp.Rational(1, 4),
+    sp.limit(gated * (1 - rho), rho, 1) - sp.Rational(1, 4),
 )
 prove_sharp(
     "nothing-gained",
-    r"over the variance of $x$ both grow as $\frac12(1-\lambda)^{-2}$, and with "
+    r"over the variance of $x$ both grow as $\frac12(1-\rho)^{-2}$, and with "
     "the factor the ratio is the larger one",
     *(
-        sp.limit(ratio * (1 - lam) ** 2, lam, 1) - sp.S.Half
+        sp.limit(ratio * (1 - rho) ** 2, rho, 1) - sp.S.Half
         for ratio in relative.values()
     ),
-    sp.simplify(relative["with"] - relative["without"] - 1 / (1 - lam**2)),
+    sp.simplify(relative["with"] - relative["without"] - 1 / (1 - rho**2)),
 )
 for name, ratio in relative.items():
-    at = float(ratio.subs(lam, sp.Rational(97, 100)))
+    at = float(ratio.subs(rho, sp.Rational(97, 100)))
     chapter.number(f"sharp-{name}", at, f"{at:.0f}")
 
 # %% [markdown]
-# At $\lambda = 97/100$ the relative sharpness is
+# At $\rho = 97/100$ the relative sharpness is
 # {result}`closed-loop/sharp-without` without the factor. With it, it is
 # {result}`closed-loop/sharp-with`. The factor tames the scale and not the
 # sharpness.
 #
 # What does tame it is the *sigmoid*. What learns is $a$, with $g = \sigma(a)$,
 # and a step of $a$ moves a slow gate by little: $\mathrm dg/\mathrm da =
-# g(1-g)$. One factor $g$ for each factor $1/(1-\lambda)$ is just what is
+# g(1-g)$. One factor $g$ for each factor $1/(1-\rho)$ is just what is
 # needed.
 #
 # :::{prf:proposition} The sigmoid tames
 # :label: prop-sigmoid
 #
 # In terms of the pre-activation $a$ the relative sharpness is
-# $2\lambda^2/(1+\lambda)^2$ with the factor $g$, and
-# $\lambda^2(1+\lambda^2)/(1+\lambda)^2$ without. Both stay below $\tfrac12$ for
+# $2\rho^2/(1+\rho)^2$ with the factor $g$, and
+# $\rho^2(1+\rho^2)/(1+\rho)^2$ without. Both stay below $\tfrac12$ for
 # every memory, however long.
 # :::
 
 # %%
-slope = (lam * (1 - lam)) ** 2  # (dg/da)²
+slope = (rho * (1 - rho)) ** 2  # (dg/da)²
 in_a = {name: sp.factor(ratio * slope) for name, ratio in relative.items()}
 z = sp.Symbol("z", positive=True)
-gaps = [(sp.S.Half - ratio).subs(lam, 1 / (1 + z)) for ratio in in_a.values()]
+gaps = [(sp.S.Half - ratio).subs(rho, 1 / (1 + z)) for ratio in in_a.values()]
 prove_sharp(
     "sigmoid",
-    r"by $a$ the relative sharpness is $2\lambda^2/(1+\lambda)^2$ with the factor, "
-    r"$\lambda^2(1+\lambda^2)/(1+\lambda)^2$ without; both are below $\frac12$",
-    sp.simplify(in_a["with"] - 2 * lam**2 / (1 + lam) ** 2),
-    sp.simplify(in_a["without"] - lam**2 * (1 + lam**2) / (1 + lam) ** 2),
+    r"by $a$ the relative sharpness is $2\rho^2/(1+\rho)^2$ with the factor, "
+    r"$\rho^2(1+\rho^2)/(1+\rho)^2$ without; both are below $\frac12$",
+    sp.simplify(in_a["with"] - 2 * rho**2 / (1 + rho) ** 2),
+    sp.simplify(in_a["without"] - rho**2 * (1 + rho**2) / (1 + rho) ** 2),
     *(sp.factor(gap).is_positive for gap in gaps),
 )
 kept_most, T = 0.97, 800
 impulses = closed_loop.features(1.0, 1 - kept_most, torch.eye(T, dtype=torch.float64))
 by_a, state = impulses["pre-activation"], impulses["state"]
 measured = float((by_a**2).sum() / (state**2).sum())
-expected = float(in_a["with"].subs(lam, sp.Float(kept_most)))
+expected = float(in_a["with"].subs(rho, sp.Float(kept_most)))
 chapter.check(
     "sigmoid-library",
     "the library's derivative by the pre-activation, squared and summed over the "
     "responses to an impulse at each step, relative to the output's, is "
-    r"$2\lambda^2/(1+\lambda)^2$",
+    r"$2\rho^2/(1+\rho)^2$",
     abs(measured / expected - 1),
     1e-6,
     claim="C19",
-    scope="λ = 0.97, T = 800",
+    scope="ρ = 0.97, T = 800",
 )
 
 # %% tags=["hide-input"]
 steps_kept = np.logspace(0.3, 3, 60)
-curves = {"no factor, by λ": bare, "factor g, by λ": gated}
-ratios = {"no factor, by λ": relative["without"], "factor g, by λ": relative["with"]}
+curves = {"no factor, by ρ": bare, "factor g, by ρ": gated}
+ratios = {"no factor, by ρ": relative["without"], "factor g, by ρ": relative["with"]}
 ratios["factor g, by a"] = in_a["with"]
 panels = {"absolute": curves, "relative to the output's variance": ratios}
 rows = [
@@ -417,7 +419,7 @@ rows = [
     for panel, lines in panels.items()
     for name, line in lines.items()
     for steps, value in zip(
-        steps_kept, sp.lambdify(lam, line)(1 - 1 / steps_kept), strict=True
+        steps_kept, sp.lambdify(rho, line)(1 - 1 / steps_kept), strict=True
     )
 ]
 sharp = pd.DataFrame(rows, columns=["panel", "neuron", "memory", "sharpness"])
@@ -426,7 +428,7 @@ with figures.style():
     look |= {"palette": figures.CYCLE[:3], "height": 2.9, "aspect": 1.05}
     grid = sns.relplot(sharp, x="memory", y="sharpness", **look)
     grid.set(xscale="log", yscale="log").set_titles("{col_name}")
-    grid.set_axis_labels(r"memory $1/(1-\lambda)$ in steps", "sharpness")
+    grid.set_axis_labels(r"memory $1/(1-\rho)$ in steps", "sharpness")
     grid.legend.set_title("")
 chapter.figure("loop-sharpness", grid.figure, sharp)
 
@@ -439,7 +441,7 @@ chapter.figure("loop-sharpness", grid.figure, sharp)
 # :  pre-activation, is flat.
 #
 # The factor $g$ tames the scale, the sigmoid tames the sharpness. *Left*:
-# expected squared derivative of the state by $\lambda$. *Right*: the same over
+# expected squared derivative of the state by $\rho$. *Right*: the same over
 # the variance of the state, where the factor makes no difference, and by the
 # pre-activation $a$, where it stays below one half.
 # :::
@@ -464,7 +466,10 @@ chapter.figure("loop-sharpness", grid.figure, sharp)
 # that step from a state that has decayed first, $\alpha S$. Longhorn
 # {cite}`liu2025longhorn` takes it implicitly: the new $S$ is the one that best
 # trades the old $S$ against the new pair. The rate that comes out is
-# $\beta/(1 + \beta \lVert k \rVert^2)$, which cannot overshoot.
+# $\beta/(1 + \beta \lVert k \rVert^2)$. However large $\beta$ is, such a step does
+# not overshoot its target. (The published layer then keeps only the diagonal of
+# $k k^\top$.) In both papers $\beta_t$ is computed from the input, as a learned
+# gate is.
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the algebra"}
 beta, alpha = sp.symbols("beta alpha", positive=True)

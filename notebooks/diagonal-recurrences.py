@@ -14,15 +14,18 @@
 # (ch-diagonal)=
 # # Diagonal recurrences, where order 0 is everything
 #
-# When is the effective learning rate the whole story? In a gated network it is an
-# approximation: order 0 sees how much each neuron keeps and is blind to what neurons tell
-# each other ({ref}`ch-products`). How far it carries had to be measured ({ref}`ch-validity`).
+# When is the effective learning rate the whole story? For one neuron it is
+# ({ref}`ch-one-neuron`). In a network whose neurons read each other it is an approximation.
+# *Order 0* sees how much each neuron keeps, the retention $P$, and is blind to what neurons
+# tell each other through their candidates ($R$) and their gates ($G$). {ref}`ch-jacobians`
+# derives these terms, {ref}`ch-products` expands in them, and {ref}`ch-validity` measures how
+# far order 0 carries. This chapter needs only their names.
 #
 # In one family of networks nothing has to be measured. In minGRU {cite}`feng2024mingru`, in the
 # linear recurrent unit {cite}`orvieto2023lru` and in the selective state-space models of Mamba
 # {cite}`gu2023mamba`, gate and candidate read the input and *not* the state. Order 0 is then not
 # the first word of an expansion. It is the Jacobian product, and the effective rates
-# ({ref}`ch-bptt`) are backpropagation itself.
+# $\mu\, g_k P_{t,k}$ ({ref}`ch-bptt`) are backpropagation itself.
 #
 # :::{prf:theorem} Order 0 is the product
 # :label: thm-order-zero-exact

@@ -1,4 +1,4 @@
-"""Old addresses answer: chapters once had a number in their names.
+"""Old addresses answer: chapters once had a number in their names, and a figure has moved to another chapter.
 
 A page at each old address leads to the new one and keeps the fragment, and each file that could be cited lies at its
 old address too.
@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 #: What a chapter was called, and what it is called now.
@@ -32,6 +33,9 @@ CHAPTERS = {
     "90-benchmarks": "benchmarks",
 }
 
+#: Figures that another chapter makes now: where each was, and where it is.
+FIGURES = {"fig-one-gate": ("bptt-and-rates", "one-neuron")}
+
 # A fragment may hold the chapter's name, as that of a check does. Without a script it is lost, and the page is found.
 PAGE = """<!doctype html>
 <html lang="en">
@@ -50,6 +54,9 @@ def lead(app: Sphinx, exception: Exception | None) -> None:
     if exception or app.builder.name != "html":
         return
     out = Path(app.outdir)
+    for label, (old, new) in FIGURES.items():
+        for file in (out / "files" / new).glob(f"{label}.*"):
+            shutil.copyfile(file, out / "files" / old / file.name)
     for old, new in CHAPTERS.items():
         if f"notebooks/{new}" not in app.env.found_docs:
             continue
@@ -69,6 +76,14 @@ def copy(there: Path, here: Path, new: str, old: str) -> None:
         shutil.copyfile(file, here / name)
 
 
+def follow(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """On a figure's old page, lead who asks for it to the new one."""
+    for label, (old, new) in FIGURES.items():
+        if page == f"notebooks/{old}":
+            app.add_js_file(None, body=f'if (location.hash === "#{label}") location.replace("{new}.html#{label}")')
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("html-page-context", follow)
     app.connect("build-finished", lead, priority=800)  # after citable
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-// The figure "one-gate" as something to try: one constant gate α and one lag ℓ on sliders; memory, effective rate and
+// The figure "one-gate" as something to try: one constant gate g and one lag ℓ on sliders; memory, effective rate and
 // budget follow. The formulas are those of the chapter, and of the picture that stands here without a script. No module:
 // a browser would not load one into a page opened from the disk.
 {
@@ -39,14 +39,14 @@
     <svg role="img" aria-label="${label} over lag" height="${HEIGHT}"></svg></div>`;
   const PARTS = `
     <div class="live-sliders">
-      ${slider("gate", "Gate <i>α</i>", 0, STEPS)}
+      ${slider("gate", "Gate <i>g</i>", 0, STEPS)}
       ${slider("constant", "Time constant <i>τ</i><sub>mem</sub>", 0, STEPS)}
       ${slider("lag", "Lag <i>ℓ</i>", 1, LONGEST)}
     </div>
     <div class="live-plots">
-      ${plot("memory", "Memory", "(1 − <i>α</i>)<sup><i>ℓ</i></sup>")}
-      ${plot("rate", "Effective rate", "<i>μ</i> <i>α</i> (1 − <i>α</i>)<sup><i>ℓ</i></sup>", "&nbsp;<i>μ</i>")}
-      ${plot("spent", "Budget spent", "1 − (1 − <i>α</i>)<sup><i>ℓ</i> + 1</sup>", "", `${result("left")} left`)}
+      ${plot("memory", "Memory", "(1 − <i>g</i>)<sup><i>ℓ</i></sup>")}
+      ${plot("rate", "Effective rate", "<i>μ</i> <i>g</i> (1 − <i>g</i>)<sup><i>ℓ</i></sup>", "&nbsp;<i>μ</i>")}
+      ${plot("spent", "Budget spent", "1 − (1 − <i>g</i>)<sup><i>ℓ</i> + 1</sup>", "", `${result("left")} left`)}
     </div>
     <p class="live-says">The most that a constant gate can give this lag is ${result("most")}&nbsp;<i>μ</i>, with the matched gate
       ${result("matched")}. Yours gives ${result("share")} of it. <button type="button">Match the gate</button></p>

@@ -17,12 +17,12 @@ from gatelr.cells import GatedRNN
 from gatelr.record import figures
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from .conftest import open_page
+from .conftest import HTML, open_page
 from .test_weight import travels
 
-CHAPTER, ELSEWHERE = "notebooks/bptt-and-rates", "notebooks/time-scales"
+CHAPTER, ELSEWHERE = "notebooks/one-neuron", "notebooks/time-scales"
 FIGURE = "#fig-one-gate"
-DATA = Path(__file__).resolve().parents[2] / "artifacts/bptt-and-rates/figures/one-gate.csv"
+DATA = Path(__file__).resolve().parents[2] / "artifacts/one-neuron/figures/one-gate.csv"
 LONGEST, STEPS = 50, 200  # of the lags; of a slider
 
 pytestmark = [pytest.mark.xdist_group("book")]
@@ -232,6 +232,16 @@ def test_on_paper_the_picture_stands_there(page: Page) -> None:
     expect(live).to_be_visible()
     expect(picture).to_be_hidden()
     expect(page.locator(f"{FIGURE} + .citable")).to_be_visible()
+
+
+def test_its_old_address_leads_here(browser: Browser, book: str) -> None:
+    page = browser.new_context(base_url=book).new_page()
+    page.goto(f"/notebooks/bptt-and-rates.html{FIGURE}")
+    page.wait_for_url(f"**/{CHAPTER}.html{FIGURE}")
+    page.context.close()
+    for suffix in ("svg", "png", "pdf", "csv"):
+        new = HTML / "files/one-neuron" / f"fig-one-gate.{suffix}"
+        assert (HTML / "files/bptt-and-rates" / new.name).read_bytes() == new.read_bytes()
 
 
 def test_it_fits_a_phone(page: Page) -> None:

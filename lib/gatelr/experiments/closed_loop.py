@@ -53,7 +53,7 @@ def train(
     rate: float,
     seeds: Sequence[int],
     length: int = 50,
-    batch: int = 64,
+    batch: int = 256,
     every: int = 4,
 ) -> pd.DataFrame:
     r"""Gradient descent on w and a, :math:`L = \frac12 E(x_T - x^*_T)^2`, with fresh white inputs at every step (C18).
