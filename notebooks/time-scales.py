@@ -14,11 +14,12 @@
 # (ch-time-scales)=
 # # Time-scales: from a differential equation to a gate
 #
-# Where does a gate come from? In a gated network a second, small network
-# decides at every step how much of the memory is rewritten. That looks like an
-# engineer's trick. This chapter takes the long way round and finds that nothing
-# was invented. A neuron leaks, as physics has it. A computer looks at it once a
-# step. Its clock may run fast or slow. These three together are a gate.
+# Where does a gate come from? {ref}`ch-one-neuron` took it for granted. In a
+# gated network a second, small network decides at every step how much of the
+# memory is rewritten. That looks like an engineer's trick. This chapter takes
+# the long way round and finds that nothing was invented. A neuron leaks, as
+# physics has it. A computer looks at it once a step. Its clock may run fast or
+# slow. These three together are a gate.
 #
 # :::{admonition} What this chapter shows
 # - One step of a leaky neuron rewrites a fraction $\alpha$ of its state, and
@@ -61,9 +62,11 @@ from scipy.signal import lfilter
 
 chapter = Chapter("time-scales")
 sp.init_printing(use_latex="mathjax", ln_notation=True)
-check = partial(chapter.check, claim="C1", scope="the points drawn")
+check = partial(chapter.check, claim="C1", scope="the steps drawn")
 prove = partial(chapter.prove, claim="C1", scope="every step")
+prove_gate = partial(prove, scope="every α, every gate")
 prove_rate = partial(chapter.prove, claim="C10", scope="every lag")
+in_the_limit = partial(prove_rate, scope="ℓ → ∞")
 
 # %% [markdown]
 # ## A neuron that leaks
@@ -160,7 +163,7 @@ prove(
 a_euler, a_exp = h, 1 - sp.exp(-h)
 apart = sp.series(a_euler - a_exp, h, 0, 4).removeO()
 statement = r"The two $\alpha$ differ by $h^2/2 - h^3/6 + O(h^4)$"
-prove("order-of-agreement", statement, apart - (h**2 / 2 - h**3 / 6))
+prove("order-of-agreement", statement, apart - (h**2 / 2 - h**3 / 6), scope="h → 0")
 prove(
     "euler-overshoots",
     r"The exponential $\alpha$ is $u/(1+u)$ where Euler's is $\ln(1+u)$",
@@ -275,8 +278,8 @@ decays, grows, swings = (
     for condition in (abs(kept) < 1, abs(kept) > 1, kept < 0)
 )
 statement = r"The update is an average exactly for $\alpha \in (0, 1]$"
-prove("alpha-average", statement, averages == sp.Interval.Lopen(0, 1))
-prove(
+prove_gate("alpha-average", statement, averages == sp.Interval.Lopen(0, 1))
+prove_gate(
     "alpha-stable",
     r"The leak decays for $\alpha \in (0, 2)$, swings beyond 1, grows beyond 2",
     decays == sp.Interval.open(0, 2),
@@ -285,7 +288,7 @@ prove(
 )
 v, w = sp.symbols("v w", nonnegative=True)  # how far both are below 1
 some = sp.simplify(a_exp.subs(h, sp.log(1 + u)))  # u/(1+u), any of (0, 1)
-prove(
+prove_gate(
     "alpha-bounded",
     "States and candidates of at most 1 make a state of at most 1",
     (1 - (1 - some) * (1 - v) - some * (1 - w)).factor().is_nonnegative,
@@ -324,14 +327,15 @@ steps_left, a = sp.symbols(r"tau_mem alpha", positive=True)
 of_euler = sp.series(tau_mem.subs(a, a_euler), h, 0, 2).removeO()
 show(r"\tau_{\mathrm{mem}}", tau_mem)
 statement = r"$(1-\alpha)^t = 1/e$ at $t = -1/\ln(1-\alpha)$"
-prove("memory-constant", statement, tau_mem + 1 / sp.log(1 - a))
+prove_gate("memory-constant", statement, tau_mem + 1 / sp.log(1 - a))
 statement = r"The exponential integrator remembers $\tau/\Delta$ steps, exactly"
 prove("memory-exponential", statement, tau_mem.subs(a, a_exp) - 1 / h)
 statement = "Euler remembers $1/h - 1/2 - h/12 + O(h^2)$ steps"
-prove("memory-euler", statement, of_euler - (1 / h - sp.S.Half - h / 12))
+euler_apart = of_euler - (1 / h - sp.S.Half - h / 12)
+prove("memory-euler", statement, euler_apart, scope="h → 0")
 statement = r"The memory is 0 at $\alpha = 1$ and nears $1/\alpha - 1/2$ at 0"
 full, none = sp.limit(tau_mem, a, 1, "-"), sp.limit(tau_mem - 1 / a, a, 0, "+")
-prove("memory-limits", statement, full, none + sp.S.Half)
+prove("memory-limits", statement, full, none + sp.S.Half, scope="α → 0 and α → 1")
 
 
 # %% [markdown]
@@ -426,7 +430,7 @@ clock = sp.Function("s")(t)
 warped = solution.rhs.subs(t, clock)
 statement = r"On the clock $s(t)$: $\tau\dot x = s'(t)\,(\varphi - x)$"
 difference = tau * warped.diff(t) - clock.diff(t) * (phi - warped)
-prove("warped-equation", statement, difference)
+prove("warped-equation", statement, difference, scope="every clock")
 start, c = sp.symbols("s_0 c", positive=True)  # the clock's start and speed
 before, after = (solution.rhs.subs(t, s) for s in (start, start + c * Delta))
 gate = 1 - sp.exp(-c * Delta / tau)
@@ -447,7 +451,7 @@ prove("warp-euler", statement, euler - leaky(c * Delta / tau))
 # %%
 g, z = sp.symbols("g", positive=True), sp.symbols("z", real=True)
 sigmoid, softplus = symbolic.sigmoid(z).rewrite(sp.exp), sp.log(1 + sp.exp(z))
-prove(
+prove_gate(
     "gate-speed",
     r"Gates in $(0, 1)$ and speeds in $(0, \infty)$ correspond one to one",
     gate.subs(c, -tau * sp.log(1 - g) / Delta) - g,
@@ -455,7 +459,7 @@ prove(
     gate.subs(c, 0),
     sp.limit(gate, c, sp.oo) - 1,
 )
-prove(
+prove_gate(
     "softplus",
     r"$-\ln(1-\sigma) = \ln(1+e^z)$, which nears $e^z$ below and has no bound",
     -sp.log(1 - sigmoid) - softplus,
@@ -463,7 +467,7 @@ prove(
     sp.limit(softplus, z, sp.oo) == sp.oo,
 )
 statement = r"A sigmoid gate's memory constant is $1/\ln(1+e^z)$"
-prove("softplus-memory", statement, 1 / tau_mem.subs(a, sigmoid) - softplus)
+prove_gate("softplus-memory", statement, 1 / tau_mem.subs(a, sigmoid) - softplus)
 
 # %% [markdown]
 # Read {eq}`eq-softplus` once more: *the pre-activation of a sigmoid gate sets
@@ -505,7 +509,7 @@ prove("softplus-memory", statement, 1 / tau_mem.subs(a, sigmoid) - softplus)
 T, k = sp.symbols("t k", integer=True, positive=True)
 left = (1 - g) ** T  # the weight of the initial state, at step t
 weight = g * (1 - g) ** (T - k)  # and of the candidate of step k
-prove(
+prove_gate(
     "past-induction",
     r"$x_t = \sum_k g(1-g)^{t-k}\varphi_k + (1-g)^t x_0$",
     left.subs(T, 0) - 1,  # at t = 0 there is only the initial state
@@ -515,7 +519,7 @@ prove(
     note="induction over t, summand by summand",
 )
 total = sp.summation(weight, (k, 1, T))
-prove("past-sum", "The weights sum to $1 - (1-g)^t$", total - (1 - left))
+prove_gate("past-sum", "The weights sum to $1 - (1-g)^t$", total - (1 - left))
 
 
 # %% [markdown]
@@ -611,8 +615,8 @@ prove_rate(
 )
 statement = r"$\ell\,\max_g r_\ell(g) \to 1/e$ for long lags"
 limit = sp.limit(ell * best, ell, sp.oo)
-prove_rate("envelope-limit", statement, limit - sp.exp(-1))
-prove_rate(
+in_the_limit("envelope-limit", statement, limit - sp.exp(-1))
+in_the_limit(
     "matched-memory",
     r"The matched gate's memory, $1/\ln(1+1/\ell)$, nears $\ell + 1/2$",
     1 / tau_mem.subs(a, matched) - sp.log(1 + 1 / ell),
@@ -691,7 +695,7 @@ there = log_rate.subs(ell, kappa * ell)  # at κ times the lag
 best_there = there.subs(g, matched.subs(ell, kappa * ell))
 share = sp.exp(sp.limit(there.subs(g, matched) - best_there, ell, sp.oo))
 statement = r"At $\kappa$ times a long lag its gate keeps $\kappa e^{1-\kappa}$"
-prove_rate("matched-share", statement, share - kappa * sp.exp(1 - kappa))
+in_the_limit("matched-share", statement, share - kappa * sp.exp(1 - kappa))
 for name, value in {"half": sp.S.Half, "twice": 2, "ten-times": 10}.items():
     there = float(share.subs(kappa, value))
     chapter.number(f"share-{name}", there, f"{there:.2%}")
@@ -743,24 +747,27 @@ prove_rate(
 # :class: dropdown
 #
 # Each of Euler's steps multiplies the state by $1 - 5/2 = -3/2$: it swings and
-# grows. The exponential integrator multiplies by $e^{-5/2}$ and decays.
+# grows. The tangent at the start points down steeply, and after two and a half
+# time-scales it has gone far below zero, where no neuron would go. The
+# exponential integrator does not follow a tangent. It multiplies by $e^{-5/2}$,
+# as the neuron does, and decays.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 1"}
-prove(
-    "try-step-too-far",
-    "At $h = 5/2$ Euler grows and the exponential integrator decays",
-    abs(1 - a_euler.subs(h, 5 * sp.S.Half)) > 1,
-    abs(1 - a_exp.subs(h, 5 * sp.S.Half)) < 1,
-)
+euler_keeps, exp_keeps = (1 - a.subs(h, 5 * sp.S.Half) for a in (a_euler, a_exp))
+statement = "At $h = 5/2$ Euler grows and the exponential integrator decays"
+facts = abs(euler_keeps) > 1, abs(exp_keeps) < 1
+prove("try-step-too-far", statement, *facts, scope="h = 5/2")
 
 # %% [markdown]
 # :::{admonition} Solution 2
 # :class: dropdown
 #
-# Solve for the new state and read off the candidate's weight: $\alpha =
-# 2h/(2+h)$. It differs from the exponential one by $h^3/12$, one order better
-# than Euler's, and is an average up to $h = 2$.
+# The new state stands on both sides. Solve for it, and read off the candidate's
+# weight: $\alpha = 2h/(2+h)$. It differs from the exponential one by $h^3/12$, one
+# order better than Euler's, since a mean of two slopes sees the curve and not the
+# tangent alone. What it keeps, $(2-h)/(2+h)$, is positive up to $h = 2$, and up
+# to there the new state is an average. Beyond, it swings, but never grows.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 2"}
@@ -780,9 +787,11 @@ prove(
 # :::{admonition} Solution 3
 # :class: dropdown
 #
-# With $y = 1 - g$ the sum telescopes to $y - y^{L+1}$, which is concave in $y$.
-# Its maximum is at $g = 1 - (L+1)^{-1/L}$, close to $\ln(L+1)/L$ for long
-# windows. For the lags of {numref}`fig-rate-over-gate-and-lag` this gate is
+# Write $y = 1 - g$ for what is kept. Each term is $g\,y^\ell = y^\ell -
+# y^{\ell+1}$, so in the sum all but the first and the last cancel, and $y -
+# y^{L+1}$ is left. It is concave in $y$, so the zero of its slope is the maximum.
+# That is at $g = 1 - (L+1)^{-1/L}$, close to $\ln(L+1)/L$ for long windows. For
+# the lags of {numref}`fig-rate-over-gate-and-lag` this gate is
 # {result}`time-scales/window-gate`. It is {result}`time-scales/window-ratio`
 # times the matched gate of the longest lag: the many short lags weigh more.
 # :::
@@ -825,6 +834,8 @@ chapter.close()
 #
 # Everything that this chapter proves and checks.
 # :::
+#
+# ## In two sentences
 #
 # A gate is what a leaky neuron becomes when a computer looks at it step by step
 # and its clock may change speed. A constant gate fits one lag, about the
