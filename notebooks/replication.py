@@ -813,8 +813,8 @@ chapter.check("exercise-radius", words + "nilpotent one", gap, 1e-9, **about)
 # %% tags=["hide-cell"]
 jumps, fresh = [], tasks.get("adding", steps=20)
 for source in (released.one_batch(fresh), fresh):
-    weights, draws = training.generators([1]), training.generators([1], 123)
-    model = released.networks("scalar", weights, n_inputs=4, n=8)
+    draws = training.generators([1], 123)
+    model = protocol.network(fresh, "scalar", [1], 8)
     optimiser = protocol.optimised(model, "SGD")
     losses = training.train(model, source, optimiser, 300, draws).losses
     jumps.append(float(losses[200:, 0].diff().abs().median()))

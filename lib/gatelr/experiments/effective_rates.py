@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,16 +151,12 @@ def sensitivities(model: GatedRNN, u: Tensor) -> tuple[Tensor, Trajectory, Gated
 # What predicts sensitivity
 
 
-class _Sums(NamedTuple):
-    """Running sums over time, whose differences are predictors; index t = 0 … T holds steps 1 … t."""
+def _sums(model: GatedRNN, trajectory: Trajectory, order: Int[Tensor, "T B"] | None = None) -> tuple[Tensor, ...]:
+    r"""Running sums over time in an order of steps, whose differences are predictors; index t = 0 … T has steps 1 … t.
 
-    kept: Float[Tensor, "K B h"]  # of log(1 - g)
-    written: Float[Tensor, "K B h"]  # of log g
-    crossed: Float[Tensor, "K B n"]  # of a neuron's own part of R + G over what it keeps
-
-
-def _sums(model: GatedRNN, trajectory: Trajectory, order: Int[Tensor, "T B"] | None = None) -> _Sums:
-    r"""Of :math:`\log(1 - g)`, :math:`\log g` and :math:`[R + G]_{qq} / (1 - g^q)` in an order of steps."""
+    Of :math:`\log(1 - g)` and :math:`\log g`, ``(T+1, B, h)`` each, and ``(T+1, B, n)`` of a neuron's own part of R + G
+    over what it keeps, :math:`[R + G]_{qq} / (1 - g^q)`.
+    """
     if not (trajectory.g < 1).all():
         raise ValueError("got a gate of 1, expected gates below 1: without a leak there is no profile to predict")
     scale = sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
@@ -170,10 +166,10 @@ def _sums(model: GatedRNN, trajectory: Trajectory, order: Int[Tensor, "T B"] | N
     parts = [torch.log1p(-trajectory.g), trajectory.g.log(), own / scale.leak]
     if order is not None:
         parts = [part.take_along_dim(order.unsqueeze(-1), 0) for part in parts]
-    return _Sums(*(torch.cat([torch.zeros_like(part[:1]), part.cumsum(0)]) for part in parts))
+    return tuple(torch.cat([torch.zeros_like(part[:1]), part.cumsum(0)]) for part in parts)
 
 
-def _predictions(sums: _Sums, lag: int) -> dict[str, Float[Tensor, "W B"]]:
+def _predictions(sums: tuple[Tensor, ...], lag: int) -> dict[str, Float[Tensor, "W B"]]:
     """The logarithm of every predictor at one lag, for t = lag … T; of the lag itself, minus the lag."""
     kept, written, crossed = (part[lag:] - part[: len(part) - lag] for part in sums)
     return {
@@ -207,24 +203,22 @@ def explain(S: Float[Tensor, "K K B"], model: GatedRNN, trajectory: Trajectory, 
         "shuffled": _sums(model, trajectory, draw.argsort(0).to(trajectory.x.device)),
     }
     if B > 1:
-        sources["foreign"] = _Sums(*(part.roll(1, 1) for part in sources["true"]))
+        sources["foreign"] = tuple(part.roll(1, 1) for part in sources["true"])
     columns: dict[tuple[str, str], list[Tensor]] = {}
-    log_S, lags, profiles = [], [], []
+    log_S, profiles = [], []
     for lag in range(1, T + 1):
-        y = S.diagonal(-lag).T.log().to(trajectory.x.device)  # (W, B)
+        y = S.diagonal(-lag).T.log().to(trajectory.x.device).flatten()  # of (W, B)
         record: dict[str, Any] = {"lag": lag, "S": float(y.median().exp())}
         for source, running in sources.items():
-            predicted = _predictions(running, lag)
-            for name in PREDICTORS if source == "true" else PREDICTORS[1:]:
-                columns.setdefault((name, source), []).append(predicted[name].flatten())
+            for name, predicted in _predictions(running, lag).items():
+                if source == "true" or name != "lag":
+                    columns.setdefault((name, source), []).append(predicted.flatten())
                 if name != "lag":
-                    if source == "true":
-                        record[name] = float(predicted[name].median().exp())
-                    record[f"r {name} {source}"] = _correlation(y.flatten(), predicted[name].flatten())
-        log_S.append(y.flatten())
-        lags.append(torch.full((y.numel(),), lag - 1, device=y.device))
+                    record |= {name: float(predicted.median().exp())} if source == "true" else {}
+                    record[f"r {name} {source}"] = _line(predicted.flatten(), y)[1]
+        log_S.append(y)
         profiles.append(record)
-    y, lag_of = torch.cat(log_S), torch.cat(lags)
+    y, lag_of = torch.cat(log_S), torch.cat([torch.full_like(y, lag, dtype=torch.long) for lag, y in enumerate(log_S)])
     good = y.isfinite()
     y, lag_of = y[good], lag_of[good]
     y_within = _within(y, lag_of)
@@ -256,17 +250,13 @@ def _within(x: Tensor, lag_of: Tensor) -> Tensor:
 
 
 def _line(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Slope of y on x, and their correlation; NaN where x does not vary beyond rounding."""
+    """Slope of y on x where y is finite, and their correlation; NaN where x does not vary beyond rounding."""
+    x, y = x[y.isfinite()], y[y.isfinite()]
     x, y = x - x.mean(), y - y.mean()
     xx, xy, yy = (float((a * b).sum()) for a, b in ((x, x), (x, y), (y, y)))
-    if xx <= 1e-18 * len(x) or yy <= 0:
+    if len(x) < 3 or xx <= 1e-18 * len(x) or yy <= 0:
         return float("nan"), float("nan")
     return xy / xx, xy / (xx * yy) ** 0.5
-
-
-def _correlation(x: Tensor, y: Tensor) -> float:
-    good = x.isfinite()
-    return _line(y[good], x[good])[1] if good.sum() > 2 else float("nan")
 
 
 # Tables with a row for each network and checkpoint

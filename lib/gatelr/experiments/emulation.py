@@ -73,7 +73,7 @@ def effective_rate_runs(
     networks: Networks = {}
     for gate in GATES:
         streams = training.generators(seeds)  # first of the weights, then of the power iterations' starts
-        model = released.networks(gate, streams, n_inputs=task.n_inputs, n=n)
+        model = protocol.network(task, gate, seeds, n, alpha=0.8, generator=streams)
 
         def probe(step: int, model: GatedRNN, gate: str = gate, streams: list[torch.Generator] = streams) -> Records:
             for s, seed in enumerate(seeds):
@@ -131,7 +131,7 @@ def anisotropy_runs(seeds: Sequence[int], checkpoints: Sequence[int]) -> tuple[p
     for name, task in {"one batch": one, "fresh": fresh}.items():
         streams = training.generators(seeds)
         for gate, optimiser in PAIRS.items():  # in the order of the script: one stream for all
-            model = released.networks(gate, streams, n_inputs=fresh.n_inputs)
+            model = protocol.network(fresh, gate, seeds, 64, generator=streams)
 
             def probe(step: int, model: GatedRNN, name: str = name, gate: str = gate) -> Records:
                 snapshots[name, gate, step] = copy.deepcopy(model)

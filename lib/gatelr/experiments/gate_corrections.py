@@ -21,6 +21,7 @@ from gatelr.cells import GatedRNN
 from gatelr.checkpoint import Kept
 from gatelr.experiments import corrections, protocol
 from gatelr.experiments.runs import Run
+from gatelr.experiments.tables import by_lag
 from gatelr.kernels.sweep import BACKWARD, Backward, Workspace
 
 #: Task, its options, optimiser, rate and updates, chosen on seeds from 101 on with the full backward pass, so that no
@@ -273,13 +274,10 @@ def likeness(persistence: pd.DataFrame) -> pd.DataFrame:
 
 def cosines(persistence: pd.DataFrame) -> pd.DataFrame:
     """The mean cosine of corrections, and of gradients, by distance: a row for each, and for each seed and model."""
-    windows = persistence.groupby(SEEDED).mean(numeric_only=True)
-    kinds = []
-    for kind in ("correction", "gradient"):
-        by_distance = windows[[f"{kind[0]} @{distance}" for distance in DISTANCES]].set_axis(DISTANCES, axis=1)
-        long = by_distance.melt(ignore_index=False, var_name="distance", value_name="cosine")
-        kinds.append(long.reset_index().assign(of=kind))
-    return pd.concat(kinds, ignore_index=True)
+    windows = persistence.groupby(SEEDED).mean(numeric_only=True).reset_index()
+    rows = by_lag(windows, SEEDED, ["c", "g"]).rename(columns={"lag": "distance", "value": "cosine"})
+    kinds = rows.series.map({"c": "correction", "g": "gradient"})
+    return rows[[*SEEDED, "distance", "cosine"]].assign(of=kinds)
 
 
 def arrivals(training_table: pd.DataFrame, level: Mapping[str, float]) -> pd.DataFrame:

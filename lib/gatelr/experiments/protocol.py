@@ -48,8 +48,7 @@ class Setup:
     progress: bool | None = None  #: whether to show a bar, as for :func:`gatelr.training.train`
 
     def network(self, n: int, alpha: float | None = None) -> GatedRNN:
-        """The networks, before training; only constant gates take ``alpha``."""
-        alpha = alpha if self.gate == "constant" else None
+        """The networks, before training."""
         return network(self.task, self.gate, self.seeds, n, alpha=alpha, device=self.device)
 
     def draw(self, count: int, use: int, dtype: torch.dtype = torch.float32) -> tasks.Batch:
@@ -96,9 +95,15 @@ def in_float64(model: GatedRNN) -> GatedRNN:
     return copy.deepcopy(model).double().requires_grad_(False)
 
 
-def network(task: tasks.Task, gate: str, seeds: Sequence[int], n: int, **options: Any) -> GatedRNN:
-    """One replica for each seed, drawn from it, with the sizes of the task."""
-    options |= {"replicas": len(seeds), "generator": training.generators(seeds), "n_outputs": task.n_outputs}
+def network(
+    task: tasks.Task, gate: str, seeds: Sequence[int], n: int, *, alpha: Any = None, **options: Any
+) -> GatedRNN:
+    """One replica for each seed, drawn from it or its ``generator``, with the sizes of the task.
+
+    Only constant gates take ``alpha``; the ``options`` are the others of :class:`gatelr.cells.GatedRNN`.
+    """
+    drawn: dict[str, Any] = {"replicas": len(seeds), "generator": training.generators(seeds)}
+    options = drawn | {"n_outputs": task.n_outputs, "alpha": alpha if gate == "constant" else None} | options
     return GatedRNN(task.n_inputs, n, gate, **options)
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,22 +25,15 @@ from gatelr.experiments import joint_anisotropy
 
 @dataclass(frozen=True)
 class Departures:
-    """Which departures are on; all of them by default.
+    """Which departures are on; all of them by default."""
 
-    Attributes:
-        state_after: the gate term at x_j instead of x_{j-1}.
-        reversed_order: products J_{k+1} … J_t.
-        spectral_radius: five power iterations on P instead of on PᵀP.
-        gate_product: the mean of ∏ g as predictor instead of the largest ∏ (1 - g), with one factor more than the lag
-            where gates are learned.
-        trimmed: a hundredth of the pairs left out at either end of the predictor.
-    """
-
-    state_after: bool = True
-    reversed_order: bool = True
-    spectral_radius: bool = True
+    state_after: bool = True  #: the gate term at x_j instead of x_{j-1}
+    reversed_order: bool = True  #: products J_{k+1} … J_t
+    spectral_radius: bool = True  #: five power iterations on P instead of on PᵀP
+    #: the mean of ∏ g as predictor instead of the largest ∏ (1 - g), with one factor more than the lag where gates are
+    #: learned
     gate_product: bool = True
-    trimmed: bool = True
+    trimmed: bool = True  #: a hundredth of the pairs left out at either end of the predictor
 
     def without(self, *names: str) -> Departures:
         """The same with some switched off."""
@@ -74,22 +67,6 @@ def blocks(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASE
 def _read(run: Trajectory, departures: Departures) -> Trajectory:
     """The run with the states at which step Jacobians are evaluated."""
     return run._replace(x_prev=run.x) if departures.state_after else run
-
-
-def networks(
-    gate: str, streams: Sequence[torch.Generator], *, n_inputs: int, n: int = 64, alpha: float = 0.8
-) -> GatedRNN:
-    """The released script's networks, a replica for each stream, in float32; the streams go on from where they were.
-
-    Args:
-        gate: as for :class:`gatelr.cells.GatedRNN`.
-        streams: one generator for each seed, in place of the global one that the scripts seed.
-        n_inputs: m.
-        n: neurons.
-        alpha: the constant gate.
-    """
-    options: dict[str, Any] = {"replicas": len(streams), "generator": streams}
-    return GatedRNN(n_inputs, n, gate, alpha=alpha if gate == "constant" else None, **options)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from gatelr import anisotropy, expansion, jacobian, tasks, training, transport
@@ -94,9 +95,8 @@ def reversals(networks: Networks, lag: int) -> pd.DataFrame:
         M, R = transport.products(J, lag)[0], transport.products(J.mT, lag)[0].mT
         norm_M, norm_R = (torch.linalg.matrix_norm(product, 2) for product in (M, R))
         matrix = (R - M).norm(dim=(-2, -1)) / M.norm(dim=(-2, -1))
-        tables.append(pd.DataFrame({"matrix": matrix.tolist(), "norm": (norm_R / norm_M - 1).abs().tolist()}))
-        tables[-1].insert(0, "gate", gate)
-        tables[-1].insert(1, "seed", seed)
+        norm = (norm_R / norm_M - 1).abs().tolist()
+        tables.append(pd.DataFrame({"gate": gate, "seed": seed, "matrix": matrix.tolist(), "norm": norm}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -285,8 +285,13 @@ def _probed(gate: str, seeds: Sequence[int], step: int, rows: int) -> tasks.Batc
 
 def waterfall(slopes: pd.DataFrame, anisotropies: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
     """Every quantity at every station, by gate and seed, as a long table."""
+    rows = _stations(slopes, anisotropies, ratios)
+    return rows[rows.quantity != "update CE"]
+
+
+def _stations(slopes: pd.DataFrame, anisotropies: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
     panels = {"pooled slope": (slopes, "slope")}
-    panels |= {name: (anisotropies, QUANTITIES[name][0]) for name in tuple(QUANTITIES)[:3]}
+    panels |= {name: (anisotropies, column) for name, (column, _) in QUANTITIES.items()}
     panels["median $r_j$"] = ratios.assign(seed=0), "median"
     columns = ["stage", "seed", "value", "gate"]
     return pd.concat(
@@ -297,22 +302,13 @@ def waterfall(slopes: pd.DataFrame, anisotropies: pd.DataFrame, ratios: pd.DataF
 
 def ends(slopes: pd.DataFrame, anisotropies: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds as released and as defined, by quantity and gate; the optimiser in words where it matters."""
-    stage = ["stage", "gate"]
-    means: dict[str, tuple[pd.Series[float], str]] = {
-        "pooled slope": (slopes.groupby(stage).slope.mean(), "as defined")
-    }
-    for name, (column, geometric) in QUANTITIES.items():
-        values = anisotropies.pivot(index=stage, columns="seed", values=column)
-        mean = np.exp(np.log(values).mean(axis=1)) if geometric else values.mean(axis=1)
-        means[name] = mean, "float64, all values"
-    means["median $r_j$"] = ratios.set_index(stage)["median"], tuple(RATIO_STATIONS)[-1]
     rows = []
-    for quantity, (mean, last) in means.items():
-        for gate in PAIRS if quantity in QUANTITIES else GATES:
-            if (last, gate) in mean.index:
-                row = {"quantity": quantity, "gate": gate}
-                row["optimiser"] = f" under {PAIRS[gate]}" if quantity in QUANTITIES else ""
-                rows.append(row | {"released": float(mean["as released", gate]), "defined": float(mean[last, gate])})
+    for (quantity, gate), stations in _stations(slopes, anisotropies, ratios).groupby(["quantity", "gate"], sort=False):
+        geometric = quantity in QUANTITIES and QUANTITIES[quantity][1]
+        means = stations.groupby("stage", sort=False).value.agg(stats.gmean if geometric else "mean")
+        row = {"quantity": quantity, "gate": gate}
+        row["optimiser"] = f" under {PAIRS[str(gate)]}" if quantity in QUANTITIES else ""
+        rows.append(row | {"released": float(means.iloc[0]), "defined": float(means.iloc[-1])})
     return pd.DataFrame(rows)
 
 

@@ -123,15 +123,12 @@ def write(
     if data.empty:
         raise ValueError(f"figure {name!r} got no data: pass the plotted numbers as a DataFrame, one row a point")
     folder = Path(out) / "figures"
-    svg_says, png_says, pdf_says = _metadata(name, chapter, alt)
-    svg = _render(figure, "svg", transparent=True, metadata=svg_says)
-    png = _render(figure, "png", facecolor="white", metadata=png_says)
-    pdf = _render(figure, "pdf", facecolor="white", metadata=pdf_says)
+    rendered = {suffix: _render(figure, suffix, says) for suffix, says in _metadata(name, chapter, alt).items()}
     plt.close(figure)
     files.write(folder / f"{name}.csv", data.to_csv(index=False))
-    for suffix, content in (("png", png), ("pdf", pdf), ("svg", svg)):
+    for suffix, content in rendered.items():
         files.write(folder / f"{name}.{suffix}", content)
-    return svg
+    return rendered["svg"]
 
 
 def dark(svg: str) -> str:
@@ -141,7 +138,7 @@ def dark(svg: str) -> str:
     return pattern.sub(lambda match: twins[match.group().lower()], svg)
 
 
-def _metadata(name: str, chapter: str, alt: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def _metadata(name: str, chapter: str, alt: str) -> dict[str, dict[str, Any]]:
     """What the SVG (Dublin Core), the PNG (its registered keywords) and the PDF (its info fields) say of themselves."""
     identifier = f"{chapter}/fig-{name}"
     cite = f"Cite as: {__author__}: {__title__}, version {__version__}, chapter {chapter}, figure fig-{name}"
@@ -153,11 +150,12 @@ def _metadata(name: str, chapter: str, alt: str) -> tuple[dict[str, Any], dict[s
     svg = {"Description": alt, "Creator": __author__, "Rights": licence, "Identifier": identifier, "Source": source}
     png = {"Description": alt, "Author": __author__, "Copyright": licence, "Source": source, "Comment": cite}
     pdf = {"Subject": alt, "Author": __author__, "Keywords": f"{cite}; {licence}; made by {source}"}
-    return title | svg | {"Relation": cite, "Date": None}, title | png, title | pdf | {"CreationDate": None}
+    undated: dict[str, Any] = title | svg | {"Relation": cite, "Date": None}
+    return {"svg": undated, "png": title | png, "pdf": title | pdf | {"CreationDate": None}}
 
 
-def _render(figure: Figure, suffix: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
+def _render(figure: Figure, suffix: str, metadata: dict[str, Any]) -> bytes:
+    buffer, ground = io.BytesIO(), {"transparent": True} if suffix == "svg" else {"facecolor": "white"}
     with mpl.rc_context(_RC):  # hashsalt and font types are read when a figure is saved, not when it is drawn
-        figure.savefig(buffer, format=suffix, **options)
+        figure.savefig(buffer, format=suffix, metadata=metadata, **ground)
     return buffer.getvalue()

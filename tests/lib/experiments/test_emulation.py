@@ -22,8 +22,8 @@ def test_a_fit_before_training_is_that_of_the_seed_alone(gate: str) -> None:
     fits, networks = emulation.effective_rate_runs(SEEDS, (0, 2), length=8, n=5, probed=3)
     assert len(fits) == 3 * 2 * 2
     stream = torch.Generator().manual_seed(2)  # of the weights, and then of the starts of the power iterations
-    model = released.networks(gate, [stream], n_inputs=4, n=5).replica(0)
     task = tasks.get("adding", steps=8)
+    model = protocol.network(task, gate, (2,), 5, alpha=0.8, generator=[stream]).replica(0)
     run = model.run(task.draw(3, torch.Generator().manual_seed(2 + protocol.PROBE)).u)
     S = released.sensitivities(released.blocks(model, run), stream)
     expected = released.fit(S, released.predictor(model, run))
@@ -39,7 +39,7 @@ def test_networks_of_one_seed_come_from_one_stream_in_the_order_of_the_script(an
     _, snapshots = anisotropy_runs
     streams = training.generators(SEEDS)
     for gate in emulation.PAIRS:
-        model = released.networks(gate, streams, n_inputs=6)
+        model = protocol.network(emulation.adding(), gate, SEEDS, 64, generator=streams)
         for data in ("one batch", "fresh"):
             assert torch.equal(snapshots[data, gate, 0].W_r, model.W_r)
             assert not torch.equal(snapshots[data, gate, 1].W_r, model.W_r)

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 from gatelr import anisotropy, expansion, jacobian, tasks, transport
-from gatelr.experiments import joint_anisotropy, released
+from gatelr.experiments import joint_anisotropy, protocol, released
 from networks import relative
 from torch import nn
 
 GATES = ["constant", "scalar", "multi"]
 NONE = released.AS_RELEASED.without(*vars(released.AS_RELEASED))
+TASK = tasks.get("adding")
 
 
 def made(gate: str, T: int = 9, B: int = 3) -> tuple:
     stream = torch.Generator().manual_seed(1)
-    model = released.networks(gate, [stream], n_inputs=4, n=5).double().replica(0)
+    model = protocol.network(TASK, gate, [1], 5, alpha=0.8, generator=[stream]).double().replica(0)
     run = model.run(torch.rand(T, B, 4, generator=stream, dtype=torch.float64))
     return model, run, stream
 
@@ -32,7 +33,7 @@ def test_the_network_is_drawn_as_modules_are(gate: str) -> None:
             weights += [nn.Linear(5, h, bias=False).weight, nn.Linear(4, h, bias=False).weight]
         after = torch.randn(3)
     streams = [torch.Generator().manual_seed(seed) for seed in (7, 8)]
-    model = released.networks(gate, streams, n_inputs=4, n=5)
+    model = protocol.network(TASK, gate, (7, 8), 5, alpha=0.8, generator=streams)
     for found, expected in zip(model.parameters(), weights, strict=True):
         assert torch.equal(found[0], expected)
     assert torch.equal(torch.randn(3, generator=streams[0]), after)
