@@ -30,6 +30,7 @@ from torch.nn.functional import cosine_similarity
 
 from gatelr import adjoint, rates
 from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments.agreement import discrepancy
 from gatelr.experiments.digits import Reading
 
 
@@ -186,6 +187,29 @@ def last_step(optimiser: Callable[..., torch.optim.Optimizer], *gradients: Tenso
     return weight.detach()
 
 
+def adam_on(gradient: Float[Tensor, "*S n p"]) -> dict[str, float]:
+    """What ``torch.optim.Adam`` makes of a gradient at ε = 0, beside plain SGD (claim C13).
+
+    Returns:
+        ``"scaled"``, how far its first step moves if the loss is 1,024 times as large, and ``"SGD scaled"``, how far
+        the step of SGD is then from 1,024 times what it was; ``"against"``, how many weights step against a second
+        gradient of minus half the first; and ``"by row"``, what remains of the first two differences if one second
+        moment serves a row: the largest change of a ratio within a row, or of the step with the scale.
+    """
+    large = 1024 * gradient  # a power of two: nothing is rounded
+    first, scaled = (last_step(torch.optim.Adam, g, eps=0.0) for g in (gradient, large))
+    plain, plain_scaled = (last_step(torch.optim.SGD, g) for g in (gradient, large))
+    turned = last_step(torch.optim.Adam, gradient, -gradient / 2, eps=0.0)
+    row, row_scaled = (g / g.square().mean(-1, keepdim=True).sqrt() for g in (gradient, large))
+    ratio, ratio_by_row = (g[..., 1:] / g[..., :-1] for g in (gradient, row))
+    return {
+        "scaled": discrepancy(scaled, first),
+        "SGD scaled": discrepancy(plain_scaled, 1024 * plain),
+        "against": int((turned * (-gradient / 2) > 0).sum()),
+        "by row": max(discrepancy(ratio_by_row, ratio), discrepancy(row_scaled, row)),
+    }
+
+
 class Shadow:
     """An Adam that looks at the gradients of a run without moving anything: its rate at the weights of another.
 
@@ -282,6 +306,11 @@ def structure(steps: Float[Tensor, "n p"]) -> Structure:
         return Structure(0.0, even, np.nan, np.nan, np.nan)
     rows, columns = (float(log.mean(axis).var(correction=0)) / total for axis in (1, 0))
     return Structure(total**0.5, even, rows, columns, 1 - rows - columns)
+
+
+def between_rows(steps: Float[Tensor, "*S n p"]) -> float:
+    """The share of the variance of log sizes that lies between rows, a mean over replicas; signs are left out."""
+    return float(np.mean([structure(each.abs()).rows for each in steps.flatten(0, -3)]))
 
 
 class Agreement(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,19 @@ def validation(checks: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _shorten(cell: str) -> str:
     digits = len(re.sub(r"e.*|[-.]", "", cell).lstrip("0"))
     return f"{float(cell):g}" if _NUMBER.fullmatch(cell) and digits > DIGITS else cell
+
+
+def decided(rows: str, columns: Sequence[str], checks: Sequence[Mapping[str, Any]]) -> tuple[pd.DataFrame, bool]:
+    """A table of verdicts, and whether each of them rests on checks that hold.
+
+    Args:
+        rows: a line for each, such as ``"a gate is a schedule;false;check-one check-two"``.
+        columns: three names, of the statement, the verdict and the checks that decide it.
+        checks: of the chapter so far.
+    """
+    table = pd.read_csv(StringIO(rows), sep=";", names=[*columns], dtype=str)
+    deciding = table[columns[2]].str.split()
+    rests = deciding.map({check["id"] for check in checks if check["passed"]}.issuperset).all()
+    table[columns[1]] = "**" + table[columns[1]] + "**"
+    table[columns[2]] = "`" + deciding.str.join("`, `") + "`"
+    return table, bool(rests)

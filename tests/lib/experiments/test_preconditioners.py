@@ -143,6 +143,21 @@ def test_the_last_step_knows_what_the_optimiser_remembers() -> None:
     assert torch.allclose(preconditioners.last_step(torch.optim.Adam, new, eps=0.0), -new.sign())
 
 
+def test_adam_drops_the_scale_and_goes_on_along_an_old_gradient() -> None:
+    gradient = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    facts = preconditioners.adam_on(gradient)
+    assert max(facts["scaled"], facts["SGD scaled"], facts["by row"]) <= 1e-12
+    assert facts["against"] == gradient.numel()  # all of them: β₁ is more than one half
+
+
+def test_between_rows_is_one_for_whole_rows_and_blind_to_signs() -> None:
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.rand(2, 5, 1, generator=draw, dtype=torch.float64).expand(2, 5, 6) + 0.1
+    signs = torch.randn(2, 5, 6, generator=draw, dtype=torch.float64).sign()
+    assert preconditioners.between_rows(rows * signs) == pytest.approx(1, abs=1e-12)
+    assert preconditioners.between_rows(rows.mT) == pytest.approx(0, abs=1e-12)
+
+
 def test_the_shadow_has_adams_second_moment_and_moves_nothing() -> None:
     draw = torch.Generator().manual_seed(0)
     weight = torch.randn(3, 2, generator=draw).requires_grad_()

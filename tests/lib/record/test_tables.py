@@ -49,3 +49,13 @@ def test_a_scope_that_leaves_nothing_out_is_general(scope: str) -> None:
 )
 def test_a_scope_with_a_bound_is_not(scope: str) -> None:
     assert not tables.general(scope)
+
+
+def test_verdicts_rest_on_checks_that_hold() -> None:
+    checks = [{"id": "one", "passed": True}, {"id": "two", "passed": True}, {"id": "three", "passed": False}]
+    columns = ["statement", "verdict", "decided by"]
+    table, rests = tables.decided("A is B;false;one two\nC is D;identity;one\n", columns, checks)
+    assert rests is True
+    assert table.values.tolist() == [["A is B", "**false**", "`one`, `two`"], ["C is D", "**identity**", "`one`"]]
+    for name in ("three", "four"):
+        assert tables.decided(f"A is B;false;one {name}\n", columns, checks)[1] is False
