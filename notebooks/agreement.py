@@ -472,7 +472,7 @@ chapter.figure("singular-values", grid.figure, spectra)
 #
 # ## What it means
 #
-# The closed form that later chapters use is the one that was derived, and it is
+# The closed form that all chapters use is the one that was derived, and it is
 # the derivative of the code that runs. This was seen on random networks of
 # every shape and on trained ones, at single steps. What the terms do over many
 # steps is the subject of {ref}`ch-products`.

@@ -29,8 +29,9 @@
 # How much of the gradient this simple part leaves out is not for algebra to
 # say. It is measured at the end, on trained networks, and it is a lot.
 #
-# The chapter generalises {ref}`ch-one-neuron`. It uses the Jacobians of
-# {ref}`ch-jacobians`, and of {ref}`ch-products` one formula.
+# The chapter generalises {ref}`ch-one-neuron` and uses the Jacobians of
+# {ref}`ch-jacobians`. One formula, the first order of an expansion, is borrowed
+# from {ref}`ch-products`, which derives it.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
@@ -490,8 +491,8 @@ chapter.prove("kappa-constant", statement, *facts, claim="C14", scope="every ℓ
 # %% [markdown]
 # ## On real sequences
 #
-# So far gates were symbols. Now they are learned. The digits of
-# {ref}`ch-agreement` are read pixel by pixel by networks with a constant gate
+# So far gates were symbols. Now they are learned. Handwritten digits
+# {cite}`alpaydin1998digits` are read pixel by pixel by networks with a constant gate
 # (one $\alpha$ per neuron, spread evenly on a logarithmic scale), a scalar and
 # a multi gate. The training is short. It is there to have gates that respond to
 # something, not to win.
