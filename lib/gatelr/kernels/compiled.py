@@ -27,7 +27,7 @@ from torch import Tensor
 from gatelr.kernels import sweep
 from gatelr.kernels.sweep import BACKWARD, Backward, Gradients, diagonal
 
-SOURCE = Path(__file__).with_name("sweep.cpp")
+SOURCE = Path(__file__).with_suffix(".cpp")
 
 #: Sequences that one thread takes through all steps. The order of sums follows from it, so it is the same everywhere.
 SLICE = 32
