@@ -389,7 +389,7 @@ LINES = {"kind": "line", "height": 2.6, "aspect": 0.8, "col": "gate"}
 with figures.style():
     look = LINES | {"hue": "term", "style": "term", "estimator": "median"}
     look |= {"errorbar": ("pi", 100), "palette": figures.CYCLE[:3]}
-    look |= dict.fromkeys(("hue_order", "style_order"), jacobian.Terms._fields)
+    look |= dict.fromkeys(("hue_order", "style_order"), ("leak", "recurrent", "gate"))
     grid = sns.relplot(curves, x="step", y="norm", **look)
     grid.set(xlabel="step $t$", ylabel="spectral norm", xticks=[1, 32, 64])
     grid.set(ylim=(0, None)).set_titles("{col_name}")

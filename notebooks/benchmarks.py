@@ -640,7 +640,7 @@ table("benchmark-protocols", shown)
 # {numref}`tab-benchmarks-validation` has the checks of this chapter. None of them
 # is about time.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 chapter.validation()
 chapter.close()
 

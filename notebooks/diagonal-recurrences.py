@@ -89,7 +89,16 @@ cut = {W[q, i]: sp.Integer(0) for W in (W_r, W_rg) for i in (p, r)}
 terms = (term.xreplace(cut).doit() for term in closed_form("multi"))
 leak, recurrent, gate = terms
 entry = update("multi").xreplace(cut).diff(x[p]).doit()
-prove("terms-vanish", "when blind, $R = G = 0$", recurrent, gate, entry - leak)
+prove(
+    "terms-vanish",
+    (
+        r"Gate and candidate blind to the state: $R = G = 0$, $J = \Lambda$, "
+        r"every $n$"
+    ),
+    recurrent,
+    gate,
+    entry - leak,
+)
 
 # %% [markdown]
 # One Jacobian is diagonal, so all products are. That is the proof, written out:
@@ -116,15 +125,31 @@ longer = sp.Sum(delta_qr * (1 - g[q]) * delta_rp * P[r], (r, 0, n - 1))
 longer = longer.doit().args[0].expr  # p is the number of a neuron
 step = sp.KroneckerDelta(q, p) * (1 - g[q])
 facts = entry - step, longer - step * P[p]
-prove("order-zero-is-the-product", "$M$ is diagonal, a step on", *facts)
+prove(
+    "order-zero-is-the-product",
+    (
+        r"$M_{t,k} = \operatorname{diag}(P_{t,k})$: induction step, symbolic "
+        r"$n$, any $g(u)$, $\varphi(u)$"
+    ),
+    *facts,
+)
 
 A, B, before, M = sp.symbols("A_j B_j R M", commutative=False)
 eps, K = sp.symbols("epsilon K", positive=True)
 R = (A + eps * B) * before + eps ** (K + 1) * B * M
 stays = sp.expand(R.subs({B: 0, before: 0}))
-prove("remainder-stays-zero", "with $B = 0$ a zero remainder stays", stays)
+prove(
+    "remainder-stays-zero",
+    (
+        r"With $B_j = 0$ a zero remainder stays zero, for every $K$ and "
+        r"$\varepsilon$"
+    ),
+    stays,
+)
 first = sp.expand(R.subs({K: 0, eps: 1, M: 1, before: 0}))
-prove("and-only-then", "at lag 1 the remainder is $R + G$", first - B)
+prove(
+    "and-only-then", r"At lag 1 the remainder of order 0 is $R + G$ itself", first - B
+)
 
 # %% [markdown]
 # Nothing was assumed about $\varphi$. minGRU has a linear candidate and our library a hyperbolic
@@ -174,8 +199,20 @@ remainders = [
 P_lag = {lag: torch.diag_embed(rates.retention(run, lag)) for lag in lags}
 M_lag = {lag: M for lag, M in transport.lags(J, T) if lag in lags}
 apart = max(discrepancy(M_lag[lag], P_lag[lag]) for lag in lags)
-check("remainder-zero", "the remainder on digits", float(max(remainders)))
-check("product-is-retention", "$M$ against retention", apart, 1e-12)
+check(
+    "remainder-zero",
+    r"remainder of the expansion, orders 0 and 1, on digits: exactly zero",
+    float(max(remainders)),
+)
+check(
+    "product-is-retention",
+    (
+        r"product of Jacobians against $\operatorname{diag}(P_{t,k})$, lags up "
+        r"to $T$"
+    ),
+    apart,
+    1e-12,
+)
 
 # %% [markdown]
 # Now the gradient. If order 0 is the transport, then the effective rates *are* backpropagation.
@@ -237,7 +274,7 @@ for way, gap in distances.max().items():
 # where the pen was, and is low where the page is white; a constant gate of the same mean could only
 # decay.
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the rates of three neurons"}
+# %% tags=["hide-input"]
 neurons = run.g[:, 0, 0].mean(0).argsort()
 ranks = [int(f * (n_hidden - 1)) for f in (0.15, 0.3, 0.5)]
 neurons, names = neurons[ranks], ["slow", "middling", "faster"]
@@ -303,7 +340,10 @@ held = sp.collect(sp.expand(solution.rhs.subs(t, Delta)), [x_0, drive])
 show("x_t", held)
 keeps = sp.exp(-nu * Delta)
 facts = held.coeff(x_0) - keeps, held.coeff(drive) - (1 - keeps)
-statement = r"zero-order hold keeps $e^{-\nu\Delta}$ and writes the rest"
+statement = (
+    r"Zero-order hold keeps $e^{-\nu\Delta}$ and writes $1 - "
+    r"e^{-\nu\Delta}$ of $\varphi = B u/\nu$"
+)
 prove("zero-order-hold", statement, *facts, scope="every ν and Δ")
 
 # %% [markdown]
@@ -339,15 +379,32 @@ def log(power):
 prove_s6 = partial(prove, scope="every ν and z")
 sigma = 1 / (1 + sp.exp(-z))
 sigmoid = 1 - kept.subs(nu, 1) - sigma
-prove_s6("s6-sigmoid", r"$1 - e^{-\Delta} = \sigma(z)$", sigmoid)
+prove_s6(
+    "s6-sigmoid",
+    (r"$1 - e^{-\operatorname{softplus}(z)} = \sigma(z)$: Theorem 1 of Gu " r"and Dao"),
+    sigmoid,
+)
 power = shut - (1 - sigma), log(kept) - log(shut**nu)
-prove_s6("s6-power", r"$e^{-\nu\Delta} = (1 - \sigma(z))^\nu$", *power)
+prove_s6(
+    "s6-power", r"$e^{-\nu\operatorname{softplus}(z)} = (1 - \sigma(z))^\nu$", *power
+)
 two_steps = kept * kept.subs(z, sp.Symbol("z_1", real=True))
 warp = log(two_steps) - log(two_steps.subs(nu, 1) ** nu)
-prove_s6("s6-one-warp", r"$P^{(\nu)} = (P^{(1)})^\nu$, a step on", warp)
+prove_s6(
+    "s6-one-warp",
+    (r"$P^{(\nu)} = (P^{(1)})^\nu$: one more step multiplies both sides " r"alike"),
+    warp,
+)
 memory = -1 / log(kept)  # in steps
 scales = memory - 1 / (nu * soft), memory / memory.subs(nu, 1) - 1 / nu
-prove_s6("s6-time-scales", r"time-scales are $1/(\nu\Delta)$", *scales)
+prove_s6(
+    "s6-time-scales",
+    (
+        r"Time-scale $-1/\ln(1-g^{(\nu)}) = 1/(\nu\Delta)$: ratios between "
+        r"states are fixed"
+    ),
+    *scales,
+)
 
 # %% [markdown]
 # In numbers: run the trained network's own gates through an S6 step,
@@ -364,9 +421,22 @@ for step, candidate in zip(clock, run.phi, strict=True):
 elapsed = clock.flip(0).cumsum(0)[-1].unsqueeze(-1)
 powers = rates.retention(run, T)[0].unsqueeze(-1) ** decays
 gap = discrepancy(torch.stack(states), run.x)
-check("s6-is-gated-rnn", "states of S6 against `GatedRNN`", gap, 1e-12)
+check(
+    "s6-is-gated-rnn",
+    (r"states of an S6 step with $A=-1$ against the library's network, on " r"digits"),
+    gap,
+    1e-12,
+)
 gap = discrepancy(torch.exp(-decays * elapsed), powers)
-check("s6-power-numbers", "the power law over whole digits", gap, 1e-12)
+check(
+    "s6-power-numbers",
+    (
+        r"$e^{-\nu\sum\Delta}$ against $(P^{(1)})^\nu$ over whole digits, "
+        r"every $\nu$"
+    ),
+    gap,
+    1e-12,
+)
 
 # %% [markdown]
 # ### A budget kept, and one overspent
@@ -415,10 +485,27 @@ overspends += [(overspent - 1) * (1 - sp.exp(-h)) - excess * sp.exp(-h)]
 overspends += [sp.limit(excess, h, 0), excess.diff(h) - h * sp.exp(h)]
 rise = sp.simplify(overspent.diff(h) * (1 - sp.exp(-h)) ** 2)
 grows = rise.subs(h, 0), rise.diff(h) - h * sp.exp(-h)
-prove_budget("budget-induction", r"$w = 1-\kappa$ keeps $S = 1 - Q$", kept_one)
-prove_budget("budget-weighted-mean", "$S/(1-Q)$ averages $c$", *averages)
-prove_budget("euler-overspends", "$c(h) > 1$ for every $h > 0$", *overspends)
-prove_budget("euler-grows", "$c(h)$ grows with $h$", *grows)
+prove_budget(
+    "budget-induction",
+    (r"$w = 1-\kappa$: from $S = 1 - Q$ follows $\kappa S + w = 1 - \kappa " r"Q$"),
+    kept_one,
+)
+prove_budget(
+    "budget-weighted-mean",
+    (
+        r"$w = c(1-\kappa)$: the new mean is $\theta\,\bar c + (1-\theta)\,c$, "
+        r"with $0 \le \theta \le 1$"
+    ),
+    *averages,
+)
+prove_budget(
+    "euler-overspends",
+    r"$c(h) = 1 + h/2 + h^2/12 + \dots$, and $c(h) > 1$ for every $h > 0$",
+    *overspends,
+)
+prove_budget(
+    "euler-grows", r"$c(h)$ grows with $h$: a wider step hands out more", *grows
+)
 
 # %% [markdown]
 # On the digits, let the gates of the trained network be $\Delta$, and add up what the two rules
@@ -434,11 +521,17 @@ room = -torch.expm1(-h_t.sum(0))  # 1 - P
 c_h, ratio = h_t / -torch.expm1(-h_t), euler / room
 outside = torch.maximum(c_h.amin(0) - ratio, ratio - c_h.amax(0)).max()
 gap, within = discrepancy(hold, room), float((ratio <= 1).double().mean())
-check_budget("zoh-budget", "hold spends $1 - P$", gap, 1e-12)
+check_budget(
+    "zoh-budget", r"zero-order hold: spent against $1-P$, every state", gap, 1e-12
+)
 gap = outside.clamp(min=0)
 between = "Euler's ratio is between the least and the largest $c(h_k)$"
 check_budget("euler-budget-between", between, gap, 1e-12)
-check_budget("euler-budget-broken", "states that Euler keeps in budget", within)
+check_budget(
+    "euler-budget-broken",
+    (r"Euler's $B$ overspends every budget: states with a ratio of at most " r"one"),
+    within,
+)
 for index, decay in enumerate(rates_of_decay):
     chapter.number(f"overspent-{decay}", float(ratio[..., index].median()))
 corner = float(overspent.subs(h, state_size * largest_step))
@@ -459,7 +552,7 @@ chapter.number("overspent-corner", corner, f"{corner:.2f}")
 # pre-activation (left). On a real digit (right) their curves are multiples of one another on the
 # logarithmic axis: the steps, where the network rewrites, are shared.
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the scales of one S6 channel"}
+# %% tags=["hide-input"]
 z_axis, lag_axis = np.linspace(-8, 4, 121), np.arange(T + 1)
 back = clock[:, 0, 0, neurons[0]].flip(0).cumsum(0).cpu().numpy()
 frames = []
@@ -522,8 +615,20 @@ longer = (one_step * turned(ell) - turned(ell + 1)).applyfunc(sp.expand_trig)
 modulus = turned(ell).T * turned(ell) - rho ** (2 * ell) * identity
 missed = one_step - rho * sp.cos(theta) * identity
 missed = missed.T * missed - (rho * sp.sin(theta)) ** 2 * identity
-prove("lru-rotation", "λ turns and shrinks", longer, modulus, scope="every ℓ")
-misses = r"order 0 over the reals misses $\rho\sin\theta$ a step"
+prove(
+    "lru-rotation",
+    (
+        r"$\lambda^\ell$ on real pairs: modulus $\lvert\lambda\rvert^\ell$, "
+        r"phase $\ell\theta$"
+    ),
+    longer,
+    modulus,
+    scope="every ℓ",
+)
+misses = (
+    r"Over the reals order 0 misses a part of size "
+    r"$\lvert\lambda\sin\theta\rvert$ a step"
+)
 prove("lru-real-order-zero", misses, missed, scope="every λ")
 
 # %% [markdown]
@@ -558,8 +663,22 @@ g_0 = sp.Symbol("g", positive=True)
 two = [lru_rates**2 - (1 + rho) / (1 - rho)]
 two += [gate_squares.subs(rho, 1 - g_0) - g_0 / (2 - g_0)]
 two += [sp.limit(lru_rates**2 * (1 - rho), rho, 1, "-") - 2]
-prove_budget("lru-budget", r"squares add to $1 - \rho^{2t}$", squares)
-prove_budget("two-budgets", "normalising one sum gives up the other", *two)
+prove_budget(
+    "lru-budget",
+    (
+        r"$\sum_{k<t} (1-\rho^2)\rho^{2k} = 1 - \rho^{2t}$ with $\rho = "
+        r"\lvert\lambda\rvert$"
+    ),
+    squares,
+)
+prove_budget(
+    "two-budgets",
+    (
+        r"LRU: rates sum to $\sqrt{(1+\rho)/(1-\rho)}$; a gate's squares to "
+        r"$g/(2-g)$"
+    ),
+    *two,
+)
 
 # %% [markdown]
 # ## Why such models train fast
@@ -611,10 +730,26 @@ unit = compose((1, 0), one) == one == compose(one, (1, 0))
 swapped = compose(one, two)[1] - compose(two, one)[1]
 differ = sp.expand(swapped.subs({k_1: 1, k_2: 2})) != 0
 every = {"scope": "every n, matrices included"}
-prove("scan-associative", "steps compose associatively", *gaps, unit, **every)
-prove("scan-not-commutative", "but do not commute", differ, scope="one case")
+prove(
+    "scan-associative",
+    (r"$(\kappa, v)$ compose associatively, with unit $(1, 0)$, matrices " r"included"),
+    *gaps,
+    unit,
+    **every,
+)
+prove(
+    "scan-not-commutative",
+    r"they do not commute, even where their entries do",
+    differ,
+    scope="one case",
+)
 gap = discrepancy(scan(1 - run.g, run.g * run.phi), run.x)
-check("scan-numbers", "states by scan against states by the loop", gap, 1e-12)
+check(
+    "scan-numbers",
+    r"states by scan against states by the library's loop, on digits",
+    gap,
+    1e-12,
+)
 
 # %% [markdown]
 # ## Turning the recurrence on
@@ -651,8 +786,20 @@ for order in (0, 1):
     slope = f"order {order} departs with slope {order + 1}: distance"
     gap, name = abs(fitted - order - 1), f"slope-order-{order}"
     check(name, slope, gap, 0.05, claim="C3")
-check("switched-off", "no recurrence: both are exact", orders.max(), 1e-12)
-check("shuffled-fails", "no recurrence: placebos that pass", passes)
+check(
+    "switched-off",
+    r"no recurrence: orders 0 and 1 against the gradient, every seed",
+    orders.max(),
+    1e-12,
+)
+check(
+    "shuffled-fails",
+    (
+        r"placebo, no recurrence: shuffled gates fail that test in every seed "
+        r"(share that passes)"
+    ),
+    passes,
+)
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that sums up how far each order reaches"}
 chapter.table("diagonal-degrades", diagonal.reach(errors))
@@ -668,7 +815,7 @@ overtakes = float(worse.idxmax()) if worse.any() else "none"
 text = f"{overtakes:.2g}" if worse.any() else overtakes
 chapter.number("placebo-overtakes", overtakes, text)
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the departure"}
+# %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(7.2, 3.6))
     drawn = errors[(errors.recurrence == "both") & (errors.scale > 0)]
@@ -766,8 +913,21 @@ for L, length in product((2, 3, 4), range(1, 6)):
         climbs += [M.is_zero_matrix] * (sum(word) >= L)
         needed += [not M.is_zero_matrix] * (sum(word) == L - 1)
 scope = {"scope": "L = 2, 3, 4, words up to 5 letters"}
-prove("depth-is-order", "words with $L$ factors $B$ vanish", *climbs, **scope)
-prove("depth-needs-order", "with $L - 1$ none does", *needed, **scope)
+prove(
+    "depth-is-order",
+    (
+        r"all words with $L$ or more factors $B$ vanish, $L = 2, 3, 4$, length "
+        r"up to 5"
+    ),
+    *climbs,
+    **scope,
+)
+prove(
+    "depth-needs-order",
+    (r"no word with exactly $L - 1$ factors $B$ does: order $L-2$ is not " r"enough"),
+    *needed,
+    **scope,
+)
 
 # %% [markdown]
 # So a state-space model of $L$ layers has $L$ orders and no more. Order $r$ collects all paths
@@ -790,9 +950,13 @@ for L in range(1, depth + 1):
     left_out = [expansion.remainder(*own, K, 1.0) for K in range(depth)]
     sizes = torch.linalg.matrix_norm(torch.stack(left_out), 2) / norm
     rows.append([L, *(f"{e:.2g}" if e else "exactly 0" for e in sizes)])
-    check(f"stack-{L}-exact", f"order {L - 1} of {L} layers", sizes[L - 1])
+    exact = f"remainder of order {L - 1} in a stack of {L}: exactly zero"
+    check(f"stack-{L}-exact", exact, sizes[L - 1])
     if L > 1:
-        off, statement = bool(sizes[L - 2] > 1e-6), f"order {L - 2} is off"
+        off, statement = (
+            bool(sizes[L - 2] > 1e-6),
+            f"order {L - 2} in a stack of {L} is not exact",
+        )
         check(f"stack-{L}-needed", statement, off)
         chapter.number(f"stack-{L}-order-0", float(sizes[0]))
 columns = ["layers", *(f"order {K}" for K in range(depth))]
@@ -837,7 +1001,11 @@ J, terms = jacobian.blocks(model, live), jacobian.terms(model, live)
 kept = transport.products(J, lag).diagonal(dim1=-2, dim2=-1)
 order_0 = discrepancy(rates.retention(live, lag), kept)
 order_1 = discrepancy(rates.corrected(terms, lag), kept)
-check("try-order-zero-off", "both orders are off", order_0 > order_1 > 1e-12)
+check(
+    "try-order-zero-off",
+    r"diagonal $W_r$: order 0 is off, order 1 is closer, neither is exact",
+    order_0 > order_1 > 1e-12,
+)
 chapter.number("try-order-0", order_0)
 chapter.number("try-order-1", order_1)
 
@@ -850,7 +1018,14 @@ chapter.number("try-order-1", order_1)
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "The code of solution 2"}
 keeps, writes = (1 - h / 2) / (1 + h / 2), h / (1 + h / 2)
 facts = keeps + writes - 1, sp.solve(keeps, h)[0] - 2
-prove_budget("try-bilinear", "the bilinear rule, up to $h = 2$", *facts)
+prove_budget(
+    "try-bilinear",
+    (
+        r"Bilinear: $w = 1 - \kappa$, a budget kept; $\kappa$ changes sign at "
+        r"$h = 2$"
+    ),
+    *facts,
+)
 
 # %% [markdown]
 # :::{dropdown} Solution 3: cheating the scan
@@ -866,8 +1041,10 @@ cheated = cumulative * (fast / cumulative).cumsum(0)  # candidates of one
 finite = int(cheated.isfinite().sum())
 gap = abs(float(scan(1 - fast, fast)[-1]) - 1)
 chapter.number("try-cheat-steps", finite)
-check("try-cheat-fails", "it breaks within 400 fast steps", finite < 400)
-check("try-scan-holds", "the scan does not", gap, 1e-12)
+check(
+    "try-cheat-fails", r"the division breaks down within 400 fast steps", finite < 400
+)
+check("try-scan-holds", r"the scan does not: last state against one", gap, 1e-12)
 
 # %% [markdown]
 # ## What was checked
@@ -902,6 +1079,6 @@ check("try-scan-holds", "the scan does not", gap, 1e-12)
 # approximation of backpropagation but the whole of it. Recurrence spoils this in proportion to its
 # size, and depth by one order a layer.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 chapter.validation()
 chapter.close()

@@ -516,7 +516,7 @@ operations.rename_axis("neurons").to_frame("operations in J")
 # Symbolic rows are identities: their value is 0 if SymPy reduced the difference
 # to zero, and there is no rounding to tolerate.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 chapter.validation()
 chapter.close()
 

@@ -64,8 +64,10 @@ import torch
 from gatelr import statistics, tasks, training
 from gatelr.cells import GatedRNN
 from gatelr.experiments import against_optimisers as experiment
+from gatelr.experiments import against_optimisers_claims as results
 from gatelr.experiments import identities, preconditioners, runs
-from gatelr.experiments.against_optimisers import KEYS, METHODS, NAMES
+from gatelr.experiments.against_optimisers import METHODS
+from gatelr.experiments.against_optimisers_claims import KEYS, NAMES
 from gatelr.record import Chapter, figures
 
 chapter = Chapter("gates-against-optimisers")
@@ -103,10 +105,10 @@ chapter = Chapter("gates-against-optimisers")
 #
 # ```python
 # shadow = preconditioners.Shadow(optimiser, model.W_r)  # sees each gradient
-# run = training.train(model, task, optimiser, steps, generators) f =
-# preconditioners.factors(model, trajectory)         # g P, (T, B, n) c =
-# preconditioners.signals(model, trajectory, delta)  # φ' δ, likewise gate =
-# preconditioners.gate_steps(f, c, trajectory.x_prev)
+# run = training.train(model, task, optimiser, steps, generators)
+# f = preconditioners.factors(model, trajectory)         # g P, (T, B, n)
+# c = preconditioners.signals(model, trajectory, delta)  # φ' δ, likewise
+# gate = preconditioners.gate_steps(f, c, trajectory.x_prev)
 # preconditioners.agreement(gate.coordinates, shadow.rates())
 # ```
 #
@@ -127,18 +129,18 @@ plan = experiment.plan(chapter.parameters)
 records = runs.load(plan, block=block, device=chapter.device)
 keys = [*KEYS[:3], "rate", "seed"]
 tolerance = {"score": (0.1, 0.0)} if grid_here else {}
-search = experiment.searched(records)
+search = results.searched(records)
 search = chapter.compare(search, "e4-grid", keys, tolerance)
 words = "every method runs at the best rate of the search: how many do not"
-chapter.check("rates-are-the-best", words, experiment.not_best(search))
+chapter.check("rates-are-the-best", words, results.not_best(search))
 evidence = {
-    name: chapter.compare(rows, f"e4-{name}", KEYS, experiment.TOLERANCES[name])
-    for name, rows in experiment.tables(records).items()
+    name: chapter.compare(rows, f"e4-{name}", KEYS, results.TOLERANCES[name])
+    for name, rows in results.tables(records).items()
 }
 
 # %% tags=["hide-input"]
-chapter.table("against-rates", experiment.rates_table())
-edges = [experiment.at_edge(task, m) for task in NAMES for m in METHODS]
+chapter.table("against-rates", results.rates_table())
+edges = [results.at_edge(task, m) for task in NAMES for m in METHODS]
 chapter.number("at-edge", sum(edges))
 
 # %% [markdown]
@@ -157,7 +159,7 @@ chapter.number("at-edge", sum(edges))
 # dropped.
 
 # %% tags=["hide-input"]
-evidence = experiment.at_quarters(evidence)
+evidence = results.at_quarters(evidence)
 curves, steps = evidence["training"], evidence["steps"]
 end = int(curves.step.max())
 final = curves[curves.step == end]
@@ -173,7 +175,7 @@ chapter.number("diverged", int((records["run"].diverged >= 0).sum()))
 # ## Is anything learned?
 
 # %% tags=["hide-input"]
-COLOURS = {gate: look["color"] for gate, look in figures.GATES.items()}
+COLOURS = {gate: figures.GATES[gate]["color"] for gate in figures.GATES}
 LINE = {"color": figures.INK, "linewidth": 0.8, "linestyle": ":"}
 BY_TASK = {"col": "task", "height": 3.0, "aspect": 1.1, "palette": COLOURS}
 shown = curves[curves.gate != "multi, frozen"].replace(NAMES)
@@ -202,8 +204,8 @@ chapter.figure("against-loss", grid.figure, curves)
 # :::
 
 # %%
-by_seed, by_claim = experiment.by_seed, experiment.by_claim
-over_tasks = experiment.over_tasks
+by_seed, by_claim = results.by_seed, results.by_claim
+over_tasks = results.over_tasks
 trio = [("multi", "SGD"), ("none", "Adam"), ("multi", "Adam")]
 weakest = pd.concat([by_seed(final, "ratio", method) for method in trio])
 weakest = weakest.groupby("seed").min().apply(np.log10)
@@ -284,7 +286,7 @@ chapter.figure("against-ladder", grid.figure, ladder)
 # must move by $0.1$ decades (a quarter) more than in the null.
 
 # %%
-changes = experiment.changes(evidence["lags"])
+changes = results.changes(evidence["lags"])
 sizes = changes[changes.lag > 0].change.abs()
 sizes = sizes.groupby([changes[n] for n in ("gates", "seed", "task")]).mean()
 beyond_null = (sizes["learn"] - sizes["frozen"]).unstack("task")
@@ -349,7 +351,8 @@ parted, deviations = identities.momentum(seeds, updates, chapter.device)
 statements = {
     "momentum-identity": "a loss that is linear in the state: a fixed gate's "
     "trace and torch's momentum make the same weights, relative difference",
-    "momentum-moving": r"the same with torch's $\beta$ at $1 - g_t$",
+    "momentum-moving": r"with torch's $\beta$ set to $1 - g_t$ at every step, the "
+    "same for gates that the data move, largest relative difference of the weights",
 }
 for name, deviation in zip(statements, deviations.values(), strict=True):
     check = {"claim": "C12", "scope": f"{updates} updates, {seeds} networks"}
@@ -462,7 +465,8 @@ claims = {
 statements = {
     "adam-over-constant": "row steps of a multi-gate agree with its shadow "
     "better than those of a constant gate do (difference of ranks)",
-    "adam-own-gates": "own gates agree better than another network's do",
+    "adam-own-gates": "a network's own gates agree with its shadow better than "
+    "the gates of another network do (difference of rank correlations)",
     "adam-rows": "half of the variance of Adam's log rates lies between rows, "
     "where a gate could supply it",
     "adam-normalises": "a gate's row steps are smaller where contributions are "
@@ -491,7 +495,7 @@ chapter.number("adam-rows-percent", percent, f"{percent:.0f}", "%")
 # One lag at a time, nothing is weighted and no such yardstick is needed.
 
 # %% tags=["hide-input"]
-lags = experiment.by_lag(evidence["lags"])
+lags = results.by_lag(evidence["lags"])
 lags = lags[(lags.step == end) & (lags.optimiser == "SGD")]
 ranks = lags[lags.gate == "multi"][["task", "seed", "lag", "rank"]]
 factors = lags[lags.gate.isin(COLOURS)].groupby(["gate", "seed", "lag"])
@@ -539,7 +543,7 @@ for (task, lag), each in ranks.groupby(["task", "lag"])["rank"]:
 # ({result}`gates-against-optimisers/adam-lag-8-adding` at lag 8).
 
 # %% tags=["hide-input"]
-chapter.table("against-adam-course", experiment.course(steps))
+chapter.table("against-adam-course", results.course(steps))
 
 # %% [markdown]
 # :::{table-file} /artifacts/gates-against-optimisers/tables/against-adam-course.csv
@@ -614,8 +618,8 @@ chapter.figure("against-complementary", grid.figure, ends)
 # along iterations* the share of the next step that earlier gradients decide.
 
 # %% tags=["hide-input"]
-page = experiment.one_page(steps, evidence["lags"])
-text = experiment.page_text(page)
+page = results.one_page(steps, evidence["lags"])
+text = results.page_text(page)
 size = page.pivot(index="property", columns="method", values="mean").abs()
 size = size.div(size.max(axis=1), axis=0).fillna(0.0).reindex_like(text)
 with figures.style():

@@ -107,9 +107,13 @@ ratios = rate.subs(ell, ell + d) / rate - ratio, falls
 slopes = (rate.diff(g) - slope).subs(g, 1 - r)
 slope_is = r"$\frac{d}{dg} g(1-g)^\ell$ is $(1-g)^{\ell-1} (1 - (\ell+1) g)$"
 chapter.prove("schedule-slope", slope_is, slopes, claim="C11")
-opening = r"opening raises lag $\ell$'s rate iff $g < 1/(\ell+1)$"
+opening = (
+    r"opening a gate raises the rate of lag $\ell$ if and only if $g < " r"1/(\ell+1)$"
+)
 chapter.prove("schedule-sign", opening, *opens, claim="C10")
-not_global = "a moving gate changes the ratio of any two lags"
+not_global = (
+    r"a moving gate changes the ratio of any two lags, which no common " r"schedule can"
+)
 chapter.prove("schedule-not-global", not_global, *ratios, claim="C11")
 
 # %% [markdown]
@@ -140,7 +144,7 @@ means = gate[lag == lags[0]].groupby(schedule.step).mean()
 for name, value in {"start": means.iloc[0], "end": means.iloc[-1]}.items():
     chapter.number(f"gate-{name}", float(value), f"{value:.2f}")
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the schedule of each lag"}
+# %% tags=["hide-input"]
 sweep = np.linspace(0, 1, 401)
 with figures.style():
     fig, (theory, real) = plt.subplots(1, 2, figsize=(8, 3.3), sharey=True)
@@ -228,9 +232,22 @@ for step in range(1, longest_proof + 1):
     constant = {gs[j]: alpha for j in range(1, step + 1)}
     written.append(sp.expand(by_sum - E))
     balls.append(sp.expand(by_sum.subs(constant) - alpha * h))
-short, ball = f"t up to {longest_proof}", r"constant gate: $E_t = \alpha h_t$"
-prove_trace("trace-induction", "the trace's recursion, one step on", induction)
-prove_trace("trace-written-out", "sum and recursion", *written, scope=short)
+short, ball = (
+    f"t up to {longest_proof}",
+    (
+        r"constant gate: $E_t = \alpha\, h_t$ with heavy-ball $\beta = 1 - "
+        r"\alpha$, $t \le 6$"
+    ),
+)
+prove_trace(
+    "trace-induction", r"the trace's recursion, induction step for any $t$", induction
+)
+prove_trace(
+    "trace-written-out",
+    r"sum and recursion agree, multiplied out for $t \le 6$",
+    *written,
+    scope=short,
+)
 prove_trace("trace-heavy-ball", ball, *balls, scope=short)
 
 # %% [markdown]
@@ -263,7 +280,15 @@ for gate in ("constant", "scalar", "multi"):
     run = torch.no_grad()(small.requires_grad_(False).run)(u)
     E = rates.eligibility(small, run)
     gaps.append(discrepancy(by_torch_momentum(run), E))
-check_trace("trace-torch-momentum", "SGD's buffer is $E_t$", max(gaps), 1e-12)
+check_trace(
+    "trace-torch-momentum",
+    (
+        r"the buffer of `torch.optim.SGD`, momentum $1 - g_t$, is the trace, "
+        r"three gates"
+    ),
+    max(gaps),
+    1e-12,
+)
 
 # %% [markdown]
 # ### Not along iterations
@@ -290,8 +315,16 @@ forgets, knows = (
     discrepancy(*(last_step(SGD, past, C, momentum=beta) for past in (A, B)))
     for beta in (0.0, 0.9)
 )
-check_trace("trace-no-iterations", "plain SGD forgets the last batch", forgets)
-check_trace("momentum-iterations", "heavy-ball SGD does not", knows > 0.1)
+check_trace(
+    "trace-no-iterations",
+    (r"gated network under plain SGD: the next step does not know the last " r"batch"),
+    forgets,
+)
+check_trace(
+    "momentum-iterations",
+    (r"under heavy-ball momentum it does: next steps differ by more than a " r"tenth"),
+    knows > 0.1,
+)
 
 # %% [markdown]
 # The trace starts at $E_0 = 0$ with every sequence. Momentum smooths the noise between batches; the trace
@@ -332,11 +365,18 @@ for gate in ("constant", "scalar", "multi"):
         swept = adjoint.gradients(small, run, run.x - y, backward=carried)
         gaps[carried].append(discrepancy(ours, swept["W_r"]))
     apart.append(discrepancy(order_0, eprop))
-batch = "online by the trace is batch by the adjoint"
+batch = r"online by the trace and batch by the adjoint: the same order-0 " r"gradient"
 check_trace("online-batch", batch, max(gaps["order 0"]), 1e-12)
-eprop = r"so it is where the trace decays by $\mathrm{diag}(J_t)$"
+eprop = (
+    r"the trace that decays by $\mathrm{diag}(J_t)$ gives autograd's "
+    r"gradient through own states"
+)
 check_trace("eprop-trace", eprop, max(gaps["diagonal"]), 1e-12)
-check_trace("eprop-is-not-order-0", "the two differ", min(apart) > 1e-2)
+check_trace(
+    "eprop-is-not-order-0",
+    (r"and the order-0 trace does not: the two differ by more than a " r"hundredth"),
+    min(apart) > 1e-2,
+)
 
 # %% [markdown]
 # **RFLO** {cite}`murray2019rflo`, *random feedback local online* learning, was proposed as something that
@@ -366,7 +406,12 @@ for h, u_t in zip(run.x_prev.tolist(), run.a.tolist(), strict=True):
         fresh = (1 - np.tanh(u_t[a]) ** 2) * h[b]
         p[a, b] = fresh / tau + (1 - 1 / tau) * p[a, b]
 gap = discrepancy(run.x.new_tensor(p), rates.eligibility(leaky, run))
-check_trace("rflo-trace", r"RFLO: $E_t$ with $\alpha = 1/\tau$", gap, 1e-12)
+check_trace(
+    "rflo-trace",
+    r"RFLO's trace is $E_t$ of a constant gate $\alpha = 1/\tau$",
+    gap,
+    1e-12,
+)
 
 # %% [markdown]
 # ### How good are they?
@@ -415,7 +460,7 @@ chapter.table("online-rules", pd.DataFrame(rows, columns=columns))
 # trace holds its level. Where it opens, the trace is rewritten within a step or two. A moving average
 # with one fixed $\beta$, the mean of the gate's, can do neither.
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws one trace"}
+# %% tags=["hide-input"]
 keep, fresh = 1 - run.g[:, 0, 0].cpu(), credits(run)[:, 0, 0].cpu()
 neuron = int(keep.std(0).argmax())  # the neuron whose gate moves most
 source = int(fresh[:, neuron].abs().mean(0).argmax())
@@ -509,23 +554,50 @@ def first_adam(gradient):
 c_1, c_2, mu, G, c, V, a = sp.symbols("c_1 c_2 mu G c V a", positive=True)
 near, far, mu_n, mu_f = sp.symbols("c_n c_f mu_n mu_f", positive=True)
 rows = mu * c_1 / (mu * c_2) - c_1 / c_2, first_adam(c_1) / first_adam(c_2) - 1
-prove_adam("adam-rows", "rows: a gate keeps ratios, Adam has them at 1", *rows)
+prove_adam(
+    "adam-rows",
+    (
+        r"rows: a gate keeps the ratio of two coordinates in a row, Adam's "
+        r"first step makes it 1"
+    ),
+    *rows,
+)
 
 by_adam, by_gate = a * (near + far), mu_n * near + mu_f * far
 share_adam = a * far / by_adam - far / (near + far)
 share_gate = sp.factor(mu_f * far / by_gate - far / (near + far))
 unequal = share_adam, sp.solve(share_gate, mu_f) == [mu_n]
-prove_adam("adam-lags", "lags: Adam keeps shares, a gate does not", *unequal)
+prove_adam(
+    "adam-lags",
+    (
+        r"lags: Adam leaves each lag's share of a step as it is in the "
+        r"gradient, a gate does not unless its rates are equal"
+    ),
+    *unequal,
+)
 
 seen = sp.symbols("G_1:5", real=True)
 (m, v), (m_c, v_c) = moments(seen), moments([c * grad for grad in seen])
 scaled = sp.expand(by_gate.subs({near: c * near, far: c * far}))
 scale = [sp.cancel(m_c - c * m), sp.cancel(v_c - c**2 * v)]
 scale += [sp.sqrt(c**2 * V) - c * sp.sqrt(V), sp.expand(scaled - c * by_gate)]
-prove_adam("adam-scale", "scale: Adam ignores it", *scale, scope="four steps")
+prove_adam(
+    "adam-scale",
+    (
+        r"scale: with the loss times $c$, Adam's $\hat m \to c\,\hat m$ and "
+        r"$\hat v \to c^2 \hat v$, so $\hat m/\sqrt{\hat v}$ stays, four "
+        r"steps; the gate's step is multiplied by $c$"
+    ),
+    *scale,
+    scope="four steps",
+)
 factor = sp.simplify(first_adam(G) / G)  # what Adam multiplies it by
 budget = factor - 1 / G, sp.limit(factor, G, 0, "+") == sp.oo
-prove_adam("adam-budget", "budget: Adam's first factor is $1/|G|$", *budget)
+prove_adam(
+    "adam-budget",
+    r"budget: Adam's first factor is $1/|G|$, unbounded as $G \to 0$",
+    *budget,
+)
 
 k_11, k_12, k_21, k_22 = sp.symbols("k_11 k_12 k_21 k_22", positive=True)
 one = (mu_n * k_11 + mu_f * k_21) / (k_11 + k_21)
@@ -534,7 +606,14 @@ uneven = sp.factor(one - other)
 show("f_1 - f_2", uneven)
 proportional = uneven.subs(k_22, k_21 * k_12 / k_11)
 summed = uneven != 0, uneven.subs(mu_f, mu_n), proportional
-prove_adam("rows-not-summed", "over lags, factors of a row differ", *summed)
+prove_adam(
+    "rows-not-summed",
+    (
+        r"summed over two lags, two coordinates of a row have different "
+        r"factors, unless their credits are proportional or the rates equal"
+    ),
+    *summed,
+)
 
 # %% [markdown]
 # ### On a real gradient
@@ -547,9 +626,22 @@ prove_adam("rows-not-summed", "over lags, factors of a row differ", *summed)
 exact = adjoint.gradients(model, run, delta / probes)["W_r"]
 adam, sgd = last_step(Adam, exact, eps=0.0), last_step(SGD, exact)
 gap = discrepancy(last_step(Adam, 1024 * exact, eps=0.0), adam)
-check_adam("adam-scale-torch", r"$2^{10}L$: Adam's step stays", gap, 1e-12)
+check_adam(
+    "adam-scale-torch",
+    (
+        r"`torch.optim.Adam`, $\epsilon = 0$: a loss $2^{10}$ times as large "
+        r"gives the same step"
+    ),
+    gap,
+    1e-12,
+)
 gap = discrepancy(last_step(SGD, 1024 * exact), 1024 * sgd)
-check_adam("gate-scale-torch", r"$2^{10}L$: SGD's step grows", gap, 1e-12)
+check_adam(
+    "gate-scale-torch",
+    r"the gated network under SGD: a step $2^{10}$ times as large",
+    gap,
+    1e-12,
+)
 
 # %% [markdown]
 # Then the rows. Take three factors for each weight in $W_r$: Adam's; the gates' at one digit and one lag;
@@ -586,12 +678,25 @@ largest = float(by_adam.max())
 chapter.number("adam-over-budget", over, f"{over:.0f}", "%")
 chapter.number("adam-largest", largest, f"{largest:,.0f}")
 uneven = abs(1 - explained["gates, one lag"])
-check_adam("rows-one-lag", "all variance is between rows", uneven, 1e-12)
+check_adam(
+    "rows-one-lag",
+    r"at one lag all variance of the gates' factors is between rows",
+    uneven,
+    1e-12,
+)
 bounded = share.sum(0), share, factors["gates, all lags"]
 excess = max(float(part.max()) - 1 for part in bounded)
-check_adam("gates-within-budget", "no gate spends above 1", excess, 1e-12)
+check_adam(
+    "gates-within-budget",
+    (
+        r"on digits the gates' factors add to at most $\mu$ over the lags, and "
+        r"none exceeds it"
+    ),
+    excess,
+    1e-12,
+)
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that draws the factors"}
+# %% tags=["hide-input"]
 order = one_lag[0, :, 0].argsort(descending=True)
 numbers, panels = range(1, n_hidden + 1), {}
 bar = {"orientation": "horizontal", "extend": "both"}
@@ -712,7 +817,15 @@ eps = sp.Symbol("epsilon", positive=True)
 step = c * G / (sp.sqrt(c**2 * G**2) + eps)  # the first, loss times c
 small = sp.limit(step / (c * G / eps), c, 0, "+") - 1
 large = sp.limit(step, c, sp.oo) - 1
-prove_adam("exercise-epsilon", "tiny losses: Adam is plain SGD", small, large)
+prove_adam(
+    "exercise-epsilon",
+    (
+        r"for tiny losses Adam with $\epsilon > 0$ is plain SGD at the rate "
+        r"$\mu/\epsilon$"
+    ),
+    small,
+    large,
+)
 
 row_adam, row_scaled = (
     step / (step**2).mean(-1, keepdim=True).sqrt() for step in (exact, 1024 * exact)
@@ -744,6 +857,6 @@ check_adam("exercise-row-adam", by_rows, gap, 1e-12)
 # for momentum and for Adam. What its gates add is something that none of the three has: a learning rate
 # that depends on the lag, chosen anew at every step by the data.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 chapter.validation()
 chapter.close()

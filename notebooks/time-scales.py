@@ -815,7 +815,7 @@ chapter.number("window-ratio", ratio, f"{ratio:.1f}")
 # hold and 1 if not. Numeric rows are measurements against a tolerance. If one
 # row fails, neither this chapter nor the book builds.
 
-# %% tags=["remove-cell"]
+# %% tags=["hide-input"]
 chapter.validation()
 chapter.close()
 

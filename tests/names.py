@@ -33,7 +33,8 @@ def _bound(node: ast.stmt) -> list[str]:
     elif isinstance(node, ast.AnnAssign):
         names = [ast.unparse(node.target)]
     elif isinstance(node, ast.Assign):
-        names = [name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        stored = (name for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name))
+        names = [name.id for name in stored if isinstance(name.ctx, ast.Store)]
     else:
         names = []
     return [name for name in names if not name.startswith("_")]

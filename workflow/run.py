@@ -28,12 +28,12 @@ FOLDER = ROOT / "artifacts" / "runs"
 
 def plans() -> str:
     """The plans of the chapters whose parameters stand on standard input, as JSON."""
-    from gatelr.experiments import runs
+    from gatelr.experiments import plans, runs
 
     planned: dict[str, list[dict[str, object]]] = {}
     for chapter, parameters in json.load(sys.stdin).items():
         try:
-            plan = runs.plan(chapter, parameters)
+            plan = plans.plan(chapter, parameters)
         except Exception:
             plan = []  # the chapter makes the same plan, and will say in its own words what is wrong
         planned[chapter] = [

@@ -38,7 +38,6 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="robots" content="noindex">
 <title>{title}</title>
-<link rel="canonical" href="{new}.html">
 <script>location.replace("{new}.html" + location.search + location.hash.replace({old}, {chapter}))</script>
 <meta http-equiv="refresh" content="1; url={new}.html">
 <p>This chapter has moved: <a href="{new}.html">{title}</a>.</p>

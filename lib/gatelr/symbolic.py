@@ -60,7 +60,13 @@ class sigmoid(sp.Function):
 
 
 class Terms(NamedTuple):
-    """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`."""
+    """The three terms of an entry of the Jacobian, as in :class:`gatelr.jacobian.Terms`.
+
+    Attributes:
+        leak: Λ.
+        recurrent: R.
+        gate: G.
+    """
 
     leak: sp.Expr
     recurrent: sp.Expr
@@ -157,17 +163,29 @@ def by_weight(kind: str, weight: sp.Expr) -> sp.Expr:
 
 
 class Explicit(NamedTuple):
-    """The update for a given size, written out as matrices, beside the claimed terms in matrix notation."""
+    """The update for a given size, written out as matrices, beside the claimed terms in matrix notation.
 
-    state: sp.Matrix  # x before the update, one symbol a neuron
-    update: sp.Matrix  # x after it
-    leak: sp.Matrix  # Λ, R and G as claimed
+    Attributes:
+        state: x before the update, one symbol a neuron.
+        update: x after it.
+        leak: Λ as claimed.
+        recurrent: R as claimed.
+        gate: G as claimed.
+        drive: u, one symbol an input.
+        weights: weights and biases, one symbol an entry.
+        phi: the candidate.
+        g: the gate, one entry a neuron.
+    """
+
+    state: sp.Matrix
+    update: sp.Matrix
+    leak: sp.Matrix
     recurrent: sp.Matrix
     gate: sp.Matrix
-    drive: sp.Matrix  # u, one symbol an input
-    weights: dict[str, sp.Matrix]  # and biases, one symbol an entry
-    phi: sp.Matrix  # the candidate
-    g: sp.Matrix  # one entry a neuron
+    drive: sp.Matrix
+    weights: dict[str, sp.Matrix]
+    phi: sp.Matrix
+    g: sp.Matrix
 
 
 def explicit(kind: str, size: int, inputs: int = 1, tanh: Callable[[sp.Expr], sp.Expr] = sp.tanh) -> Explicit:

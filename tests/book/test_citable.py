@@ -267,7 +267,7 @@ def test_every_figure_and_table_has_its_line(look: Look, chapter: str) -> None:
 def test_every_file_opens_and_is_what_it_says(look: Look, book: str, chapter: str) -> None:
     page = look(f"notebooks/{chapter}").page
     for label, line in lines(page).items():
-        hrefs = {a.inner_text(): a.get_attribute("href") or "" for a in line.locator("> a").all()}
+        hrefs = {(a.text_content() or "").strip(): a.get_attribute("href") or "" for a in line.locator("> a").all()}
         suffixes = {"SVG": "svg", "PDF": "pdf", "PNG": "png"} if label.startswith("fig-") else {}
         assert set(hrefs) == {*suffixes, "Data (CSV)", "Code"}
         for text, suffix in (suffixes | {"Data (CSV)": "csv"}).items():

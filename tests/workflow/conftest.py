@@ -51,7 +51,7 @@ def measure(task, gate, optimiser, seeds, *, device, save, progress):
 """
 
 # What makes and reads runs is the library's own; what it would call of the rest stands in.
-OWN = ("files", "experiments/__init__", "experiments/runs", "experiments/fingerprint")
+OWN = ("files", "experiments/__init__", "experiments/runs", "experiments/plans", "experiments/fingerprint")
 
 LIBRARY = {
     "__init__": '"""A stand-in."""',

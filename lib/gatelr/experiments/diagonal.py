@@ -24,13 +24,21 @@ PARTS = {"both": (1.0, 1.0), "candidate only": (1.0, 0.0), "gate only": (0.0, 1.
 
 
 class Selective(NamedTuple):
-    """S replicas of a trained network whose W_r and W_rg are zero, what these were, and what is to be tested."""
+    """S replicas of a trained network whose W_r and W_rg are zero, what these were, and what is to be tested.
+
+    Attributes:
+        model: the network.
+        drawn: its W_r and W_rg as they were drawn.
+        u: digits to test on.
+        target: their names.
+        guess: the commonest class of the digits trained on.
+    """
 
     model: GatedRNN
     drawn: tuple[Float[Tensor, "S n n"], Float[Tensor, "S n n"]]
     u: Float[Tensor, "T B 1"]
     target: Int[Tensor, " B"]
-    guess: int  # the commonest class of the digits trained on
+    guess: int
 
 
 def train(n_hidden: int, seeds: int, steps: int, device: torch.device | str = "cpu") -> Selective:

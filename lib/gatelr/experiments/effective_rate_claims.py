@@ -15,6 +15,7 @@ from gatelr.experiments.effective_rates import GATES, NULLS, SETTINGS, at_end
 
 #: The settings that a claim averages over, by the name of their group, and the group in words.
 GROUPS = {"paper": list(SETTINGS)[:4], "adding": list(SETTINGS)[4:5], "short": list(SETTINGS)[5:]}
+#: How a claim names each group.
 WHO = {"paper": "paper's protocol", "adding": "trained, adding", "short": "trained, short"}
 
 #: The gates that can learn.

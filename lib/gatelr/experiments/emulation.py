@@ -27,7 +27,13 @@ PAIRS: dict[str, protocol.Optimiser] = {"none": "Adam", "scalar": "SGD", "multi"
 
 
 class Network(NamedTuple):
-    """A network, the inputs (T, B, m) that it is probed with, and what it does on them."""
+    """A network, the inputs that it is probed with, and what it does on them.
+
+    Attributes:
+        model: the network.
+        u: the inputs, (T, B, m).
+        run: what it does on them.
+    """
 
     model: GatedRNN
     u: Tensor

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+#: The package.
 LIBRARY = "gatelr"
 #: The folder that holds the package.
 ROOT = Path(__file__).resolve().parents[2]

@@ -33,6 +33,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], str, float, int]] = {
     "adding, 50": ("adding", {"steps": 50}, "Adam", 0.01, 1000),
     "digits": ("digits", {}, "Adam", 0.005, 2400),
 }
+#: The gates that read the state.
 GATES = ("scalar", "multi")
 
 #: Each setting with each gate.
@@ -56,11 +57,13 @@ EVERY = 7
 
 #: What says which model a number is of, and of which seed; seeds come first, since a claim averages within them.
 MODEL = ["setting", "gate"]
+#: What tells one network from another.
 SEEDED = ["seed", *MODEL]
 
 #: What says which row of a table is which, and how far two runs of it may differ (absolute, relative).
 KEYS = {name: [*MODEL, "seed", "step"] for name in ("training", "size", "displacement")}
 KEYS["persistence"] = [*MODEL, "seed", "window"]
+#: How far a column may lie from the reference, absolutely and relative to it.
 TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
     "training": dict.fromkeys(PASSES, (0.0, 0.05)),
     "size": {"share": (0.005, 0.05), "G": (0.0, 0.05)},
@@ -136,10 +139,11 @@ def measure(
 
     Returns:
         The run. Its probes hold a record for each seed under ``"training"`` (the loss on fresh data), ``"size"``
-        (:func:`corrections.size`, what the diagonal and order 0 leave out, and :func:`corrections.terms` as ``G`` and
-        ``M @lag``), ``"displacement"`` (:meth:`corrections.Displacement.shares` of all steps before) and, at the last
-        step of a window, ``"persistence"`` (:func:`corrections.persistence`, ``c`` of corrections and ``g`` of
-        gradients).
+        (:func:`~gatelr.experiments.corrections.size`, what the diagonal and order 0 leave out, and
+        :func:`~gatelr.experiments.corrections.terms` as ``G`` and ``M @lag``), ``"displacement"``
+        (:meth:`~gatelr.experiments.corrections.Displacement.shares` of all steps before) and, at the last step of a
+        window, ``"persistence"`` (:func:`~gatelr.experiments.corrections.persistence`, ``c`` of corrections and ``g``
+        of gradients).
     """
     model = protocol.network(task, gate, seeds, NEURONS, device=device)
     sources = training.generators(seeds, data)

@@ -28,10 +28,12 @@ from gatelr.experiments import protocol
 
 #: Neurons of both experiments. Of the ladder, the lag that learns alone, the task, its batch and its learning rate.
 NEURONS = 16
+#: The lag that is looked at, what is learned, sequences a step, and the learning rate.
 LAG, TASK, BATCH, RATE = 4, tasks.get("adding", steps=12), 16, 0.5
 
 #: Of the momentum experiment, the gate, the learning rate, and the two knobs.
 ALPHA, ONLINE_RATE = 0.2, 0.01
+#: Where the trace and the momentum are compared, in steps, and how far the gate swings.
 TIMES, SWINGS = (0.0, 2.0, 8.0, 32.0, 128.0, 512.0), (0.25, 0.5, 1.0, 2.0, 4.0)
 
 #: The weights that learn; the readout stays as it is drawn.
@@ -81,11 +83,17 @@ def whole(model: GatedRNN, u: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 class Rung(NamedTuple):
-    """Two networks that learn side by side: one whose gate opens, and one under a schedule."""
+    """Two networks that learn side by side: one whose gate opens, and one under a schedule.
+
+    Attributes:
+        gated: what the first network follows.
+        other: what the other follows.
+        gate: of the other.
+    """
 
     gated: Gradient
     other: Gradient
-    gate: str = "constant"  # of the other
+    gate: str = "constant"
 
 
 #: From the identity to the plain network, what a schedule must stand for.

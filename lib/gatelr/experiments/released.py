@@ -162,7 +162,7 @@ class OneBatch(tasks.Task):
     def draw(
         self, batch: int, generator: tasks.Source, dtype: torch.dtype = torch.float32, *, held_out: bool = False
     ) -> tasks.Batch:
-        """As :meth:`gatelr.tasks.Task.draw`, whatever the generators say."""
+        """As :meth:`gatelr.tasks.contract.Task.draw`, whatever the generators say."""
         unseeded: tasks.Source = (
             torch.Generator() if isinstance(generator, torch.Generator) else [torch.Generator() for _ in generator]
         )

@@ -122,7 +122,7 @@ def shares_of_norm(S: dict[tuple[str, int, str], Tensor]) -> pd.DataFrame:
 
 
 def fits_as_defined(networks: Networks) -> pd.DataFrame:
-    """What each predictor explains of the spectral norms, in float64, as :func:`effective_rates.explain` tells."""
+    """What each predictor explains of the norms, as :func:`~gatelr.experiments.effective_rates.explain` tells."""
     rows = []
     for (gate, seed), network in networks.items():
         model, _, run = network.in_float64()
@@ -330,7 +330,7 @@ def departures(numbers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """The twelve departures with what was measured, from the numbers of the chapter; those of ratios to three places.
 
     Args:
-        numbers: by name, each with its ``"value"`` and its ``"text"``, as :attr:`gatelr.record.Chapter.numbers`.
+        numbers: by name, each with its ``"value"`` and its ``"text"``, as ``Chapter.numbers``.
     """
     said = {name: number["value" if name.startswith("ratio-") else "text"] for name, number in numbers.items()}
     rows = [[i, what, text.format_map(said)] for i, (what, text) in enumerate(DEPARTURES.items(), 1)]

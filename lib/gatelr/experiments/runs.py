@@ -26,14 +26,6 @@ from gatelr.experiments import fingerprint
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The experiment that each chapter with runs reads, by the chapter's slug.
-CHAPTERS = {
-    "effective-rate-profiles": "effective_rates",
-    "joint-anisotropy": "joint_anisotropy",
-    "gate-corrections": "gate_corrections",
-    "gates-against-optimisers": "against_optimisers",
-}
-
 #: Where files of runs lie, seen from a chapter.
 FOLDER = "../artifacts/runs"
 
@@ -71,18 +63,6 @@ class Run:
     def path(self, folder: str | Path) -> Path:
         """Its file."""
         return Path(folder) / self.experiment / f"{self.name}.json"
-
-
-def plan(chapter: str, parameters: Mapping[str, Any]) -> list[Run]:
-    """The runs that a chapter reads, none for most.
-
-    Args:
-        chapter, parameters: its slug, and all of its parameters; ``block`` among them says how many seeds a run has.
-    """
-    if chapter not in CHAPTERS:
-        return []
-    whole = import_module(f"gatelr.experiments.{CHAPTERS[chapter]}").plan(parameters)
-    return split(whole, int(parameters.get("block", 0)))
 
 
 def split(plan: Iterable[Run], block: int = 0) -> list[Run]:

@@ -17,13 +17,13 @@ from IPython.display import display
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """What a cell shows."""
 
-    markdown: str  # for the book, with MyST directives
-    html: str  # for JupyterLab
-    text: str  # for a terminal
-    file: str = ""  # in the chapter's artefact folder, for a notebook that is to be taken away
+    markdown: str  #: for the book, with MyST directives
+    html: str  #: for JupyterLab
+    text: str  #: for a terminal
+    file: str = ""  #: in the chapter's artefact folder, for a notebook that is to be taken away
 
     def __repr__(self) -> str:
         return self.text
@@ -33,7 +33,7 @@ class _Shown:
         return forms, {"gatelr": {"file": self.file}} if self.file else {}
 
 
-def check(chapter: str, row: Mapping[str, Any]) -> _Shown:
+def check(chapter: str, row: Mapping[str, Any]) -> Shown:
     """A tick and what holds, or a cross and by how much it does not."""
     value, tolerance = row["value"], row["tolerance"]
     mark, measured = "✓", ""
@@ -44,29 +44,29 @@ def check(chapter: str, row: Mapping[str, Any]) -> _Shown:
     return _line(f"check-{chapter}-{row['id']}", "gatelr-check", f"{mark} {row['statement']}{measured}")
 
 
-def claim(chapter: str, row: Mapping[str, Any]) -> _Shown:
+def claim(chapter: str, row: Mapping[str, Any]) -> Shown:
     """The verdict, the effect with its interval, and what the null gives."""
     low, high = row["interval"]
     unit = f" {row['unit']}" if row["unit"] else ""
     side = "more" if row["greater"] else "less"
     line = (
-        f"{row['verdict'].capitalize()}: {row['statement']} Measured {row['effect']:.3g}{unit} "
+        f"{row['verdict'].capitalize()}: {row['statement'].rstrip('.')}. Measured {row['effect']:.3g}{unit} "
         f"({row['level'] * 100:g} % interval {low:.3g} to {high:.3g}, {row['seeds']} seeds); the claim needs "
         f"{side} than {row['threshold']:.3g}, the null gives {row['null']:.3g}."
     )
     return _line(f"claim-{chapter}-{row['id']}", f"gatelr-claim {row['verdict']}", line)
 
 
-def figure(name: str, svg: bytes, alt: str) -> _Shown:
+def figure(name: str, svg: bytes, alt: str) -> Shown:
     """A figure, for JupyterLab alone."""
     source = base64.b64encode(svg).decode()
     image = f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(alt)}" style="background: white">'
-    return _Shown(f"% fig-{name}\n", image, f"Figure {name}: {alt}", f"figures/{name}.svg")
+    return Shown(f"% fig-{name}\n", image, f"Figure {name}: {alt}", f"figures/{name}.svg")
 
 
-def table(name: str, data: pd.DataFrame) -> _Shown:
+def table(name: str, data: pd.DataFrame) -> Shown:
     """A table, for JupyterLab alone."""
-    return _Shown(f"% tab-{name}\n", data.to_html(index=False), data.to_string(index=False), f"tables/{name}.csv")
+    return Shown(f"% tab-{name}\n", data.to_html(index=False), data.to_string(index=False), f"tables/{name}.csv")
 
 
 def show(name: str, *expressions: Any) -> None:
@@ -81,7 +81,7 @@ def show(name: str, *expressions: Any) -> None:
         display(sp.Eq(sp.Symbol(f"{{{name}}}"), expression, evaluate=False))
 
 
-def _line(label: str, classes: str, line: str) -> _Shown:
+def _line(label: str, classes: str, line: str) -> Shown:
     # the name is where the claims ledger's links lead
     markdown = f":::{{container}} {classes}\n:name: {label}\n\n{line}\n:::\n"
-    return _Shown(markdown, f"<div>{html.escape(line)}</div>", line)
+    return Shown(markdown, f"<div>{html.escape(line)}</div>", line)

@@ -34,9 +34,9 @@ def sinmix(
     The inputs determine the target: the best attainable loss is 0. Used in experiment E1.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 4, m at least 3.
+        steps, batch, generator, n_inputs, dtype: as for :func:`~gatelr.tasks.sums.adding`; T at least 4, m at least 3.
 
-    Returns and Raises as for :func:`.adding`.
+    Returns and Raises as for :func:`~gatelr.tasks.sums.adding`.
     """
     _at_least("sinmix", steps=(steps, 4), batch=(batch, 1), n_inputs=(n_inputs, 3))
     u, sources = _start(steps, batch, n_inputs, generator, dtype)
@@ -67,9 +67,9 @@ def ar2(steps: int, batch: int, generator: Source, *, n_inputs: int = 6, dtype: 
     which is also the best attainable loss: a network can only learn to ignore its inputs. Used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 1, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`~gatelr.tasks.sums.adding`; T at least 1, m at least 1.
 
-    Returns and Raises as for :func:`.adding`.
+    Returns and Raises as for :func:`~gatelr.tasks.sums.adding`.
     """
     _at_least("ar2", steps=(steps, 1), batch=(batch, 1), n_inputs=(n_inputs, 1))
     u, sources = _start(steps, batch, n_inputs, generator, dtype, channels=n_inputs)
@@ -109,11 +109,12 @@ def narma(
     10 is used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least the order, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`~gatelr.tasks.sums.adding`;
+            T at least the order, m at least 1.
         order: p, 10 or 20.
 
     Returns:
-        As :func:`.adding`, with ``redrawn`` a number, or ``(S,)``.
+        As :func:`~gatelr.tasks.sums.adding`, with ``redrawn`` a number, or ``(S,)``.
 
     Raises:
         ValueError: if a size is too small, the order is another, or nearly all sequences diverge.

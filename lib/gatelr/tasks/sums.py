@@ -66,10 +66,11 @@ def recall(
     error of K/12; the best attainable loss is 0. Used in experiment E1.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least 3 K, m at least 2.
+        steps, batch, generator, n_inputs, dtype: as for :func:`~gatelr.tasks.sums.adding`;
+            T at least 3 K, m at least 2.
         marks: K, at least 1.
 
-    Returns and Raises as for :func:`.adding`.
+    Returns and Raises as for :func:`~gatelr.tasks.sums.adding`.
     """
     _at_least("recall", marks=(marks, 1), steps=(steps, 3 * marks), batch=(batch, 1), n_inputs=(n_inputs, 2))
     u, sources = _start(steps, batch, n_inputs, generator, dtype, channels=n_inputs - 1)
@@ -91,10 +92,10 @@ def short(
     experiment E1.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least L, m at least 2.
+        steps, batch, generator, n_inputs, dtype: as for :func:`~gatelr.tasks.sums.adding`; T at least L, m at least 2.
         window: L, at least 1.
 
-    Returns and Raises as for :func:`.adding`.
+    Returns and Raises as for :func:`~gatelr.tasks.sums.adding`.
     """
     _at_least("short", window=(window, 1), steps=(steps, window), batch=(batch, 1), n_inputs=(n_inputs, 2))
     u, _ = _start(steps, batch, n_inputs, generator, dtype, channels=n_inputs - 1)
@@ -111,10 +112,10 @@ def moving_average(
     loss is 0. Used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T at least W, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`~gatelr.tasks.sums.adding`; T at least W, m at least 1.
         window: W, at least 1.
 
-    Returns and Raises as for :func:`.adding`.
+    Returns and Raises as for :func:`~gatelr.tasks.sums.adding`.
     """
     _at_least("moving_average", window=(window, 1), steps=(steps, window), batch=(batch, 1), n_inputs=(n_inputs, 1))
     u, _ = _start(steps, batch, n_inputs, generator, dtype, channels=1)
@@ -137,11 +138,12 @@ def delay_sum(
     loss is 0. Used in experiment E2.
 
     Args:
-        steps, batch, generator, n_inputs, dtype: as for :func:`.adding`; T more than the longest delay, m at least 1.
+        steps, batch, generator, n_inputs, dtype: as for :func:`~gatelr.tasks.sums.adding`;
+            T more than the longest delay, m at least 1.
         delays: D different numbers of steps; 0 is the last step.
 
     Returns:
-        As :func:`.adding`.
+        As :func:`~gatelr.tasks.sums.adding`.
 
     Raises:
         ValueError: if a size is too small, or the delays are none, negative or repeated.

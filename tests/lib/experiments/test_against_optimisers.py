@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from gatelr import tasks, training
-from gatelr.experiments import against_optimisers, preconditioners, protocol, runs
+from gatelr.experiments import against_optimisers, against_optimisers_claims, preconditioners, protocol, runs
 from networks import relative
 from scipy import stats
 from torch.optim import lr_scheduler
@@ -147,15 +147,15 @@ def test_the_search_has_seeds_of_its_own() -> None:
 
 def test_the_rates_are_the_best_of_the_committed_search(monkeypatch: pytest.MonkeyPatch) -> None:
     search = pd.read_csv(REFERENCE / "e4-grid.csv")
-    assert len(against_optimisers.best_rates(search)) == 16
-    assert against_optimisers.not_best(search) == 0
+    assert len(against_optimisers_claims.best_rates(search)) == 16
+    assert against_optimisers_claims.not_best(search) == 0
     monkeypatch.setitem(against_optimisers.RATES["adding"], against_optimisers.MULTI, 3.0)
-    assert against_optimisers.not_best(search) == 1
+    assert against_optimisers_claims.not_best(search) == 1
 
 
 def test_a_run_that_diverged_scores_a_hundred_times_worse_than_the_constant() -> None:
     table = pd.DataFrame({"loss": [0.01, 1.0, math.inf, math.nan, 1e9], "constant": 0.1})
-    assert against_optimisers.score(table).tolist() == pytest.approx([-1.0, 1.0, 2.0, 2.0, 2.0])
+    assert against_optimisers_claims.score(table).tolist() == pytest.approx([-1.0, 1.0, 2.0, 2.0, 2.0])
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def records(tmp_path: Path) -> runs.Tables:
 
 
 def test_tables_have_one_row_for_each_network_and_step(records: runs.Tables) -> None:
-    tables = against_optimisers.tables(records)
+    tables = against_optimisers_claims.tables(records)
     methods = 3  # multi under SGD, under Adam, and frozen
     assert {name: len(table) for name, table in tables.items()} == {
         "training": methods * 3 * 5,
@@ -173,8 +173,8 @@ def test_tables_have_one_row_for_each_network_and_step(records: runs.Tables) -> 
         "lags": methods * 3 * 5,
     }
     for name, table in tables.items():
-        assert not table.duplicated(against_optimisers.KEYS).any(), name
-        assert set(against_optimisers.TOLERANCES[name]) <= set(table), name
+        assert not table.duplicated(against_optimisers_claims.KEYS).any(), name
+        assert set(against_optimisers_claims.TOLERANCES[name]) <= set(table), name
     whole = records["lags"].query("gate == 'multi' and optimiser == 'SGD' and seed == 2 and step == 3 and lag == 8")
     wide = tables["lags"].query("gate == 'multi' and optimiser == 'SGD' and seed == 2 and step == 3")
     assert wide["factor @8"].tolist() == pytest.approx(np.log10(whole.factor).tolist())
@@ -182,7 +182,7 @@ def test_tables_have_one_row_for_each_network_and_step(records: runs.Tables) -> 
 
 def test_foreign_gates_are_those_of_the_seed_before(records: runs.Tables) -> None:
     rows = records["rows"].query("gate == 'multi' and optimiser == 'SGD' and step == 4")
-    ranks = against_optimisers.foreign(rows).set_index("seed")["rows like Adam, foreign"]
+    ranks = against_optimisers_claims.foreign(rows).set_index("seed")["rows like Adam, foreign"]
     for seed, before in {1: 3, 2: 1, 3: 2}.items():
         gate, adam = rows[rows.seed == before]["by gate"], rows[rows.seed == seed]["by Adam"]
         assert ranks[seed] == pytest.approx(stats.spearmanr(gate, adam).statistic)
@@ -196,26 +196,26 @@ def by_hand(column: str, **values: list[float]) -> pd.DataFrame:
 
 def test_means_over_tasks_are_of_seeds_that_have_all() -> None:
     rows = by_hand("spread", adding=[0.0, 1.0, 0.0, 2.0], moving_average=[0.0, 3.0, 0.0, math.nan])
-    wide = against_optimisers.by_seed(rows[rows.step == 8], "spread")
+    wide = against_optimisers_claims.by_seed(rows[rows.step == 8], "spread")
     assert wide.loc[1].to_dict() == {"adding": 1.0, "moving_average": 3.0}
-    assert against_optimisers.over_tasks(wide).to_dict() == {1: 2.0}
+    assert against_optimisers_claims.over_tasks(wide).to_dict() == {1: 2.0}
 
 
 def test_quarters_are_those_of_the_longest_run() -> None:
     table = pd.DataFrame({"step": [0, 2, 4, 750, 3000], "loss": 0.01, "constant": 0.1})
-    quarters = against_optimisers.at_quarters({"training": table, "steps": table})
+    quarters = against_optimisers_claims.at_quarters({"training": table, "steps": table})
     assert quarters["steps"].step.tolist() == [0, 750, 3000]
     assert quarters["training"].ratio.tolist() == pytest.approx([10.0] * 3)
 
 
 def test_claims_are_of_the_mean_and_of_each_task() -> None:
     values = pd.DataFrame({"adding": [1.0, 2.0], "moving_average": [3.0, math.nan]}, index=[1, 2])
-    claims = against_optimisers.by_claim("schedule", values)
+    claims = against_optimisers_claims.by_claim("schedule", values)
     assert list(claims) == ["schedule", "schedule-adding", "schedule-moving-average"]
     assert claims["schedule"][1].to_dict() == {1: 2.0}
     assert claims["schedule-moving-average"][0] == "moving average: "
     assert claims["schedule-adding"][1].tolist() == [1.0, 2.0]
-    assert "schedule" not in against_optimisers.by_claim("schedule", values, mean=False)
+    assert "schedule" not in against_optimisers_claims.by_claim("schedule", values, mean=False)
 
 
 def test_changes_are_the_end_less_the_start() -> None:
@@ -223,7 +223,7 @@ def test_changes_are_the_end_less_the_start() -> None:
     for lag in against_optimisers.LAGS:
         rows[f"factor @{lag}"] = rows["factor @0"] * (1 + lag)
         rows[f"rows like Adam @{lag}"] = 0.1
-    changes = against_optimisers.changes(pd.concat([rows, rows.assign(gate="multi, frozen")]))
+    changes = against_optimisers_claims.changes(pd.concat([rows, rows.assign(gate="multi, frozen")]))
     learn = changes[changes.gates == "learn"].set_index(["lag", "seed"]).change
     assert [learn[0, 1], learn[0, 2], learn[4, 1]] == pytest.approx([0.3, -0.4, 1.5])
     assert len(changes) == 2 * 2 * len(against_optimisers.LAGS)
@@ -231,22 +231,22 @@ def test_changes_are_the_end_less_the_start() -> None:
 
 def test_the_table_of_rates_marks_those_at_an_edge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(against_optimisers.RATES["adding"], against_optimisers.MULTI, 3.0)
-    table = against_optimisers.rates_table().set_index("method")
+    table = against_optimisers_claims.rates_table().set_index("method")
     assert table.loc["multi + SGD", "adding"] == "3 (edge)"
     assert table.loc["none + SGD"].tolist() == ["0.1", "0.3", "0.03, 0.1, 0.3, 1, 3"]
 
 
 def test_the_course_has_a_row_for_each_step(records: runs.Tables) -> None:
-    steps = against_optimisers.tables(records)["steps"]
-    course = against_optimisers.course(steps)
+    steps = against_optimisers_claims.tables(records)["steps"]
+    course = against_optimisers_claims.course(steps)
     assert course["training step"].tolist() == [1, 2, 3, 4]
     last = steps.query("gate == 'multi' and optimiser == 'SGD' and step == 4")
     assert course["Adam: spread"].iloc[-1].startswith(f"{last['Adam spread'].mean():.2f} (")
 
 
 def test_the_page_has_each_property_of_each_method(records: runs.Tables) -> None:
-    tables = against_optimisers.tables(records)
-    page = against_optimisers.one_page(tables["steps"], tables["lags"]).set_index(["method", "property"])
+    tables = against_optimisers_claims.tables(records)
+    page = against_optimisers_claims.one_page(tables["steps"], tables["lags"]).set_index(["method", "property"])
     assert len(page) == 9 * 6
     assert page.loc["Adam", "mean"].isna().all()  # no run without a gate among these
     multi = page.loc["multi"]
@@ -255,7 +255,7 @@ def test_the_page_has_each_property_of_each_method(records: runs.Tables) -> None
     steps = tables["steps"].query("gate == 'multi' and optimiser == 'SGD'").groupby("step")["log step"].mean()
     assert multi.loc["drifts over training: decades, ¼ to ¾", "mean"] == pytest.approx(steps[3] - steps[1])
     assert (multi.low <= multi["mean"]).all()
-    text = against_optimisers.page_text(page.reset_index())
+    text = against_optimisers_claims.page_text(page.reset_index())
     assert text.shape == (9, 6)
     assert (text["Adam"] == "all alike").all()
     assert text.loc["memory along iterations: share of the step", "multi"] == "0.00"

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from gatelr.experiments import effective_rates, fingerprint, runs
+from gatelr.experiments import effective_rates, fingerprint, plans, runs
 from gatelr.experiments.runs import Run
 
 SMALL = {"n": 4, "batch": 3, "steps": 12, "checkpoints": [0, 6, 12], "fresh": 5, "task_options": {"steps": 6}}
@@ -65,14 +65,14 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_every_chapter_with_runs_has_an_experiment() -> None:
-    assert set(SETTINGS) == set(runs.CHAPTERS.values())
-    for name in runs.CHAPTERS.values():
+    assert set(SETTINGS) == set(plans.CHAPTERS.values())
+    for name in plans.CHAPTERS.values():
         experiment = importlib.import_module(f"gatelr.experiments.{name}")
         assert list(inspect.signature(experiment.plan).parameters) == ["parameters"]
         assert {"task", "gate", "optimiser", "seeds", "device", "save", "progress"} <= set(
             inspect.signature(experiment.measure).parameters
         )
-    assert runs.plan("time-scales", {}) == []
+    assert plans.plan("time-scales", {}) == []
     assert runs.load([], folder="nowhere") == {}
 
 
