@@ -6,6 +6,7 @@
 // Every sum has an order that depends on the sizes alone, never on the number of threads.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -20,12 +21,74 @@ constexpr int BYTES = 32, WIDE = 2;
 constexpr int BYTES = 16, WIDE = 4;
 #endif
 constexpr int ROWS = 6;
+constexpr int TOGETHER = 8; // steps whose gradients are added at once
+
+template <class F> struct Format;
+template <> struct Format<float> {
+    typedef int32_t whole;
+    static constexpr int mantissa = 23, bias = 127, terms = 7;
+    // ln 2 in two parts, of which the first times a whole number below 2^8 is exact
+    static constexpr float limit = 87, ln2_high = 0x1.62ep-1f, ln2_low = 0x1.0bfbe8p-15f;
+};
+template <> struct Format<double> {
+    typedef int64_t whole;
+    static constexpr int mantissa = 52, bias = 1023, terms = 13;
+    static constexpr double limit = 708, ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
+};
 
 template <class F> struct Lanes {
     typedef F type __attribute__((vector_size(BYTES)));
     typedef F loose __attribute__((vector_size(BYTES), aligned(sizeof(F)), may_alias));
+    typedef typename Format<F>::whole whole __attribute__((vector_size(BYTES)));
     static constexpr long count = BYTES / sizeof(F);
 };
+template <class F> using Vector = typename Lanes<F>::type;
+
+// A whole vector at i, and the rest of a row that fills none.
+struct Whole {
+    long i;
+};
+struct Part {
+    long i, count;
+};
+template <class F> inline Vector<F> get(const F *p, Whole at) { return *(const typename Lanes<F>::loose *)(p + at.i); }
+template <class F> inline Vector<F> get(const F *p, Part at) {
+    Vector<F> v{};
+    std::memcpy(&v, p + at.i, at.count * sizeof(F));
+    return v;
+}
+template <class F> inline void put(F *p, Whole at, Vector<F> v) { *(typename Lanes<F>::loose *)(p + at.i) = v; }
+template <class F> inline void put(F *p, Part at, Vector<F> v) { std::memcpy(p + at.i, &v, at.count * sizeof(F)); }
+
+template <class F, class Body> inline void for_each(long n, Body body) {
+    constexpr long W = Lanes<F>::count;
+    long i = 0;
+    for (; i + W <= n; i += W) body(Whole{i});
+    if (i < n) body(Part{i, n - i});
+}
+
+// exp(x) - 1 = 2^k (exp(r) - 1) + (2^k - 1), |r| <= ln 2 / 2, by Taylor's series; exact to some units in the last place,
+// near 0 too. Beyond the limit it stays what it is there; NaN stays NaN.
+template <class F> inline Vector<F> expm1_of(Vector<F> x) {
+    using A = Format<F>;
+    using I = typename Lanes<F>::whole;
+    x = x > A::limit ? Vector<F>{} + A::limit : x;
+    x = x < -A::limit ? Vector<F>{} - A::limit : x;
+    const I raised = __builtin_convertvector(x * F(1.4426950408889634) + (A::bias + F(0.5)), I);
+    const Vector<F> k = __builtin_convertvector(raised, Vector<F>) - F(A::bias);
+    const Vector<F> r = (x - k * A::ln2_high) - k * A::ln2_low, power = (Vector<F>)(raised << A::mantissa);
+    Vector<F> sum{};
+    F coefficient[A::terms];
+    for (int i = 0; i < A::terms; ++i) coefficient[i] = (i ? coefficient[i - 1] : F(1)) / F(i + 1);
+    sum += coefficient[A::terms - 1];
+    for (int i = A::terms - 2; i > 0; --i) sum = sum * r + coefficient[i];
+    return power * (r + r * (r * sum)) + (power - 1);
+}
+template <class F> inline Vector<F> tanh_of(Vector<F> x) {
+    const Vector<F> e = expm1_of<F>(x + x);
+    return e / (e + 2);
+}
+template <class F> inline Vector<F> sigmoid_of(Vector<F> x) { return 1 / (expm1_of<F>(-x) + 2); }
 
 // left (rows x depth, any strides) times right (depth x columns, its rows `Shape::ld` apart).
 template <class F> struct Factor {
@@ -38,7 +101,7 @@ template <class F> struct Factor {
 template <class F, int R, int N>
 inline void block(F *C, long ldc, long ldr, const F *start, bool from_c, const Factor<F> *factors, int many, long r0,
                   long c0) {
-    using T = typename Lanes<F>::type;
+    using T = Vector<F>;
     using L = typename Lanes<F>::loose;
     constexpr long W = Lanes<F>::count;
     T sum[R][N];
@@ -67,15 +130,20 @@ inline void block(F *C, long ldc, long ldr, const F *start, bool from_c, const F
 template <class F, int N>
 inline void panel(F *C, long ldc, long rows, long ldr, const F *start, bool from_c, const Factor<F> *f, int many,
                   long c0) {
+    // blocks of nearly equal height: a low last one would wait for its sums
     long r = 0;
-    for (; r + ROWS <= rows; r += ROWS) block<F, ROWS, N>(C + r * ldc + c0, ldc, ldr, start, from_c, f, many, r, c0);
-    F *at = C + r * ldc + c0;
-    switch (rows - r) {
-    case 5: block<F, 5, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
-    case 4: block<F, 4, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
-    case 3: block<F, 3, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
-    case 2: block<F, 2, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
-    case 1: block<F, 1, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
+    for (long left = (rows + ROWS - 1) / ROWS; left; --left) {
+        const long height = (rows - r + left - 1) / left;
+        F *at = C + r * ldc + c0;
+        switch (height) {
+        case 6: block<F, 6, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
+        case 5: block<F, 5, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
+        case 4: block<F, 4, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
+        case 3: block<F, 3, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
+        case 2: block<F, 2, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
+        case 1: block<F, 1, N>(at, ldc, ldr, start, from_c, f, many, r, c0); break;
+        }
+        r += height;
     }
 }
 
@@ -120,19 +188,25 @@ void forward_slice(const Sizes<F> &z, long s, long b0, long rows, const F *u, co
         for (long b = 0; b < rows; ++b) {
             const F *row = Z + b * kp, *xb = x + (here + b) * n;
             F *out = x + (next + b) * n, *p = phi ? phi + (here + b) * n : out, *gb = g + (here + b) * h;
-#pragma GCC ivdep
-            for (long i = 0; i < n; ++i) p[i] = std::tanh(row[i]);
-#pragma GCC ivdep
-            for (long i = 0; i < h; ++i) gb[i] = 1 / (1 + std::exp(-row[n + i]));
-            if (h == 1 && n > 1) {
-                const F gate = gb[0];
-#pragma GCC ivdep
-                for (long i = 0; i < n; ++i) out[i] = xb[i] + gate * (p[i] - xb[i]);
-            } else if (h || alpha) {
-                const F *gate = h ? gb : alpha;
-#pragma GCC ivdep
-                for (long i = 0; i < n; ++i) out[i] = xb[i] + gate[i] * (p[i] - xb[i]);
-            }
+            const bool own = h == n && n > 1, shared = h && !own;
+            const Vector<F> gate = shared ? sigmoid_of<F>(Vector<F>{} + row[n]) : Vector<F>{};
+            if (shared) *gb = gate[0];
+            auto step = [&](auto at, auto write) {
+                const Vector<F> candidate = tanh_of<F>(get(row, at)), before = get(xb, at);
+                put(p, at, candidate);
+                put(out, at, before + write(at) * (candidate - before));
+            };
+            if (own)
+                for_each<F>(n, [&](auto at) {
+                    step(at, [&](auto at) {
+                        const Vector<F> each = sigmoid_of<F>(get(row + n, at));
+                        put(gb, at, each);
+                        return each;
+                    });
+                });
+            else if (shared) for_each<F>(n, [&](auto at) { step(at, [&](auto) { return gate; }); });
+            else if (alpha) for_each<F>(n, [&](auto at) { step(at, [&](auto at) { return get(alpha, at); }); });
+            else for_each<F>(n, [&](auto at) { put(out, at, tanh_of<F>(get(row, at))); });
         }
     }
 }
@@ -147,49 +221,51 @@ void adjoint_slice(const Sizes<F> &z, int carry, long s, long b0, long rows, con
     const F *Ws = Wb + s * z.k * np, *Wu = Wi + s * z.k * mp;
     const F *own_r = own + s * 2 * n, *own_g = own_r + n;
     const F small = std::numeric_limits<F>::min() / std::numeric_limits<F>::epsilon();
-    std::vector<F> space(rows * (np + kp + mp) + 1);
-    F *adj = space.data(), *D = adj + rows * np, *U = D + rows * kp;
+    std::vector<F> space(rows * (np + TOGETHER * kp + mp) + 1);
+    F *adj = space.data(), *U = adj + rows * np, *signal = U + rows * mp;
+    Factor<F> by_x[TOGETHER], by_u[TOGETHER], by_one[TOGETHER];
+    int held = 0;
     std::vector<F> one(rows, F(1)), each(n);
     const long last = every ? ((z.T - 1) * z.S + s) * z.B + b0 : s * z.B + b0;
     for (long b = 0; b < rows; ++b) std::memcpy(adj + b * np, delta + (last + b) * n, n * sizeof(F));
     for (long t = z.T - 1; t >= 0; --t) {
         const long here = (t * z.S + s) * z.B + b0, next = ((t + 1) * z.S + s) * z.B + b0;
+        F *D = signal + held * rows * kp;
         for (long b = 0; b < rows; ++b) {
             const F *xb = x + (here + b) * n, *p = phi ? phi + (here + b) * n : x + (next + b) * n;
             const F *gb = g + (here + b) * h;
             F *l = adj + b * np, *d = D + b * kp;
-            if (h == n && n > 1) {
-#pragma GCC ivdep
-                for (long i = 0; i < n; ++i) {
-                    const F gate = gb[i], along = l[i] * gate, leak = l[i] - along;
-                    d[i] = along * (1 - p[i] * p[i]);
-                    d[n + i] = (p[i] - xb[i]) * gate * leak;
-                    l[i] = leak;
-                }
-            } else if (h == 1) {
-                const F gate = gb[0], slope = gate * (1 - gate);
+            if (h == n && n > 1)
+                for_each<F>(n, [&](auto at) {
+                    const Vector<F> gate = get(gb, at), candidate = get(p, at), along = get(l, at) * gate,
+                                    leak = get(l, at) - along;
+                    put(d, at, along * (1 - candidate * candidate));
+                    put(d + n, at, (candidate - get(xb, at)) * gate * leak);
+                    put(l, at, leak);
+                });
+            else if (h) {
+                const F gate = *gb, slope = gate * (1 - gate);
+                Vector<F> sum{};
+                for_each<F>(n, [&](auto at) {
+                    const Vector<F> candidate = get(p, at), adjoint = get(l, at), along = adjoint * gate,
+                                    part = (candidate - get(xb, at)) * adjoint * slope;
+                    put(each.data(), at, part);
+                    put(d, at, along * (1 - candidate * candidate));
+                    put(l, at, adjoint - along);
+                    sum += part;
+                });
                 F total = 0;
-                for (long i = 0; i < n; ++i) {
-                    each[i] = (p[i] - xb[i]) * l[i] * slope;
-                    total += each[i];
-                }
+                for (long i = 0; i < Lanes<F>::count; ++i) total += sum[i];
                 d[n] = total;
-#pragma GCC ivdep
-                for (long i = 0; i < n; ++i) {
-                    const F along = l[i] * gate;
-                    d[i] = along * (1 - p[i] * p[i]);
-                    l[i] -= along;
-                }
                 if (carry == DIAGONAL)
                     for (long i = 0; i < n; ++i) l[i] += own_g[i] * each[i];
-            } else {
-#pragma GCC ivdep
-                for (long i = 0; i < n; ++i) {
-                    const F along = alpha ? l[i] * alpha[i] : l[i];
-                    d[i] = along * (1 - p[i] * p[i]);
-                    l[i] = alpha ? l[i] - along : F(0);
-                }
-            }
+            } else
+                for_each<F>(n, [&](auto at) {
+                    const Vector<F> candidate = get(p, at), adjoint = get(l, at),
+                                    along = alpha ? adjoint * get(alpha, at) : adjoint;
+                    put(d, at, along * (1 - candidate * candidate));
+                    put(l, at, alpha ? adjoint - along : Vector<F>{});
+                });
             if (carry == DIAGONAL) {
                 for (long i = 0; i < n; ++i) l[i] += own_r[i] * d[i];
                 if (h == n && n > 1)
@@ -202,12 +278,18 @@ void adjoint_slice(const Sizes<F> &z, int carry, long s, long b0, long rows, con
         }
         if (signals)
             for (long b = 0; b < rows; ++b) std::memcpy(signals + (here + b) * z.k, D + b * kp, z.k * sizeof(F));
-        const Factor<F> by_x[1] = {{x + here * n, 1, n, D, rows}}, by_u[1] = {{u + here * m, 1, m, D, rows}},
-                        by_one[1] = {{one.data(), 0, 1, D, rows}};
         if (Gt) {
-            product(Gt, kp, n, kp, kp, (const F *)nullptr, true, by_x, 1);
-            product(Gt + n * kp, kp, m, kp, kp, (const F *)nullptr, true, by_u, 1);
-            if (z.bias) product(Gt + (n + m) * kp, kp, 1, kp, kp, (const F *)nullptr, true, by_one, 1);
+            // the gradients of some steps are added together: their sums are read and written once for all
+            const long i = held++;
+            by_x[i] = {x + here * n, 1, n, D, rows};
+            by_u[i] = {u + here * m, 1, m, D, rows};
+            by_one[i] = {one.data(), 0, 1, D, rows};
+            if (held == TOGETHER || t == 0) {
+                product(Gt, kp, n, kp, kp, (const F *)nullptr, true, by_x, held);
+                product(Gt + n * kp, kp, m, kp, kp, (const F *)nullptr, true, by_u, held);
+                if (z.bias) product(Gt + (n + m) * kp, kp, 1, kp, kp, (const F *)nullptr, true, by_one, held);
+                held = 0;
+            }
         }
         if (grad_u) {
             const Factor<F> f[1] = {{D, kp, 1, Wu, z.k}};

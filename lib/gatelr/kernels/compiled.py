@@ -32,8 +32,8 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 #: Sequences that one thread takes through all steps. The order of sums follows from it, so it is the same everywhere.
 SLICE = 32
 
-#: Compiled with these; linked without, since linking with -ffast-math would make the whole process flush denormals.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffast-math", "-fPIC")
+#: No -ffast-math: it would change what NaN and infinity do, and linked with it a library makes a process flush denormals.
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
 
 #: The C functions of each dtype are named after it.
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
@@ -171,10 +171,6 @@ def forward(
     width = _width(u.dtype)
     padded = torch.nn.functional.pad(W.mT, (0, -k % width)).contiguous()
     _call("forward", swept, padded, pre_activations)
-    if bool((wrong := _not_finite(swept.x[-1])).any()):
-        ws = sweep.forward(u[:, wrong], x0[wrong], W[wrong], alpha)
-        swept.x[:, wrong], swept.g[:, wrong] = ws.x[:, :, :n].mT, ws.z[:, :, n:].mT
-        swept.phi[:, wrong] = ws.z[:, :, :n].mT
     return swept
 
 
@@ -194,15 +190,7 @@ def adjoint(
     total = grad_W[:, 0]
     for part in grad_W[:, 1:].unbind(1):
         total = total + part
-    total = total[..., :k].mT
-    if bool((wrong := _not_finite(total)).any()):
-        alpha = None if swept.alpha is None else swept.alpha
-        ws = sweep.forward(swept.u[:, wrong], swept.x[0, wrong], swept.W[wrong], alpha)
-        again = sweep.adjoint(ws, delta[..., wrong, :, :], input_gradient=input_gradient, backward=backward)
-        total[wrong], grad_x0[wrong] = again.W, again.x0
-        if grad_u is not None and again.u is not None:
-            grad_u[:, wrong] = again.u
-    return Gradients(grad_u, grad_x0, total)
+    return Gradients(grad_u, grad_x0, total[..., :k].mT)
 
 
 def costates(
@@ -245,11 +233,6 @@ def tall_products(
     strides = (ctypes.c_long(tensor.stride(0)) for tensor in (left, right, out))
     places = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (left, right, out))
     function(ctypes.c_long(B), ctypes.c_long(rows), ctypes.c_long(n), *strides, torch.get_num_threads(), *places)
-
-
-def _not_finite(values: Float[Tensor, "S *rest"]) -> Tensor:
-    """Replicas for the plain sweep to do: a compiler that may assume finite numbers promises nothing about others."""
-    return ~values.flatten(1).sum(-1).isfinite()
 
 
 def _width(dtype: torch.dtype) -> int:
