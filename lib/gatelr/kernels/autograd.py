@@ -42,7 +42,8 @@ class LastState(torch.autograd.Function):
             )
         wanted = {"input_gradient": ctx.needs_input_grad[0], "backward": ctx.carried}
         if ctx.compiled:
-            gradients = compiled.adjoint(compiled.Swept(*ctx.saved_tensors, ctx.alpha), cotangents[0], **wanted)
+            u, x, phi, g, W = ctx.saved_tensors
+            gradients = compiled.adjoint(compiled.Swept(u, x, phi, g, W, ctx.alpha), cotangents[0], **wanted)
         else:
             x, z, W = ctx.saved_tensors
             plain = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, *ctx.sizes)

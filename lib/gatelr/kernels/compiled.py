@@ -24,7 +24,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr.kernels import sweep
 from gatelr.kernels.sweep import BACKWARD, Backward, Gradients, diagonal
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -32,7 +31,7 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 #: Sequences that one thread takes through all steps. The order of sums follows from it, so it is the same everywhere.
 SLICE = 32
 
-#: No -ffast-math: it would change what NaN and infinity do, and linked with it a library makes a process flush denormals.
+#: No -ffast-math: it breaks NaN and infinity, and a library linked with it makes the whole process flush denormals.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
 
 #: The C functions of each dtype are named after it.
@@ -165,7 +164,8 @@ def forward(
     h, gated = k - n, k > n or alpha is not None
     shapes = (T + 1, S, B, n), (T if gated else 0, S, B, n), (T, S, B, h)
     if into is None or (into.x.shape, into.phi.shape, into.g.shape, into.x.dtype) != (*shapes, u.dtype):
-        into = Swept(u, *(u.new_empty(shape) for shape in shapes), W, None)
+        x, phi, g = (u.new_empty(shape) for shape in shapes)
+        into = Swept(u, x, phi, g, W, None)
     swept = into._replace(u=u.contiguous(), W=W, alpha=None if alpha is None else alpha.expand(n).contiguous())
     swept.x[0] = x0  # in Python, so that autograd sees that memory has been filled anew
     width = _width(u.dtype)
