@@ -31,7 +31,7 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 #: Sequences that one thread takes through all steps. The order of sums follows from it, so it is the same everywhere.
 SLICE = 32
 
-#: No -ffast-math: it breaks NaN and infinity, and a library linked with it makes the whole process flush denormals.
+#: Without -ffast-math, which breaks NaN and infinity; a library linked with it makes its process flush denormals.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
 
 #: The C functions of each dtype are named after it.
