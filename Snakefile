@@ -43,6 +43,7 @@ BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/plain.py", "workflo
 BOOK += map(str, dependencies.library())
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", "workflow/toc.py", "_toc.yml", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
+PAGES += map(str, Path("book").glob("notation.md"))  # the ledger takes the names of the claims from it
 PAPER = ["workflow/pdf.py", "workflow/browser.py", *sorted(map(str, Path("workflow/paper").iterdir()))]
 
 # What re-runs is decided by contents. Each rule has a fingerprint of its sources among its parameters, so that an edit

@@ -14,6 +14,7 @@ import joblib
 import torch
 from gatelr import tasks
 from gatelr.experiments import effective_rates, joint_anisotropy
+from gatelr.experiments.protocol import Setup
 
 #: For each protocol its models: gate and optimiser.
 MODELS = {
@@ -21,17 +22,20 @@ MODELS = {
     "E2": (("none", "Adam"), ("scalar", "SGD"), ("multi", "SGD")),
 }
 TINY: dict[str, dict[str, Any]] = {
-    "E1": {"n": 4, "batch": 3, "checkpoints": (0, 2), "steps": 2, "probed": 2},
-    "E2": {"n": 4, "batch": 3, "checkpoints": (0, 2), "steps": 2, "lags": (1, 3), "pairs": 4, "rows": 5, "r": 2},
+    "E1": {"n": 4, "batch": 3, "probed": 2},
+    "E2": {"n": 4, "batch": 3, "lags": (1, 3), "pairs": 4, "rows": 5, "r": 2},
 }
 
 
 def seconds(protocol: str, gate: str, optimiser: str, seeds: range, device: str, quick: bool) -> float:
     """Train and probe one model with these seeds; how long it took."""
     begin = time.perf_counter()
-    options = (TINY[protocol] if quick else {}) | {"device": device, "progress": False}
-    experiment, steps = (effective_rates, 80) if protocol == "E1" else (joint_anisotropy, 120)
-    experiment.measure(tasks.get("adding", steps=6 if quick else steps), gate, optimiser, seeds, **options)
+    e1: tuple[Any, ...] = (effective_rates, 80, effective_rates.SETTINGS["paper", "adding"]["checkpoints"])
+    e2: tuple[Any, ...] = (joint_anisotropy, 120, joint_anisotropy.CHECKPOINTS)
+    experiment, length, checkpoints = e1 if protocol == "E1" else e2
+    task, checkpoints = tasks.get("adding", steps=6 if quick else length), (0, 2) if quick else checkpoints
+    setup = Setup(task, gate, optimiser, seeds, checkpoints[-1], checkpoints, device=device, progress=False)
+    experiment.measure(setup, **(TINY[protocol] if quick else {}))
     return time.perf_counter() - begin
 
 

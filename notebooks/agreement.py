@@ -210,7 +210,7 @@ TOLERANCES = {
     ("differences", "float64"): 1e-8,
 }
 worst = table.groupby("precision")[[*NAMES]].max()
-scope = f"every gate and shape, n = {n}, m = {m}, T = {T}"
+scope = f"four gates, four shapes of batch, n = {n}, m = {m}, T = {T}"
 for (way, precision), tolerance in TOLERANCES.items():
     statement = f"{NAMES[way].replace(' − ', ' and ')} agree, {precision}"
     name, gap = f"{way}-{precision}", worst.loc[precision, way]
@@ -233,7 +233,7 @@ caught = discrepancy(slip, autograd)
 chapter.number("slip", 100 * caught, f"{100 * caught:.0f}", "%")
 rejected = caught > 1e3 * TOLERANCES["autograd", "float32"]
 statement = "autograd rejects a Jacobian evaluated after the update"
-one = "one network"
+one = f"one network, n = {n}, T = {T}"
 chapter.check("slip-caught", statement, rejected, claim="C2", scope=one)
 
 # %% [markdown]
@@ -290,7 +290,7 @@ chapter.table("digits", pd.DataFrame(rows))
 
 # %%
 chosen = digits.for_each_seed(test.u[:, :probes].double(), seeds)
-runs, terms, scope = {}, {}, f"trained networks, n = {n_hidden}"
+runs, terms, scope = {}, {}, f"{seeds} trained networks a gate, n = {n_hidden}"
 for gate, model in models.items():
     model = model.double()
     with torch.no_grad():

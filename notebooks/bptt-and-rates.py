@@ -21,12 +21,16 @@
 # The answer comes in three parts. The gradient of every weight has a closed
 # form. Its simplest part, errors carried back by the gates alone, is gradient
 # descent with one learning rate for each neuron and each lag: the *effective
-# learning rate* of {cite}`livi2025timescale`. These rates are shares of **one
-# budget**, which the gates divide and never enlarge, and over long lags the
-# neurons drift **apart exponentially**.
+# learning rate* of {cite}`livi2025timescale`. For each time at which the loss
+# looks, these rates are shares of **one budget**, which the gates divide and
+# cannot enlarge. Over long lags constant gates drive the neurons **apart
+# exponentially**.
 #
 # How much of the gradient this simple part leaves out is not for algebra to
 # say. It is measured at the end, on trained networks, and it is a lot.
+#
+# The chapter generalises {ref}`ch-one-neuron`. It uses the Jacobians of
+# {ref}`ch-jacobians`, and of {ref}`ch-products` one formula.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
@@ -40,17 +44,16 @@ probes = 12  # digits along which the trained networks are measured
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 import sympy as sp
 import torch
 from gatelr import jacobian, rates, symbolic, tasks, transport
-from gatelr.cells import GATES, GatedRNN
+from gatelr.cells import GATES
 from gatelr.experiments import agreement, digits, order_zero
 from gatelr.record import Chapter, figures
 
@@ -257,8 +260,17 @@ chapter.table("gradient-agreement", printed.fillna("–").reset_index())
 # and lag for a multi gate. For each pair $(t, k)$ it acts on the weights,
 # written row by row, as $\operatorname{diag}(\mu_{t,k}) \otimes I$: a diagonal
 # preconditioner, positive as long as gates are in $(0, 1)$, and set by the
-# data.
+# data where the gate is learned.
 # :::
+#
+# The sum over pairs is another matter. Its terms have signs, so the whole step
+# is not the gradient times a positive diagonal matrix: {ref}`ch-optimisers` has
+# the counter-example.
+#
+# Other weights have their rates too. $W_i$ and $b$ carry the same $\mu_{t,k}$.
+# The readout $W_o$ is used at $t$ alone and carries the factor 1. The gate's
+# own weights $W_{rg}$, $W_{ig}$ and $b_g$ carry
+# $\mu\,(\varphi_k - x_{k-1})\, g_k (1 - g_k)\, P_{t,k}$, whose sign is not fixed.
 #
 # *Proof.* With $J = \Lambda$ neurons do not mix, so one neuron will do:
 # $\lambda_{k-1} = (1 - g_k) \lambda_k + \delta_{k-1}$. If
@@ -286,20 +298,24 @@ chapter.prove("order-0-induction", statement, fact, claim="C8", scope=scope)
 # What would autograd say in a network whose $J$ *is* its leak?
 # `agreement.leak_only` detaches the state wherever the candidate and the gate
 # read it. The values stay the same, and the only road back in time is
-# $(1 - g_t)\, x_{t-1}$. `rates.step` is {eq}`eq-effective` in torch: it adds up
-# the raw steps, each times `rates.effective`, lag by lag. Both must agree.
+# $(1 - g_t)\, x_{t-1}$. `rates.signal` adds up the errors, each times
+# `rates.effective`, lag by lag, and `rates.gradients` makes a gradient of every
+# weight from them. Both sides must agree, for all weights that make states.
 
 # %%
-mu, gaps, options = 0.25, [], {"batch": (4,), "device": chapter.device}
+gaps, options = [], {"batch": (4,), "device": chapter.device}
 for gate in GATES:
     model, u, y = agreement.random_case(gate, 5, 2, 9, **options)
     loss = ((agreement.leak_only(model, u) - y) ** 2).sum() / 2
-    (gradient,) = torch.autograd.grad(loss, [model.W_r])
     with torch.no_grad():
         run = model.run(u)
-        step = rates.step(run, run.x - y, mu).sum(0)
-    gaps.append(agreement.discrepancy(step, -mu * gradient))
-statement = "effective rates give the gradient of a network that sees only its leak"
+        made = rates.gradients(model, run, rates.signal(run, run.x - y))
+    exact = torch.autograd.grad(loss, [getattr(model, name) for name in made])
+    gaps += [
+        agreement.discrepancy(*pair) for pair in zip(made.values(), exact, strict=True)
+    ]
+statement = "effective rates give the gradient of a network that sees only its "
+statement += "leak, by every weight that makes states"
 scope, gap = "every gate, n = 5, T = 9", max(gaps)
 chapter.check("order-0-numbers", statement, gap, 1e-12, claim="C8", scope=scope)
 
@@ -324,10 +340,29 @@ chapter.check("order-0-numbers", statement, gap, 1e-12, claim="C8", scope=scope)
 # order, is $\mu\, g^q_k$ times it.
 # :::
 #
+# It needs $g^q_i \neq 1$, and it may be negative.
+#
 # *Proof.* Order 1 in {eq}`eq-leak-order-one` sums, over the step $i$ that leaves
 # the diagonal, $P^q_{t,i}\, [R_i + G_i]_{qp}\, P^p_{i-1,k}$. For $p = q$ the two
-# retentions together are $P^q_{t,k}$ without its factor $1 - g^q_i$.
-#
+# retentions together are $P^q_{t,k}$ without its factor $1 - g^q_i$. The cell
+# writes $P_{t,k}$ as a ratio of two products that start at step 1, which is
+# possible for every lag.
+
+# %%
+i, entry = sp.Symbol("i", integer=True), sp.Symbol("[R_i+G_i]_{qq}")
+upto = sp.Function("Q", positive=True)  # Q(t): the product of 1 - g_j for j up to t
+kept_since_i, kept_until_i = upto(t) / upto(i), upto(i - 1) / upto(k)
+kept_at_i = upto(i) / upto(i - 1)  # 1 - g_i
+of_order_1 = kept_since_i * entry * kept_until_i  # at q = p
+fact = sp.simplify(of_order_1 - upto(t) / upto(k) * entry / kept_at_i)
+statement = (
+    r"at $p = q$ each term of order 1 is $P_{t,k}\,[R_i+G_i]_{qq}/(1 - g_i)$, "
+    "as long as no gate is 1"
+)
+scope = "every n and ℓ"
+chapter.prove("corrected-rate", statement, fact, claim="C8", scope=scope)
+
+# %% [markdown]
 # ## One budget
 #
 # At step $t$, how much learning rate is handed out to all steps before it? Add
@@ -341,7 +376,7 @@ chapter.check("order-0-numbers", statement, gap, 1e-12, claim="C8", scope=scope)
 # $$ \sum_{k=1}^{t} g_k\, P_{t,k} = 1 - P_{t,0} . $$ (eq-budget)
 #
 # With the part that still belongs to the initial state, the shares add to one:
-# the gates divide one learning rate $\mu$ over lags, and never create any.
+# for each loss time $t$ the gates divide one learning rate $\mu$ over lags.
 # :::
 #
 # *Proof.* Call the sum $S_t$. Since $P_{t,k} = (1 - g_t) P_{t-1,k}$, all old
@@ -349,6 +384,11 @@ chapter.check("order-0-numbers", statement, gap, 1e-12, claim="C8", scope=scope)
 # $S_t = (1 - g_t) S_{t-1} + g_t$. The right side, $1 - P_{t,0}$, obeys the same
 # recursion, and both start at 0. The budget is a stick from which $g_t$ of the
 # *whole rest* is broken off, newest step first.
+#
+# The budget belongs to a loss time $t$. A *step* $k$ has none: if the loss reads
+# several states, step $k$ is taught by all later ones. For constant gates these
+# rates add up to at most 1. For gates that vary they can add up to $T - k + 1$,
+# which exercise 2 shows.
 #
 # Within the budget everything is possible. Name the shares you want,
 # non-negative and adding to at most one. Breaking the stick accordingly,
@@ -372,90 +412,30 @@ for share in reversed(sp.symbols(f"s_1:{longest_proof + 1}")):
     g_k = share / (1 - given)
     facts.append(sp.cancel(g_k * rest - share))
     given, rest = given + share, rest * (1 - g_k)
+lag, count = sp.symbols("lag N", integer=True, positive=True)
+given_by = sp.summation((1 - g_t) ** (lag - 1) * g_t, (lag, 1, count))
+fact = sp.simplify(given_by - (1 - (1 - g_t) ** count))
+statement = "what N loss times give one step through a constant gate, in all: "
+statement += "$1 - (1-g)^N$, less than 1"
+chapter.prove("budget-of-a-step", statement, fact, claim="C9", scope="every N and g")
 statement = r"gates $g_k = s_k / (1 - \sum_{j>k} s_j)$ produce the shares $s_k$"
 statement += f", {longest_proof} of them"
 scope = f"{longest_proof} steps"
 chapter.prove("budget-any-split", statement, *facts, claim="C9", scope=scope)
 
 # %% [markdown]
-# ### One gate, one lag
-#
-# A constant gate has no such freedom: one number sets all shares. Of a state it
-# keeps $(1-\alpha)^\ell$ over a lag. It gives the lag the rate
-# $\mu\,\alpha(1-\alpha)^\ell$. Up to the lag it spends the share
-# $1-(1-\alpha)^{\ell+1}$ of the budget. {numref}`fig-one-gate` reads the three
-# from networks, and not from the formulas.
-
-# %%
-lags, measured = np.arange(51), {}
-for gate in (0.02, 1 / 11, 0.4):  # too slow for lag 10, matched, too fast
-    model = GatedRNN(1, 1, "constant", alpha=gate, dtype=torch.float64)
-    run = model.run(torch.zeros(len(lags), 1, dtype=torch.float64))
-    memory = [float(rates.retention(run, lag)[-1]) for lag in lags]
-    rate = [float(rates.effective(run, 1.0, lag)[-1]) for lag in lags]
-    measured[gate] = pd.DataFrame({"memory": memory, "rate": rate})
-    measured[gate]["envelope"] = (lags / (lags + 1.0)) ** lags / (lags + 1)
-    measured[gate]["spent"] = np.cumsum(rate)
-one_gate = pd.concat(measured, names=["gate", "lag"]).reset_index()
-kept = (1 - one_gate.gate) ** one_gate.lag
-formulas = {"memory": kept, "rate": one_gate.gate * kept}
-formulas["spent"] = 1 - (1 - one_gate.gate) * kept
-gap = max((one_gate[k] - v).abs().max() / v.max() for k, v in formulas.items())
-statement = (
-    r"memory $(1-\alpha)^\ell$, rate $\mu\,\alpha(1-\alpha)^\ell$, and "
-    r"$1 - (1-\alpha)^{\ell+1}$ of the budget spent"
-)
-scope = "three constant gates, ℓ ≤ 50"
-chapter.check("one-gate", statement, gap, 1e-12, claim="C9", scope=scope)
-
-# %% tags=["hide-input"]
-TITLES = {
-    "memory": r"Memory  $(1-\alpha)^\ell$",
-    "rate": r"Effective rate  $\alpha(1-\alpha)^\ell$",
-    "spent": r"Budget spent  $1-(1-\alpha)^{\ell+1}$",
-}
-curves = one_gate.rename(columns=TITLES).melt(["gate", "lag"], TITLES.values())
-curves["gate"] = curves.gate.map(r"$\alpha$ = {:.2g}".format)
-with figures.style():
-    look = LINES | {"col": "variable", "style": "gate", "hue": "gate"}
-    look |= {"palette": figures.CYCLE[:3], "facet_kws": {"sharey": False}}
-    grid = sns.relplot(curves, x="lag", y="value", **look)
-    grid.refline(x=10, color=figures.INK, linestyle=":")
-    grid.set(xlabel=r"lag $\ell$", ylabel="").set_titles("{col_name}")
-    ax, envelope = grid.axes[0, 1], measured[0.4].envelope
-    ax.plot(lags, envelope, color=figures.GRID, linewidth=6, zorder=1)
-    ax.annotate("envelope", (30, 0.02), color=figures.MUTED)
-    ax.set(yscale="log", ylim=(1e-4, 1.3))
-chapter.figure("one-gate", grid.figure, one_gate)
-
-# %% [markdown]
-# :::{figure} /artifacts/bptt-and-rates/figures/one-gate.svg
-# :name: fig-one-gate
-# :alt: Three panels over lags up to fifty, with one curve for each of three
-# :  gates and a dotted line at lag ten. Memory falls from one, slowly for the
-# :  small gate and at once for the large one. The rates are straight lines on a
-# :  logarithmic axis below a curved envelope; the middle gate's touches it at
-# :  lag ten. The budget of the large gate is spent within a few steps; the
-# :  small gate has spent a fifth of its own at lag ten.
-#
-# One constant gate serves one lag. *Memory*: what is kept of a state.
-# *Effective rate*, in units of $\mu$: it touches the envelope, which no
-# constant gate crosses, at the lag that it is matched to. *Budget spent*: the
-# share given to all lags up to this one. The picture for print has three gates:
-# too slow, matched and too fast for lag 10 (dotted).
-# :::
-#
-# Online, the figure has sliders. Find the gate that serves lag 10 best, and
-# compare it with {prf:ref}`thm-matched`. Set the time constant to ten steps:
-# how much does that miss by? Then match the gate to longer lags, one after the
-# other, and watch what it leaves for those beyond: it tends to $1/e$ of the
-# budget.
+# A constant gate has no such freedom: one number sets all shares.
+# {numref}`fig-one-gate` lets you move it.
 #
 # ## Neurons drift apart
 #
-# How much more of an error does one neuron pass back over a lag than another?
-# The condition number of order-0 transport says it:
-# $\kappa(\ell) = \max_q P^q / \min_q P^q$.
+# Two questions sound alike. How much more of an error does one neuron *pass
+# back* over a lag than another? That is the condition number of order-0
+# transport, $\kappa(\ell) = \max_q P^q / \min_q P^q$. How much more does one
+# neuron *learn* from the lag than another? That is the condition number of the
+# preconditioner, $\kappa_\mu(\ell) = \max_q g^q P^q / \min_q g^q P^q$. At lag 0 the
+# first is 1, since nothing has been forgotten. The second is not: a fast neuron
+# writes more, and learns most.
 #
 # :::{prf:theorem} Anisotropy grows with the lag
 # :label: thm-kappa
@@ -467,24 +447,45 @@ chapter.figure("one-gate", grid.figure, one_gate)
 # \Big)^{\ell} .
 # $$ (eq-kappa)
 #
-# For one gate shared by all neurons, constant or learned, $\kappa = 1$ at every
-# lag.
+# The rates of two of them, $\alpha_1 > \alpha_2$, are equal at
+#
+# $$
+# \ell^* = \frac{\ln(\alpha_1/\alpha_2)}{\ln\big((1-\alpha_2)/(1-\alpha_1)\big)} .
+# $$ (eq-crossing)
+#
+# Before $\ell^*$ the faster one learns more, beyond it the slower one. With the
+# largest and the smallest $\alpha$ in it, $\kappa_\mu$ falls up to $\ell^*$ and
+# grows from there on. For one gate shared by all neurons, constant or learned,
+# $\kappa = \kappa_\mu = 1$ at every lag.
 # :::
 #
 # *Proof.* $(1 - \alpha)^\ell$ falls with $\alpha$, so the largest retention
-# belongs to the smallest $\alpha$. A shared gate gives every neuron the same
-# $P$.
+# belongs to the smallest $\alpha$. The logarithm of a rate,
+# $\ln \alpha + \ell \ln(1-\alpha)$, is a straight line in $\ell$, steeper for
+# larger $\alpha$, and two such lines cross at {eq}`eq-crossing`. At a given $\ell$
+# it is concave in $\alpha$, so the lowest rate belongs to an extreme: to the
+# smallest $\alpha$ before $\ell^*$, to the largest beyond. Before $\ell^*$ the
+# highest line falls faster than that lowest one, and $\kappa_\mu$ falls. Beyond,
+# the lowest line falls fastest, and $\kappa_\mu$ grows. A shared gate gives every
+# neuron the same $g$ and $P$.
 
 # %%
-most, least, ell = sp.symbols("P_max P_min ell", positive=True)  # 1 - α
-facts = [sp.diff(most**ell, most).is_positive]
-facts += [most**ell / least**ell - (most / least) ** ell]
+fast, slow, ell, z = sp.symbols("alpha_1 alpha_2 ell z", positive=True)
+log_kept = ell * sp.log(1 - fast)
+log_rate = sp.log(fast) + log_kept
+apart = log_rate - log_rate.subs(fast, slow)
+crossing = (sp.log(fast) - sp.log(slow)) / (sp.log(1 - slow) - sp.log(1 - fast))
+any_gate = {fast: 1 / (1 + z)}  # reaches all of (0, 1)
+facts = [
+    log_kept.diff(fast).subs(any_gate).factor().is_negative,
+    sp.simplify(apart.subs(ell, crossing)),
+    log_rate.diff(fast, 2).subs(any_gate).factor().is_negative,
+]
 statement = (
-    r"$(1-\alpha)^{\ell}$ falls with $\alpha$, so $\kappa$ of constants is "
-    r"$((1 - \alpha_{\min})/(1 - \alpha_{\max}))^{\ell}$"
+    r"what is kept falls with $\alpha$; the rates of two constants are equal at "
+    r"$\ell^*$; the logarithm of a rate is concave in $\alpha$"
 )
-scope = "every ℓ and α"
-chapter.prove("kappa-constant", statement, *facts, claim="C14", scope=scope)
+chapter.prove("kappa-constant", statement, *facts, claim="C14", scope="every ℓ and α")
 
 # %% [markdown]
 # ## On real sequences
@@ -631,9 +632,10 @@ chapter.figure("budget-bars", fig, bars.stack().rename("share").reset_index())
 #
 # ### The spectrum of the preconditioner
 #
-# The eigenvalues of $\operatorname{diag}(\mu_{T,k}) \otimes I$ are the rates,
-# each $n$ times. {numref}`fig-preconditioner-spectrum` sorts them at a few
-# lags. The steeper a line, the more the preconditioner prefers some neurons.
+# For one pair $(T, k)$ the eigenvalues of
+# $\operatorname{diag}(\mu_{T,k}) \otimes I$ are the rates, each $n$ times.
+# {numref}`fig-preconditioner-spectrum` sorts them at a few lags. The steeper a
+# line, the more the preconditioner of this lag prefers some neurons.
 
 # %% tags=["hide-input"]
 rows = []
@@ -655,13 +657,14 @@ chapter.figure("preconditioner-spectrum", grid.figure, spectrum)
 # :name: fig-preconditioner-spectrum
 # :alt: Three panels of sorted rates on a logarithmic axis, four curves each for
 # :  growing lags. In the scalar panel the curves are flat and sink with the
-# :  lag. In the constant and the multi panel they tilt: the top rates stay high
-# :  while the bottom ones fall over many orders of magnitude as the lag grows.
+# :  lag. In the constant and the multi panel they tilt: over the two long lags
+# :  the bottom rates fall over many orders of magnitude.
 #
-# Gates of their own tilt the spectrum of the preconditioner, the more the
-# longer the lag; one shared gate keeps it flat and lowers it as a whole. Rates
-# of all neurons from the largest to the smallest, medians over digits and
-# networks; the axis is cut below.
+# Over long lags gates of their own tilt the spectrum of the preconditioner; one
+# shared gate keeps it flat and lowers it as a whole. Rates of all neurons from
+# the largest to the smallest at four lags, medians over digits and networks;
+# the axis is cut below. For the constants lag 2 is tilted less than lag 0: it
+# lies next to the crossing $\ell^*$ of {prf:ref}`thm-kappa`.
 # :::
 #
 # ### Condition number by lag
@@ -683,6 +686,21 @@ columns = ["gate", "lag", "lower quartile", "median", "upper quartile"]
 kappa = pd.DataFrame(rows, columns=columns)
 alphas = torch.tensor(models["constant"].alpha, dtype=torch.float64)
 one_step = float(torch.log10((1 - alphas.min()) / (1 - alphas.max())))
+swap = float(crossing.subs({fast: float(alphas.max()), slow: float(alphas.min())}))
+learn = [
+    float(rates.preconditioner_condition(runs["constant"], lag)[-1].max())
+    for lag in range(6)
+]
+chapter.number("crossing", swap, f"{swap:.1f}")
+for lag in (0, 2, 5):
+    chapter.number(f"kappa-learn-{lag}", learn[lag], f"{learn[lag]:.0f}")
+wrong = 0
+for lag, (now, then) in enumerate(pairwise(learn)):
+    wrong += (lag + 1 <= swap and then >= now) or (lag >= swap and then <= now)
+statement = r"$\kappa_\mu$ of the constants, as the library measures it, falls from "
+statement += r"lag to lag before $\ell^*$ and grows beyond: lags up to 5"
+scope = "trained networks"
+chapter.check("kappa-learn-turns", statement, wrong, claim="C14", scope=scope)
 constants = kappa[kappa.gate == "constant"]
 gap = (constants["median"] / (constants.lag * one_step) - 1).abs().max()
 statement = r"on digits $\log\kappa$ of the constants is $\ell$ times that of "
@@ -725,6 +743,12 @@ chapter.number("spread-scalar-8", spread, f"{spread:.0f}")
 # over steps, digits and networks. Straight lines are exponentials. The dotted
 # placebo deals the multi gate's values out anew to the neurons at each step.
 # :::
+#
+# How unequally neurons *learn* is the other number. For these constants
+# $\ell^*$ is {result}`bptt-and-rates/crossing`. The fastest-learning neuron learns
+# {result}`bptt-and-rates/kappa-learn-0` times as fast as the slowest at lag 0,
+# {result}`bptt-and-rates/kappa-learn-2` times at lag 2, and
+# {result}`bptt-and-rates/kappa-learn-5` times at lag 5.
 #
 # In the trained multi-gate networks $\kappa$ grows by a factor of about
 # {result}`bptt-and-rates/kappa-multi-per-step` with each step of lag. Over 63
@@ -803,11 +827,14 @@ chapter.figure("diagonal-by-lag", grid.figure, diagonals)
 #
 # Now the gradient itself. The loss is the cross entropy of the last state, and
 # each digit has its own exact gradient $\nabla_{W_r} L$ from
-# `adjoint.gradients`. Beside it stand three imitations, all made of rates:
-# order 0, the corrected rate, and order 0 with the rates of *another digit*.
+# `adjoint.gradients`. Beside it stand two imitations made of rates: order 0,
+# and the corrected rate. A cosine says little alone, so three nulls stand below
+# them. *Lag 0 alone* is the one term of order 0 that knows no time-scale: the
+# step at which the loss looks. *Mean gates* puts in place of each gate its mean
+# over steps and digits. *Another digit* takes the rates from another digit.
 
 # %%
-rows = []
+rows, added = [], {}
 target = test.target[:probes]
 for gate in LEARNED:
     imitations = order_zero.imitations(models[gate], runs[gate], terms[gate], target)
@@ -816,6 +843,11 @@ for gate in LEARNED:
         slug = f"{name.replace(' ', '-')}-{gate}"
         for what, value in zip(("error", "cosine"), rows[-1][2:], strict=True):
             chapter.number(f"gradient-{what}-{slug}", value, f"{value:.2f}")
+    cosines = {name: float(cosine.median()) for name, (_, cosine) in imitations.items()}
+    added[gate] = cosines["order 0"] - cosines["lag 0 alone"]
+added |= {"least": min(added.values()), "most": max(added.values())}
+for name, value in added.items():
+    chapter.number(f"time-scales-add-{name}", value, f"{value:.2f}")
 columns = ["gate", "rates", "relative error", "cosine"]
 imitated = pd.DataFrame(rows, columns=columns)
 imitated[columns[2:]] = imitated[columns[2:]].map("{:.2f}".format)
@@ -826,32 +858,46 @@ chapter.table("imitated-gradients", imitated)
 # :name: tab-imitated-gradients
 #
 # A gradient made of effective rates shares the direction of the exact one in
-# part, and little of its size. Each digit's loss, with respect to $W_r$;
-# medians over digits and networks. A relative error of 1 is what a gradient of
-# zero would have; a cosine of 1 is the same direction.
+# part, little more of it than its nulls do, and little of its size. Each digit's
+# loss, with respect to $W_r$; medians over digits and networks. A relative error
+# of 1 is what a gradient of zero would have; a cosine of 1 is the same direction.
 # :::
 #
-# {numref}`tab-imitated-gradients` says three things. The relative error is near
-# that of a gradient of zero. The direction is shared in part: with a multi gate
-# the order-0 gradient has a cosine of
-# {result}`bptt-and-rates/gradient-cosine-order-0-multi` to the exact one. And
-# the rates of another digit reach
-# {result}`bptt-and-rates/gradient-cosine-another-digit-multi`. (A constant gate
-# has the same rates for every digit, so that nothing can change there.)
+# {numref}`tab-imitated-gradients` says three things.
+#
+# *Size.* The relative error of order 0 is near that of a gradient of zero: it is
+# {result}`bptt-and-rates/gradient-error-order-0-multi` with a multi gate.
+#
+# *Direction.* With a multi gate the order-0 gradient has a cosine of
+# {result}`bptt-and-rates/gradient-cosine-order-0-multi` to the exact one. But
+# lag 0 alone has {result}`bptt-and-rates/gradient-cosine-lag-0-alone-multi`, and
+# lag 0 knows nothing of time-scales. What these add to the cosine is the rest:
+# {result}`bptt-and-rates/time-scales-add-constant` for the constant gate,
+# {result}`bptt-and-rates/time-scales-add-scalar` for the scalar one and
+# {result}`bptt-and-rates/time-scales-add-multi` for the multi gate.
+#
+# *Which digit.* Multi gates fixed at their means reach
+# {result}`bptt-and-rates/gradient-cosine-mean-gates-multi`: so much is known from
+# which neurons are slow, without knowing when. The rates of another digit reach
+# {result}`bptt-and-rates/gradient-cosine-another-digit-multi`: the right neurons
+# at the wrong times. With one gate for all, its mean has
+# {result}`bptt-and-rates/gradient-cosine-mean-gates-scalar`, and the gate itself
+# {result}`bptt-and-rates/gradient-cosine-order-0-scalar`. (A constant gate is its
+# own mean and has the same rates for every digit.)
 #
 # ## What it means
 #
 # **What holds exactly.** Every gradient of the family is {eq}`eq-gradients`.
-# Its leak-only part is gradient descent with one learning rate per neuron and
-# lag; these rates are set by the gates, add to one budget, and spread
-# exponentially with the lag when neurons have constant gates of their own.
+# Its leak-only part is gradient descent with one learning rate for each neuron
+# and pair $(t, k)$. The gates set these rates. For each loss time they share one
+# budget. With constant gates of their own, neurons forget at rates that part
+# exponentially with the lag.
 #
 # **What holds in part.** The effective rate is the order-0 term of an
 # expansion, not the gradient. So *the effective learning rate of lag $\ell$*
-# should be read as "the rate at which a neuron learns from its own leak", and
-# not as the rate at which the weights move. What the rates know on this task is
-# for the larger part about neurons, and less about the single sequence:
-# compare the rows of another digit in the table.
+# should be read as *the rate at which a neuron learns from its own leak*, and
+# not as the rate at which the weights move. On this task the order-0 gradient is
+# little better than its own newest term.
 #
 # **Where to go on.** {ref}`ch-validity` maps where the picture is good:
 # near-diagonal networks, weak weights, short lags. {ref}`ch-diagonal` finds the
@@ -870,14 +916,22 @@ chapter.table("imitated-gradients", imitated)
 #    learned gates, which can open and shut, beat that?
 #
 # :::{dropdown} Solution 1: half the sequence
-# The first half gets what the second half leaves of the stick, $P_{T,T/2}$,
-# less what nobody gets, $P_{T,0}$. That is $P_{T,T/2}\,(1 - P_{T/2,0})$.
+# Think of the stick. The second half of the sequence breaks off first, and
+# leaves $P_{T,T/2}$. The first half then breaks its part off this rest and leaves
+# $P_{T,0}$, which nobody gets. So the first half gets the difference,
+# $P_{T,T/2} - P_{T,0} = P_{T,T/2}\,(1 - P_{T/2,0})$. The first factor says how
+# much is left for the far half at all. The second is the budget of a sequence
+# that ends at $T/2$. Summing `rates.shares` over the first half gives the same.
 # :::
 #
 # :::{dropdown} Solution 2: a loss at every step
-# No. A gate that writes at step $k$ and is shut afterwards lets all later steps
-# teach it: $g_k \sum_t P_{t,k}$ can be as large as the number of steps from $k$
-# to the end.
+# No, not in general. A budget is what *one* loss time hands out. Step $k$
+# receives from every later one, $g_k \sum_{t \ge k} P_{t,k}$ in all. A gate that
+# writes at step $k$ and is shut afterwards has $g_k = 1$ and $P_{t,k} = 1$, so it
+# receives $T - k + 1$, the number of steps from $k$ to the end. A constant gate
+# cannot do that: what it keeps it also pays for, and
+# $\alpha \sum_\ell (1-\alpha)^\ell$ stays below 1. Over all pairs together the
+# sum is at most $T$, one budget for each loss time.
 # :::
 #
 # :::{dropdown} Solution 3: beating the constants
@@ -889,8 +943,10 @@ chapter.table("imitated-gradients", imitated)
 # (rates.effective(runs["multi"], 1.0, lag) > best).double().mean()
 # ```
 #
-# A gate that writes and then shuts can give a long lag almost everything. The
-# constant gates of this chapter give none of their triples more than `best`.
+# A gate that writes and then shuts can give a long lag almost everything, so a
+# learned gate can be far above `best`. It pays elsewhere: while it is shut it
+# learns nothing from the present. The constant gates of this chapter give none
+# of their triples more than `best`, and that is {prf:ref}`thm-matched`.
 # :::
 
 # %% [markdown]
@@ -909,11 +965,10 @@ chapter.validation()
 #
 # ## In two sentences
 #
-# Gates turn one learning rate into one for each neuron and each lag; together
-# these make one budget, and with one constant gate a neuron they drift apart
-# exponentially with the lag. That is exact for what the leaks carry back, and
-# in the networks of this chapter the leaks carry the smaller part of the
-# gradient.
+# Gates turn one learning rate into one for each neuron and each lag, and for each
+# loss time these share one budget. That is exact for what the leaks carry back;
+# in the networks of this chapter, which read digits, that part is hardly closer
+# to the true gradient than its newest term alone.
 
 # %% tags=["remove-cell"]
 chapter.close()

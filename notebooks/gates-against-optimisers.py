@@ -132,7 +132,8 @@ tolerance = {"score": (0.1, 0.0)} if grid_here else {}
 search = results.searched(records)
 search = chapter.compare(search, "e4-grid", keys, tolerance)
 words = "every method runs at the best rate of the search: how many do not"
-chapter.check("rates-are-the-best", words, results.not_best(search))
+scope = f"{len(search)} rows of the search"
+chapter.check("rates-are-the-best", words, results.not_best(search), scope=scope)
 evidence = {
     name: chapter.compare(rows, f"e4-{name}", KEYS, results.TOLERANCES[name])
     for name, rows in results.tables(records).items()
@@ -756,7 +757,8 @@ for alpha in (None, lambda step: 0.3):  # opening, and standing still
     distances.append(identities.apart(sides[0][-1], sides[1][-1], sides[2]))
 words = "two lags: no single schedule is right, with a gate that moves or not"
 parted = bool((torch.stack(distances) > 1e-3).all())
-chapter.check("exercise-two-lags", words, parted, claim="C11")
+scope = f"lags 0 and {identities.LAG}, {identity_steps} steps, {seeds} networks"
+chapter.check("exercise-two-lags", words, parted, claim="C11", scope=scope)
 
 # %% [markdown]
 # **Solution 2.** $\alpha$ times the gate's rate, since the gate's trace is
@@ -777,7 +779,8 @@ for weight, (rate, dampening) in zip(weights, sides, strict=True):
 gap = (weights[0] - weights[1]).abs().max() / weights[0].abs().max()
 words = r"momentum without dampening at the rate $\alpha\mu$ makes the steps of "
 words += r"the moving average at $\mu$"
-chapter.check("exercise-heavy-ball", words, float(gap), 1e-12, claim="C12")
+about = {"claim": "C12", "scope": "one stream of 30 random gradients"}
+chapter.check("exercise-heavy-ball", words, float(gap), 1e-12, **about)
 
 # %% [markdown]
 # **Solution 3.** The ranks agree almost perfectly. What is left is what lies
@@ -798,7 +801,8 @@ remaining = preconditioners.structure(adam / by_row.unsqueeze(1)).spread
 words = "one second moment a row ranks neurons as Adam does, and leaves a part of "
 words += "the spread"
 holds = rank > 0.9 and 0 < remaining < before
-chapter.check("exercise-row-adam", words, holds, claim="C13")
+scope = "two multi-gate networks, n = 32, 60 steps"
+chapter.check("exercise-row-adam", words, holds, claim="C13", scope=scope)
 
 # %% tags=["hide-cell"]
 chapter.validation()

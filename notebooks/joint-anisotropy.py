@@ -97,11 +97,7 @@ measured = runs.load(
     joint_anisotropy.plan(chapter.parameters), block=block, device=chapter.device
 )
 evidence = chapter.compare(
-    joint_anisotropy.table(measured),
-    "e2-anisotropy",
-    KEYS,
-    joint_anisotropy.TOLERANCES,
-    claim="C14",
+    joint_anisotropy.table(measured), "e2-anisotropy", KEYS, joint_anisotropy.TOLERANCES
 )
 final = evidence[evidence.step == evidence.step.max()]
 before = evidence[evidence.step == 0]
@@ -477,8 +473,8 @@ chapter.table("anisotropy-answer", answer)
 # Gates under SGD account for
 # {result}`joint-anisotropy/update-ai-gates-under-sgd` of it; the rest is that
 # Adam multiplies the AI of a vanilla network by
-# {result}`joint-anisotropy/update-ai-adam-in-none`. A comparison of "gates"
-# with "Adam" measures both at once. The gradients of single sequences are
+# {result}`joint-anisotropy/update-ai-adam-in-none`. A comparison of a
+# gated network with one under Adam measures both at once. The gradients of single sequences are
 # compared before any optimiser has touched them: what differs between columns
 # of the design is where in weight space an optimiser has gone.
 #
@@ -487,9 +483,9 @@ chapter.table("anisotropy-answer", answer)
 # and *{result}`joint-anisotropy/learned-update-ce.verdict`* for their CE. What
 # was there before is architecture and initialisation, not learning.
 #
-# "Complementary but not equivalent", as the paper says of gates and Adam
-# {cite}`livi2025timescale`, survives in this sense: the two act on different
-# objects ({ref}`ch-optimisers`). On adding, multi-gates under Adam are
+# The paper's second version calls gates and Adam "complementary but not
+# equivalent" {cite}`livi2025timescale`. In one sense that survives: the two act
+# on different objects ({ref}`ch-optimisers`). On adding, multi-gates under Adam are
 # {result}`joint-anisotropy/ratio-adding-multi-adam` times better than the
 # constant, multi-gates under SGD
 # {result}`joint-anisotropy/ratio-adding-multi-sgd` times, and none under Adam
@@ -564,17 +560,18 @@ for g in (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
     }
 grown = pd.DataFrame(rows).T
 ai = grown["log10 AI"]
+about = {"claim": "C14", "scope": f"n = {n}, 16 random W, power 10, seven gates"}
 chapter.check(
     "exercise-identity",
     "the anisotropy of powers of $(1-g)I + gW$ is largest for a gate between 0 and 1",
     bool(0.1 < ai.idxmax() < 1 and ai[0.05] < ai[1.0]),
-    claim="C14",
+    **about,
 )
 chapter.check(
     "exercise-participation",
     "the participation ratio is smallest for a gate between 0 and 1",
     bool(0.1 < grown.directions.idxmin() < 1),
-    claim="C14",
+    **about,
 )
 grown.rename_axis("g").round(2)
 
@@ -591,6 +588,7 @@ chapter.check(
     "unit length",
     shares[0] > 0.99 and shares[1] < 0.2,
     claim="C14",
+    scope="256 random gradients of 500 weights",
 )
 
 # %% [markdown]

@@ -68,8 +68,10 @@ READS = ["reference/released-*.csv", "reference/e1-fits.csv"]
 chapter = Chapter("replication")
 SEEDS = range(1, seeds + 1)
 chapter.number("seeds", seeds)
-check_profiles = partial(chapter.check, claim="C8")
-check_spectra = partial(chapter.check, claim="C14")
+TRAINED = f"three gates, {seeds} seeds each, n = 64, T = 80"
+PAIRS = f"three published pairs, {seeds} seeds each, n = 64, T = 120"
+check_profiles = partial(chapter.check, claim="C8", scope=TRAINED)
+check_spectra = partial(chapter.check, claim="C14", scope=PAIRS)
 
 
 def quote(name: str, values, digits: str = ".2g") -> None:
@@ -168,10 +170,10 @@ chapter.table("replication-slopes", shown)
 
 # %%
 terms = replication.gate_terms(networks)
-chapter.check(
+check_profiles(
     "state-before",
     "defined Jacobians agree with `jacrev`, and the released gate term is "
-    "$1 - g_j$ times the defined one, trained networks",
+    "$1 - g_j$ times the defined one",
     terms.deviation.max(),
     1e-12,
     claim="C2",
@@ -191,7 +193,7 @@ quote("gate-term-kept", terms.halved)
 # %%
 LAG = 79
 apart = 100 * replication.reversals(networks, LAG)[["matrix", "norm"]]
-chapter.check(
+check_profiles(
     "order-matters",
     f"reversed products differ from transports in every sequence, lag {LAG}",
     bool((apart.matrix > 1).all()),
@@ -211,7 +213,7 @@ quote("order-norms", apart.norm, ".0f")
 # %%
 sensitivities = replication.estimates(networks)
 share = replication.shares_of_norm(sensitivities)
-chapter.check(
+check_profiles(
     "radius-below-norm",
     "the released estimate is below the norm in the median, at every lag and "
     "for every network",
@@ -276,14 +278,15 @@ within = scalar["within r"]
 check_profiles(
     "written-has-the-wrong-sign",
     r"scalar gate, within lags: sensitivity rises with $\prod(1-g)$ and falls "
-    r"with $\prod g$, in the seeds run here",
+    r"with $\prod g$",
     bool(((within["order 0"] > 0) & (within["published"] < 0)).all()),
+    scope=f"scalar gate, {seeds} seeds, n = 64, T = 80",
 )
 check_profiles(
     "lag-beats-published",
-    r"the lag alone explains more than $\prod g$, pooled, scalar and multi, in "
-    "the seeds run here",
+    r"the lag alone explains more than $\prod g$, pooled, scalar and multi",
     bool((r2["lag"] > r2["published"]).all()),
+    scope=f"two gates, {seeds} seeds each, n = 64, T = 80",
 )
 
 # %% tags=["hide-input"]
@@ -301,9 +304,9 @@ scalar = e1.loc["scalar"]
 check_profiles(
     "written-has-the-other-sign",
     r"scalar gate, within lags: correlations with $\prod(1-g)$ and with "
-    rf"$\prod g$ have opposite signs, {len(scalar)} seeds of the "
-    "reference",
+    r"$\prod g$ have opposite signs",
     bool(opposite["scalar"].all()),
+    scope=f"scalar gate on adding, {len(scalar)} seeds of the reference",
 )
 counts = {f"e1-opposite-{gate}": opposite[gate] for gate in LEARNED}
 counts["e1-rises"] = scalar["order 0 within r"] > 0
@@ -341,8 +344,9 @@ if last:
     check_spectra(
         "memorised",
         "the vanilla network under Adam is better on the one batch than the "
-        "best constant, and worse on fresh data, in the seeds run here",
+        "best constant, and worse on fresh data",
         bool((memorised & (learnt["fresh data"] > constant)).all()),
+        scope=f"{seeds} seeds on adding, step {last}",
     )
 quote("loss-one-batch", learnt["the one batch"])
 quote("loss-fresh", learnt["fresh data"])
@@ -425,6 +429,7 @@ chapter.check(
     (growth - 2).abs().max(),
     0.02,
     claim="C4",
+    scope="one random network a gate, ε from 1e-5 to 1e-3",
 )
 quote("growth-true", growth["true"], ".3f")
 quote("growth-wrong", growth[["shuffled", "random"]], ".3f")
@@ -441,12 +446,10 @@ quote("growth-wrong", growth[["shuffled", "random"]], ".3f")
 r = replication.ratios(appendix_seeds)
 by_stage = r.set_index(["stage", "gate"])
 as_released, all_seeds, as_defined = (by_stage.loc[s] for s in RATIO_STATIONS)
-chapter.check(
-    "ratios-larger",
-    "as defined, the median ratio is larger than as released, both gates",
-    bool((as_defined["median"] > as_released["median"]).all()),
-    claim="C5",
-)
+larger = bool((as_defined["median"] > as_released["median"]).all())
+words = "as defined, the median ratio is larger than as released, both gates"
+scope = f"{appendix_seeds} random networks a gate"
+chapter.check("ratios-larger", words, larger, claim="C5", scope=scope)
 
 # %% tags=["hide-input"]
 chapter.number("appendix-seeds", appendix_seeds)
@@ -479,12 +482,13 @@ check_spectra(
     "narma-diverges",
     "sequences of NARMA-10 and NARMA-20 diverge, and are counted",
     all(refused.values()),
+    scope="one generator, 8192 and 512 good sequences",
 )
 
 # %% [markdown]
 # ### 12. A checkpoint after the step
 #
-# The anisotropy script saves its weights after the update, so that "0" is one
+# The anisotropy script saves its weights after the update, so that its step 0 is one
 # step later than in the script for effective rates. One step is enough to move
 # AI.
 
@@ -636,17 +640,19 @@ compared = replication.beside_released(anisotropies, theirs, last)
 plain = compared.gate == "none"
 check_spectra(
     "anisotropy-reproduced",
-    f"gated networks, seed 1, step {last}: emulated AI and CE against one "
-    "unmodified run of the released script, largest relative difference",
+    "gated networks: emulated AI and CE against one unmodified run of the "
+    "released script, largest relative difference",
     compared[~plain].off.max(),
     0.02,
+    scope=f"two gates, seed 1, step {last}",
 )
 check_spectra(
     "memorised-reproduced",
-    "the same for the vanilla network that memorises, whose training amplifies "
-    f"noise, step {last}",
+    "the vanilla network that memorises: emulated AI and CE against the released "
+    "ones, largest relative difference",
     compared[plain].off.max(),
     0.1,
+    scope=f"seed 1, step {last}",
 )
 
 # %% tags=["hide-input"]
@@ -795,14 +801,10 @@ def power_iteration(P: torch.Tensor) -> float:
 nilpotent = torch.tensor([[0.0, 5.0], [0.0, 0.0]], dtype=torch.float64)
 symmetric = torch.tensor([[2.0, 1.0], [1.0, 3.0]], dtype=torch.float64)
 norm = float(torch.linalg.matrix_norm(symmetric, 2))
-chapter.check(
-    "exercise-radius",
-    "power iteration on $P$ finds the norm of a symmetric matrix and 0 for a "
-    "nilpotent one",
-    max(abs(power_iteration(symmetric) - norm), power_iteration(nilpotent)),
-    1e-9,
-    claim="C3",
-)
+gap = max(abs(power_iteration(symmetric) - norm), power_iteration(nilpotent))
+words = "power iteration on $P$ finds the norm of a symmetric matrix and 0 for a "
+about = {"claim": "C3", "scope": "n = 2, one matrix of each kind"}
+chapter.check("exercise-radius", words + "nilpotent one", gap, 1e-9, **about)
 
 # %% [markdown]
 # **Solution 2.** Fresh batches make the loss of a step jump about; one batch
@@ -821,6 +823,7 @@ check_spectra(
     "on one batch the loss moves from step to step by less than a tenth of "
     "what it does on fresh data",
     jumps[0] < 0.1 * jumps[1],
+    scope="one seed, n = 8, T = 20, 300 steps",
 )
 
 # %% [markdown]
@@ -836,8 +839,9 @@ for predictor in ("norm", r"$\prod(1-g)$"):  # as released, and mended
     moves.append(norm.slope - radius.slope)
 check_profiles(
     "exercise-order",
-    "both orders end at the same slope, by steps of other sizes",
+    "the step from radius to norm has another size once the predictor is mended",
     abs(moves[0] - moves[1]) > 1e-3,
+    scope="scalar gate, seed 1",
 )
 
 # %% tags=["hide-input"]

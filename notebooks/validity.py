@@ -15,19 +15,18 @@
 # # Is the expansion any good?
 #
 # {ref}`ch-products` expanded the {term}`transport`
-# $M_{t,k} = \prod_j (A_j + \varepsilon B_j)$ in powers of the correction. Every
-# line of it is true for any matrices whatever, and that is the trouble. One
-# reads the effects of a gate on learning off the first two orders
-# {cite}`livi2025timescale`; an identity cannot tell whether these two have much
-# to do with the whole. So the question of this chapter is: *up to which lag,
-# and for weights of what size, is the first-order picture true?*
+# $M_{t,k} = \prod_j (A_j + \varepsilon B_j)$ in powers of the correction. That
+# expansion holds for any matrices. The paper reads the effect of a gate on
+# learning off its first two orders {cite}`livi2025timescale`. Nothing in the
+# algebra says that these two make up most of the whole. So the question of this
+# chapter is: *up to which lag, and for weights of what size, is the first-order
+# picture true?*
 #
-# The answer differs for the two splittings of {prf:ref}`def-splittings`. Taking
-# the gates as given numbers and correcting once (the gate splitting) is an
-# expansion that works in the networks measured here. Taking the time-scales
-# alone and correcting once (the leak splitting) stops working after a few
-# steps, unless weights are small or time-scales long.
-# {numref}`fig-validity-map` is the map.
+# The answer differs for the two splittings of {prf:ref}`def-splittings`. The
+# gate splitting takes the gates as given numbers and corrects once. It works in
+# the networks measured here. The leak splitting takes the time-scales alone and
+# corrects once. It stops working after a few steps, unless weights are small or
+# time-scales long. {numref}`fig-validity-map` is the map.
 #
 # :::{prf:observation} How far the first order reaches
 # :label: obs-first-order
@@ -38,11 +37,11 @@
 # {result}`validity/reach-leak-multi` in the leak splitting.
 # :::
 #
-# Almost nothing here is proved; things are measured, and could have come out
-# otherwise. We begin with the checks that expansions are usually given, and see
-# why two of them say little. Then comes one with power: the first orders at
-# $\varepsilon = 1$ against the product that autograd finds, beside corrections
-# that are *wrong on purpose*.
+# Almost nothing here is proved. It is measured, and could have come out
+# otherwise. We begin with two checks that expansions are usually given, and see
+# why they say little. Then comes a check with power. It compares the first
+# orders at $\varepsilon = 1$ with the product that autograd finds, beside
+# corrections that are *wrong on purpose*.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
@@ -57,9 +56,11 @@ weight_scale = 0.2  # standard deviation of every weight
 alpha = 0.5  # of the constant gate
 lags = [1, 2, 5, 10, 20, 40, 80]
 slope_lag = 8
-map_scales = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0]
+map_gains = [0.04, 0.1, 0.2, 0.4, 0.58, 0.8, 1.6, 2.8, 4.8, 8.0]  # of the map
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports, and how gates are drawn"}
+from math import sqrt
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ import sympy as sp
 import torch
 from gatelr import expansion, jacobian, transport
 from gatelr.experiments import expansions
-from gatelr.experiments.expansions import CASES, size
+from gatelr.experiments.expansions import CASES, rule, size
 from gatelr.record import Chapter, figures
 from matplotlib.colors import LogNorm
 from torch import Tensor
@@ -119,12 +120,12 @@ parts = {(s, g): expansion.split(terms[g], s) for s, g in CASES}
 # ## The check that cannot fail
 #
 # After order $K$ the remainder is $\varepsilon^{K+1} M^{(K+1)}$ and smaller
-# things ({prf:ref}`thm-remainder`). On doubly logarithmic axes it is a line of
-# slope $K+1$. The library's remainder obeys its own recursion, in which nothing
+# terms ({prf:ref}`thm-remainder`). On doubly logarithmic axes it is a line of
+# slope $K+1$. The library computes it by its own recursion, in which nothing
 # cancels. So the line must be straight down to $\varepsilon = 10^{-12}$, where
-# the remainder after order 3 is smaller than $10^{-48}$. We fit slopes for each
-# network by itself over $10^{-12} \le \varepsilon \le 10^{-5}$, where the next
-# power of $\varepsilon$ is out of the way.
+# the remainder after order 3 is about $10^{-48}$. We fit the slope of each
+# network over $10^{-12} \le \varepsilon \le 10^{-5}$. There the next power of
+# $\varepsilon$ is too small to matter.
 
 # %%
 EPS = [10.0**exponent for exponent in range(-12, 1)]
@@ -145,7 +146,7 @@ def largest_deviation(sizes: Tensor) -> float:
     return float((slopes - torch.arange(1.0, 5.0)[:, None]).abs().max())
 
 
-sizes, scope = {}, f"{networks} networks"
+sizes, scope = {}, f"{networks} networks, n = {n}, ℓ = {slope_lag}"
 for splitting, gate in CASES[2:]:  # leak and multi, gate and scalar or multi
     A, B = parts[splitting, gate]
     sizes[splitting, gate] = R = remainders(A[span], B[span])
@@ -154,9 +155,9 @@ for splitting, gate in CASES[2:]:  # leak and multi, gate and scalar or multi
     chapter.check(name, statement, value, 1e-3, claim="C4", scope=scope)
 
 # %% [markdown]
-# All slopes are right, and it means nothing. Shuffle the corrections over time,
-# so that $B_j$ belongs to another step than $A_j$. These matrices are not the
-# parts of any Jacobian of the network, and yet:
+# All slopes are right. Does that show that the correction is right? Shuffle the
+# corrections over time, so that $B_j$ belongs to another step than $A_j$. These
+# matrices are not the parts of any Jacobian of the network. Their slopes are:
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -175,11 +176,11 @@ value = largest_deviation(placebo)
 chapter.check("slope-placebo", statement, value, 1e-3, claim="C4", scope=scope)
 
 # %% [markdown]
-# The slope follows from the theorem for *any* $A$ and $B$. It tests an
-# implementation of the remainder; it cannot tell a right correction from a
-# wrong one. {numref}`fig-validity-slopes` also shows why the remainder needs
-# its recursion. Computed as a difference of matrices, it is rounding from some
-# $\varepsilon$ on.
+# They are the same. The slope follows from the theorem for *any* $A$ and $B$. It
+# tests an implementation of the remainder. It cannot tell a right correction
+# from a wrong one. {numref}`fig-validity-slopes` also shows why the remainder
+# needs its recursion. Computed as a difference of two matrices, it is nothing
+# but rounding for small $\varepsilon$.
 
 # %%
 orders = expansion.orders(A[span], B[span], 3)
@@ -192,7 +193,7 @@ subtracted = torch.stack(subtracted).cpu()
 exact = sizes["gate", "multi"]
 lost = ((subtracted - exact).abs() / exact).median(-1).values
 drowned = bool((lost[0, 1:] > 1).all())
-statement = r"at $\varepsilon = 10^{-12}$ the difference is rounding, $K \ge 1$"
+statement = r"at $\varepsilon = 10^{-12}$ the difference is rounding, $K = 1, 2, 3$"
 chapter.check("naive-drowns", statement, drowned, claim="C4", scope=scope)
 for K in (1, 2, 3):
     largest = max(e for e, off in zip(EPS, lost[:, K], strict=True) if off > 0.1)
@@ -228,8 +229,8 @@ chapter.figure("validity-slopes", grid.figure, table)
 # :::
 #
 # By subtraction the remainder after order 1 is off by more than a tenth from
-# $\varepsilon$ = {result}`validity/naive-lost-1` downwards. After order 3 that
-# happens at {result}`validity/naive-lost-3` already.
+# $\varepsilon$ = {result}`validity/naive-lost-1` downwards. For the remainder
+# after order 3 that begins at {result}`validity/naive-lost-3`.
 #
 # ## How large is the correction?
 #
@@ -239,34 +240,21 @@ chapter.figure("validity-slopes", grid.figure, table)
 # is the larger part.
 
 # %%
-rows, curves = [], {}
-for (splitting, gate), (A, B) in parts.items():
-    r = (expansions.step_norms(B) / expansions.step_norms(A)).cpu()
-    quantiles = {"median": 0.5, "90th": 0.9, "99th": 0.99, "largest": 1.0}
-    row = {name: f"{float(r.quantile(q)):.3g}" for name, q in quantiles.items()}
-    own = pd.Series(r.mean(0))  # one number a network
-    low, high = own.quantile([0.25, 0.75])
-    kept = own.between(low - 1.5 * (high - low), high + 1.5 * (high - low))
-    row["networks an IQR filter would drop"] = int((~kept).sum())
-    rows.append({"splitting": splitting, "gate": gate} | row)
-    chapter.number(f"ratio-{splitting}-{gate}", float(r.median()))
-    chapter.number(f"ratio-max-{splitting}-{gate}", float(r.max()))
-    ratio = r.flatten().sort().values
-    fraction = np.arange(1, len(ratio) + 1) / len(ratio)
-    curve = pd.DataFrame({"ratio": ratio, "fraction": fraction})
-    curves[splitting, gate] = curve
-curves = pd.concat(curves, names=["splitting", "gate", "step"]).reset_index()
-curves = curves.drop(columns="step")
-chapter.table("validity-ratios", pd.DataFrame(rows))
+ratios = expansions.ratios(parts)
+quantiles = expansions.ratio_quantiles(ratios)
+for case, row in quantiles.iterrows():
+    chapter.number("ratio-" + "-".join(case), row["median"])
+    chapter.number("ratio-max-" + "-".join(case), row["largest"])
+chapter.table("validity-ratios", quantiles.map("{:.3g}".format).reset_index())
 
 # %% tags=["hide-input"]
 with figures.style():
     look = BY_GATE | {"estimator": None, "aspect": 1.2}
-    grid = panels(curves, "ratio", "fraction", **look)
+    grid = panels(ratios, "ratio", "fraction", **look)
     grid.refline(x=1, linestyle=":", linewidth=1, color=figures.INK)
     grid.set(yscale="linear", ylim=(0, 1))
     grid.set_axis_labels("ratio $r_j$ of one step", "fraction of steps")
-chapter.figure("validity-ratios", grid.figure, curves)
+chapter.figure("validity-ratios", grid.figure, ratios)
 
 # %% [markdown]
 # :::{figure} /artifacts/validity/figures/validity-ratios.svg
@@ -289,27 +277,24 @@ chapter.figure("validity-ratios", grid.figure, curves)
 # :::
 #
 # In the **gate splitting** the correction of a typical step is small. Its
-# median is {result}`validity/ratio-gate-scalar` (scalar) and
-# {result}`validity/ratio-gate-multi` (multi) of what it corrects, and in the
-# worst step of all {result}`validity/ratio-max-gate-scalar` and
-# {result}`validity/ratio-max-gate-multi`. The paper treats the gate's
-# contribution as a perturbation, and for typical steps of these networks that
-# is right. The tail belongs to the picture: networks that a filter of outliers
-# would remove have the largest corrections.
+# median ratio is {result}`validity/ratio-gate-scalar` for the scalar gate and
+# {result}`validity/ratio-gate-multi` for the multi gate. The paper treats the
+# gate's contribution as a perturbation. For typical steps of these networks that
+# is right. Some steps are not typical: the largest ratio of the multi gate is
+# {result}`validity/ratio-max-gate-multi`. Networks that a filter of outliers
+# would remove have the largest corrections, so none is removed.
 #
-# In the **leak splitting** the median ratio is
-# {result}`validity/ratio-leak-constant` (constant),
-# {result}`validity/ratio-leak-scalar` (scalar) and
-# {result}`validity/ratio-leak-multi` (multi). The correction is not the smaller
-# part. Whatever one calls it, it is no perturbation of the leak in these
-# networks.
+# In the **leak splitting** the correction is the larger part. The multi gate has
+# a median ratio of {result}`validity/ratio-leak-multi`, and the other two gates
+# are no better ({numref}`tab-validity-ratios`). In these networks it is not a
+# small perturbation of the leak.
 #
 # ## The bound, and what it certifies
 #
 # {prf:ref}`thm-bound` turns the norms of the steps into a bound on the
-# remainder. It must never be violated, and is not. But
-# {numref}`fig-validity-bound` shows what it is worth: norms multiply as if all
-# matrices stretched the same vector, and they do not.
+# remainder. No case may violate it. {numref}`fig-validity-bound` shows how much
+# too large it is. It multiplies norms as if all matrices stretched the same
+# vector, and they do not.
 
 # %%
 bounds = []
@@ -318,19 +303,19 @@ for (splitting, gate), (A, B) in parts.items():
     bounds.append(table.assign(splitting=splitting, gate=gate))
 bounds = pd.concat(bounds)
 holds = (bounds.remainder <= bounds.bound * (1 + 1e-12)).all()
-statement = f"the bound holds in all {len(bounds)} cases"
+statement = f"the bound on the remainder holds in all {len(bounds)} cases"
+scope = f"{networks} networks, n = {n}, ℓ ≤ 20, K ≤ 3"
 chapter.check("bound-networks", statement, holds, claim="C4", scope=scope)
 near = (bounds.remainder > bounds.bound / 2).any()
-statement = "half the bound would be violated: at short lags it is near"
+statement = "half the bound would be violated: at short lags the bound is near"
 chapter.check("bound-not-vacuous", statement, near, claim="C4", scope=scope)
 bounds["loose"] = bounds.bound / bounds.remainder
 bounds["says"] = bounds.bound / bounds.transport
 keys = ["splitting", "gate", "lag"]
 summary = bounds[bounds.K == 1].groupby(keys)[["loose", "says"]].median()
-for gate in ("scalar", "multi"):
-    loose, says = summary.loc[("gate", gate, 10)]
-    chapter.number(f"bound-loose-{gate}", loose, f"{loose:,.0f}")
-    chapter.number(f"bound-says-{gate}", says)
+loose, says = summary.loc[("gate", "multi", 10)]
+chapter.number("bound-loose-multi", loose, f"{loose:,.0f}")
+chapter.number("bound-says-multi", says)
 summary = summary.reset_index()
 
 # %% tags=["hide-input"]
@@ -353,21 +338,19 @@ chapter.figure("validity-bound", grid.figure, summary)
 # networks.
 # :::
 #
-# At lag 10 in the gate splitting, the bound after order 1 is
-# {result}`validity/bound-loose-scalar` (scalar) and
-# {result}`validity/bound-loose-multi` (multi) times the remainder. It is also
-# {result}`validity/bound-says-scalar` and {result}`validity/bound-says-multi`
-# times the whole transport. A certificate is worth having at lags of a few
-# steps; beyond, it is true and useless, and only measuring helps.
+# Take lag 10, the gate splitting and the multi gate. The bound after order 1 is
+# {result}`validity/bound-loose-multi` times the remainder. It is
+# {result}`validity/bound-says-multi` times the whole transport. So the bound is
+# useful over a few steps. Over longer lags it is true and says nothing, and one
+# has to measure.
 #
 # ## The check with power
 #
 # Now the question itself. At $\varepsilon = 1$, by how much does the sum of
 # orders $0 \dots K$ miss the true transport? The truth comes from autograd,
-# which knows of no splitting: the run from $x_k$ over the lag, differentiated.
-# One copy of the network's state for each neuron turns all rows of the Jacobian
-# into a single backward pass, `expansions.by_autograd`. At every lag the
-# library's product of closed-form Jacobians must find the same.
+# which knows of no splitting. It differentiates the run from $x_k$ over the lag
+# (`expansions.by_autograd`). At every lag the library's product of closed-form
+# Jacobians must give the same.
 
 # %%
 truth, deviations = {}, []
@@ -379,19 +362,19 @@ for gate, model in models.items():
         product = transport.products(J[:lag], lag)[0]
         deviation = (product - truth[gate, lag]).abs().max()
         deviations.append(float(deviation / truth[gate, lag].abs().max()))
-statement = "products of closed-form Jacobians and autograd agree, all lags"
-worst = max(deviations)
-chapter.check("autograd-products", statement, worst, 1e-11, claim="C5")
+statement = "products of closed-form Jacobians and autograd agree, all gates"
+worst, scope = max(deviations), f"{networks} networks, n = {n}, ℓ ≤ {max(lags)}"
+chapter.check("autograd-products", statement, worst, 1e-11, claim="C2", scope=scope)
 
 # %% [markdown]
-# And two **placebos**. In one, each network's corrections are shuffled over
-# time; in the other each network gets the corrections of its neighbour. Both
-# have the right size and the wrong content. Whoever claims that the correction
-# *means* something must beat them. (Order 0 has no correction in it, so placebo
-# and truth are equal there.)
+# Beside it stand two **placebos**. In one, each network's corrections are
+# shuffled over time. In the other, each network gets the corrections of its
+# neighbour. Both have the right size and the wrong content. If the correction
+# means something, it must beat them. Order 0 has no correction in it, so placebo
+# and truth are equal there.
 #
-# An error of 1 is what one makes by saying "zero". A sum that is small against
-# the truth therefore has an error near 1, whatever else is right about it.
+# Saying zero means a relative error of 1. So a sum that is small beside the truth
+# has an error near 1, whatever else is right about it.
 
 # %%
 PLACEBOS = {"shuffled": shuffled, "another network": lambda B: B.roll(1, 1)}
@@ -405,8 +388,8 @@ for (splitting, gate), (A, B) in parts.items():
 errors = pd.concat(errors, ignore_index=True)
 whole = errors[(errors.B == "true") & (errors.lag <= errors.K)]
 statement = r"orders up to the lag are the whole product: no error, $K \ge \ell$"
-worst = whole.error.max()
-chapter.check("ends-exactly", statement, worst, 1e-12, claim="C3", scope=scope)
+worst, ends = whole.error.max(), f"{networks} networks, n = {n}, ℓ ≤ K ≤ 3"
+chapter.check("ends-exactly", statement, worst, 1e-12, claim="C3", scope=ends)
 
 # %% tags=["hide-input"]
 keys = ["splitting", "gate", "B", "K", "lag"]
@@ -463,11 +446,14 @@ contested = won[won.lag > won.K].groupby("splitting").won.mean()
 for splitting, share in (100 * contested).items():
     chapter.number(f"won-{splitting}", share, f"{share:.1f}", "%")
 enough = contested["gate"] >= 0.95
-statement = "gate splitting: truth wins in 95 % of the contested cells"
-chapter.check("placebo-gate", statement, enough, claim="C5", scope="K ≤ 3")
+statement = "gate splitting: the true correction beats both placebos in at "
+statement += "least 95 % of the cells with $K < \\ell$"
+cells_of = f"{scope}, K ≤ 3"
+chapter.check("placebo-gate", statement, enough, claim="C5", scope=cells_of)
 at_once = won[(won.splitting == "leak") & (won.lag == 1)].won.all()
 statement = "leak splitting: truth beats both placebos in every cell at lag 1"
-chapter.check("placebo-leak-lag-one", statement, at_once, claim="C5")
+at_one = f"{networks} networks, n = {n}, ℓ = 1, K ≤ 3"
+chapter.check("placebo-leak-lag-one", statement, at_once, claim="C5", scope=at_one)
 
 typical = middle[(middle.B == "true") & (middle.K == 1)]
 for row in typical[typical.lag.isin([5, 20, 80])].itertuples():
@@ -485,38 +471,35 @@ for row in typical[typical.lag.isin([5, 20, 80])].itertuples():
 # and a tie is counted as lost.
 # :::
 #
-# Call a cell *contested* where order $K$ is not yet the whole product; the
-# others are won without a contest.
+# A cell is *contested* where order $K$ is not yet the whole product, that is for
+# $K < \ell$.
 #
 # **Gate splitting.** The true correction wins in {result}`validity/won-gate` %
-# of the contested cells. Order 1 misses the transport by
-# {result}`validity/error-gate-multi-lag-5` % (multi) at lag 5, by
-# {result}`validity/error-gate-multi-lag-20` % at lag 20 and by
-# {result}`validity/error-gate-multi-lag-80` % at lag 80, where the scalar gate
-# misses by {result}`validity/error-gate-scalar-lag-80` %. Here the expansion
-# says something true. The placebo is no better than leaving the correction out:
-# its line in {numref}`fig-validity-orders` runs along order 0.
+# of the contested cells. With the multi gate, order 1 misses the transport by
+# {result}`validity/error-gate-multi-lag-5` % at lag 5. At lag 20 it misses by
+# {result}`validity/error-gate-multi-lag-20` %, and at lag 80 by
+# {result}`validity/error-gate-multi-lag-80` %. Correcting with the shuffled gate
+# term is no better than leaving it out: the placebo's line in
+# {numref}`fig-validity-orders` runs along order 0.
 #
-# **Leak splitting.** We had asked for 95 % here too, and the true correction
-# wins in {result}`validity/won-leak` % of the contested cells. Along the rows
-# of {numref}`tab-validity-placebo` one sees at which lag the wins become rare,
-# and {numref}`fig-validity-orders` has the reason. At lag 5 order 1 already
-# misses by {result}`validity/error-leak-constant-lag-5` % (constant),
-# {result}`validity/error-leak-scalar-lag-5` % (scalar) and
-# {result}`validity/error-leak-multi-lag-5` % (multi). From lag 20 on truth and
-# placebo both have the error of saying zero. Where the sum is nothing against
-# the transport, no correction to it can be told from a wrong one: cells are
-# then won by chance, or are ties.
+# **Leak splitting.** We had asked for 95 % here too. The true correction wins in
+# {result}`validity/won-leak` % of the contested cells. The rows of
+# {numref}`tab-validity-placebo` show at which lag the wins become rare, and
+# {numref}`fig-validity-orders` shows why. At lag 5 order 1 already misses by
+# {result}`validity/error-leak-multi-lag-5` % with the multi gate. From lag 20 on
+# truth and placebo both have the error of saying zero. A sum that is far smaller
+# than the transport cannot be improved by any correction, right or wrong. So
+# these cells are won by chance, or are ties.
 #
 # ### It matters where one looks
 #
-# All these transports begin at the same step. The networks start from the zero
-# state, far from where their inputs soon hold them, so the same lag is harder
-# early than late. {numref}`tab-validity-windows` moves a stretch of twenty
-# steps along the run. In the multi networks the error of order 1 lies between
-# {result}`validity/window-lowest-multi` % and
-# {result}`validity/window-highest-multi` %. A single number for *the* error at
-# a lag says little without the step at which it begins.
+# All these transports begin at the same step. But the networks start from the
+# zero state, far from where their inputs soon hold them. So the same lag is
+# harder early than late. {numref}`tab-validity-windows` moves a stretch of
+# twenty steps along the run. In the multi networks the error of order 1 lies
+# between {result}`validity/window-lowest-multi` % and
+# {result}`validity/window-highest-multi` %. An error at a lag means something
+# only together with the step at which the lag begins.
 
 # %%
 moved = {}
@@ -543,8 +526,9 @@ chapter.table("validity-windows", shown)
 #
 # ## A rule of thumb
 #
-# When should order 1 be good? Take the friendliest case, factors that are
-# positive numbers, $A = a$ and $B = ra$ at every step.
+# Can one tell whether order 1 is good without knowing the truth? Take the
+# simplest case, factors that are positive numbers: $A = a$ and $B = ra$ at every
+# step. Then order 1 is $x = \ell r$ times order 0.
 #
 # :::{prf:proposition} The size of the rest
 # :label: prop-rule
@@ -552,50 +536,68 @@ chapter.table("validity-windows", shown)
 # With numbers as factors, the relative error after order 1 is exactly
 #
 # $$ 1 - \frac{1 + \ell r}{(1+r)^{\ell}} \;\longrightarrow\;
-# 1 - (1 + \ell r)\, e^{-\ell r} $$ (eq-rule)
+# 1 - (1 + x)\, e^{-x}, \qquad x = \ell r, $$ (eq-rule)
 #
-# for small $r$ with $\ell r$ held fixed. It begins as $(\ell r)^2/2$: what
-# matters is neither the lag nor the ratio, but their product.
+# for small $r$ with $x$ held fixed. It begins as $x^2/2$.
 # :::
 #
-# *Proof.* The first expression is compared with the remainder's recursion, run
-# with $a = 1$ and $b = r$. The limit, and the power series it begins with, are
-# SymPy's.
+# *Proof.* Divided by $a^\ell$, the remainder is $(1+r)^\ell - 1 - \ell r$. It is
+# zero at $\ell = 0$ and obeys the recursion {eq}`eq-remainder` from each lag to
+# the next, where order 1 is $\ell r$. Limit and series are SymPy's.
 
 # %%
 r, x, y = sp.symbols("r x y", positive=True)
-ell = sp.Symbol("ell", integer=True, positive=True)
-rest = 1 - (1 + ell * r) / (1 + r) ** ell
-facts, R, m_0, m_1 = [], sp.Integer(0), sp.Integer(1), sp.Integer(0)
-for lag in range(1, 9):
-    R, m_1 = (1 + r) * R + r * m_1, m_1 + r * m_0
-    facts.append(R / (1 + r) ** lag - rest.subs(ell, lag))
+ell = sp.Symbol("ell", integer=True, nonnegative=True)
+R = (1 + r) ** ell - 1 - ell * r
+facts = R.subs(ell, 0), R.subs(ell, ell + 1) - (1 + r) * R - r * (ell * r)
 statement = r"the error after order 1 is $1 - (1+\ell r)/(1+r)^\ell$ for numbers"
-chapter.prove("rule-exact", statement, *facts, claim="C4", scope="n = 1, ℓ ≤ 8")
-limit = sp.limit(rest.subs(ell, y).subs(r, x / y), y, sp.oo)
+chapter.prove("rule-exact", statement, *facts, claim="C4", scope="n = 1, every ℓ")
+limit = sp.limit((R / (1 + r) ** ell).subs(ell, y).subs(r, x / y), y, sp.oo)
 begins = sp.series(limit, x, 0, 3).removeO()
 facts = limit - (1 - (1 + x) * sp.exp(-x)), begins - x**2 / 2
 statement = r"at fixed $\ell r = x$ it tends to $1 - (1+x)e^{-x} = x^2/2 + O(x^3)$"
-chapter.prove("rule-limit", statement, *facts, claim="C4", scope="n = 1")
+scope = "n = 1, the limit of long lags"
+chapter.prove("rule-limit", statement, *facts, claim="C4", scope=scope)
 tenth = float(sp.nsolve(limit - sp.Rational(1, 10), 0.5))
 chapter.number("rule-tenth", tenth, f"{tenth:.2f}")
 
 # %% [markdown]
-# The error reaches a tenth at $\ell r$ = {result}`validity/rule-tenth`: a
-# correction of one part in ten per step is good for about five steps.
+# The error reaches a tenth at $x$ = {result}`validity/rule-tenth`. In words:
+# order 1 may be about half as large as order 0, and the first-order picture
+# still misses only a tenth.
+#
+# For matrices, what is $x$? There are two candidates.
+#
+# * *The worst case*: the lag times the ratio of norms of a single step,
+#   $x = \ell \|B\|_2 / \|A\|_2$.
+# * *The size of order 1*: $x = \|M^{(1)}\|_F / \|M^{(0)}\|_F$, computed by the
+#   sweep of {prf:ref}`thm-expansion`.
+#
+# For numbers they are the same. For matrices the first is far too large, for two
+# reasons. It assumes that norms are *aligned*: the direction that one factor
+# stretches most must be the direction that the next one stretches most. And a
+# spectral norm only knows the most stretched of $n$ directions. The scalar
+# gate's $G$ has rank one ({prf:ref}`prop-rank`). It answers to pushes along
+# $w_{rg}$ and to no others, so a typical push hardly feels it. A second crossing
+# must hit that one direction again. The size of order 1 has all of this in it
+# already. It needs no truth, and it costs one sweep.
 #
 # ## The map
 #
-# {numref}`fig-validity-map` is the answer to the chapter's question. The
-# standard deviation of all weights runs from $0.005$ to 1, the lag from 1 to
-# 80, and the colour is the relative error of orders 0 and 1 together. The
-# reference is the product of closed-form Jacobians, which was checked against
-# autograd above.
+# {numref}`fig-validity-map` answers the chapter's question. The colour is the
+# relative error of orders 0 and 1 together. The lag runs from 1 to 80. The
+# weights are given by their *gain* $\sigma\sqrt{n}$, where $\sigma$ is their
+# standard deviation: a large random $W_r$ has eigenvalues up to about its gain,
+# whatever $n$ is. The paper's networks have the gain $1.6$. A recurrent layer of
+# PyTorch starts at $1/\sqrt{3} \approx 0.58$, since it draws weights uniformly
+# between $-1/\sqrt{n}$ and $1/\sqrt{n}$. The reference is the product of
+# closed-form Jacobians, which was checked against autograd above.
 
 # %%
 map_lags = [1, 2, 3, 5, 8, 13, 20, 40, 80]
+map_scales = [gain / sqrt(n) for gain in map_gains]
 cells = expansions.error_map(map_scales, map_lags, seeds, start, **protocol)
-cells["x"] = cells.lag * cells.ratio
+cells["gain"] = (cells.scale * sqrt(n)).round(6)
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -607,41 +609,45 @@ with figures.style():
     options |= {"xticklabels": False, "yticklabels": False}
     for ax, (splitting, gate) in zip(axes, CASES, strict=False):
         cell = cells[(cells.splitting == splitting) & (cells.gate == gate)]
-        table = cell.pivot(index="scale", columns="lag", values="error")[::-1]
+        table = cell.pivot(index="gain", columns="lag", values="error")[::-1]
         sns.heatmap(table.clip(1e-4), ax=ax, **options)
         x, y = np.arange(len(map_lags)) + 0.5, np.arange(len(table)) + 0.5
         looks = {"colors": ["white", "black"], "linestyles": ["-", "--"]}
         lines = ax.contour(x, y, table, [0.1, 0.9], **looks)
         ax.clabel(lines, fmt={0.1: "10 %", 0.9: "90 %"}, fontsize=8)
+        ax.hlines(y[table.index.isin([0.58, 1.6])], 0, 9, ls=":", color="white")
         ax.set_title(f"{splitting} splitting\n{gate}", fontsize=9.5)
         ax.set(xlabel=r"lag $\ell$", ylabel="")
         ax.set_xticks([0.5, 3.5, 6.5, 8.5], [1, 5, 20, 80])
-    axes[0].set_yticks(y, [f"{scale:g}" for scale in table.index])
-    axes[0].set_ylabel("standard deviation of the weights")
-chapter.figure("validity-map", fig, cells.drop(columns="x"))
+    who = {0.58: "PyTorch 0.58", 1.6: "paper 1.6"}
+    axes[0].set_yticks(y, [who.get(gain, f"{gain:g}") for gain in table.index])
+    axes[0].set_ylabel(r"gain of the weights, $\sigma\sqrt{n}$")
+chapter.figure("validity-map", fig, cells)
 
 # %% [markdown]
 # :::{figure} /artifacts/validity/figures/validity-map.svg
 # :name: fig-validity-map
-# :alt: Five heat maps over lag and weight scale with contour lines. In the
-# :  three maps of the leak splitting the region of small error is confined
-# :  to weights of a few hundredths or to a few steps. In the two maps of
-# :  the gate splitting it reaches ten times larger weights, up to a few
-# :  tenths, at all lags.
+# :alt: Five heat maps over lag and gain of the weights with contour lines. In
+# :  the three maps of the leak splitting the region of small error is confined
+# :  to small gains or to a few steps. In the two maps of the gate splitting it
+# :  reaches far larger gains, up to about that of the paper, at most lags. Two
+# :  dotted lines mark the gains of the paper and of PyTorch.
 #
 # Where the first-order picture is true: the dark regions. Relative error of
-# orders 0 and 1 together, medians over networks, by lag and scale of the
-# weights. Below the full white line it is under $10\,\%$; above the dashed line
-# over $90\,\%$, and saying zero would do as well.
+# orders 0 and 1 together, medians over networks, by lag and gain of the weights.
+# Below the full white line it is under $10\,\%$. Above the dashed line it is over
+# $90\,\%$, and saying zero would do as well. Dotted: the gain of the paper's
+# networks and that of PyTorch's default.
 # :::
 
 # %%
 good = cells[cells.error <= 0.1]
-good = good.groupby(["splitting", "gate", "scale"]).lag.max()
+good = good.groupby(["splitting", "gate", "gain"]).lag.max()
 for splitting, gate in CASES:
-    reach = int(good.get((splitting, gate, weight_scale), 0))
-    chapter.number(f"reach-{splitting}-{gate}", reach)
-reach = good.unstack().reindex(CASES).reindex(columns=map_scales)
+    for name, gain in {"": weight_scale * sqrt(n), "-pytorch": 0.58}.items():
+        reach = int(good.get((splitting, gate, round(gain, 6)), 0))
+        chapter.number(f"reach-{splitting}-{gate}{name}", reach)
+reach = good.unstack().reindex(CASES).reindex(columns=map_gains)
 reach = reach.map(lambda lag: "none" if pd.isna(lag) else f"{lag:.0f}")
 reach = reach.rename(columns="{:g}".format).rename_axis(["splitting", "gate"])
 chapter.table("validity-reach", reach.reset_index())
@@ -650,55 +656,98 @@ chapter.table("validity-reach", reach.reset_index())
 # :::{table-file} /artifacts/validity/tables/validity-reach.csv
 # :name: tab-validity-reach
 #
-# The longest of the measured lags with a median error of order 1 of at most $10\,\%$, for each standard deviation of the weights. At lag 1, order 1 is exact.
+# The longest of the measured lags with a median error of order 1 of at most $10\,\%$, for each gain of the weights. At lag 1, order 1 is exact.
 # :::
 #
-# Are the maps five facts or one? By {prf:ref}`prop-rule` the error should
-# depend on $\ell r$ alone. {numref}`fig-validity-law` puts every cell of every
-# map at the lag times the median ratio of its networks, beside the rule.
+# Take the multi gate at PyTorch's gain. The gate splitting is good up to lag
+# {result}`validity/reach-gate-multi-pytorch`, and 80 is the longest lag measured.
+# The leak splitting is good up to lag
+# {result}`validity/reach-leak-multi-pytorch`, where order 1 is the whole.
+#
+# Now to the two rules. {numref}`tab-validity-rule` compares them with the truth
+# at lag 40 and the paper's gain, in the gate splitting. Look at the scalar gate.
+# The worst case predicts an error of {result}`validity/rule-worst` %. The size
+# of order 1 predicts {result}`validity/rule-better` %. Measured are
+# {result}`validity/rule-measured` %. The column in the middle repeats the first
+# with Frobenius norms, so with a typical push in place of the worst one. For the
+# rank-one $G$ that alone takes most of the excess away.
+
+# %%
+named = cells[(cells.lag == 40) & (cells.gain == 1.6) & (cells.splitting == "gate")]
+table = expansions.predictions(named).pivot_table("predicted", "gate", "reading")
+table = 100 * table[["worst case", "typical push", "size of order 1"]]
+table["measured"] = 100 * named.set_index("gate").error
+for name, value in table.loc["scalar"].items():
+    name = "rule-scalar-" + name.replace(" ", "-")
+    chapter.number(name, value, f"{value:.2g}", "%")
+chapter.table("validity-rule", table.map("{:.2g} %".format).reset_index())
+
+# %% [markdown]
+# :::{table-file} /artifacts/validity/tables/validity-rule.csv
+# :name: tab-validity-rule
+#
+# Counting every correction at its worst predicts an error that is not there. The
+# error after order 1 by three readings of the rule, and as measured: gate
+# splitting, lag 40, gain $1.6$, medians over networks.
+# :::
+#
+# We chose the second rule after seeing these networks. So it is tested on others:
+# a second map from networks with other seeds, on which neither rule was made. The
+# test was fixed beforehand: in at least $85\,\%$ of the cells where order 1 is of any
+# use (an error below a half), the prediction must be right within a factor of
+# three.
+
+# %%
+another = {"first": 100, **protocol}  # networks with the numbers 100, 101, …
+unseen = expansions.error_map(map_scales, map_lags, seeds, start, **another)
+unseen = expansions.predictions(unseen[(unseen.lag > 1) & (unseen.error > 1e-7)])
+near = {factor: 100 * expansions.within(unseen, factor) for factor in (3.0, 10.0)}
+for (reading, splitting), shares in pd.DataFrame(near).iterrows():
+    for factor, share in shares.items():
+        name = f"within-{factor:.0f}-{reading.replace(' ', '-')}-{splitting}"
+        chapter.number(name, share, f"{share:.0f}", "%")
+for splitting, share in near[3]["size of order 1"].items():
+    statement = f"{splitting} splitting: the size of order 1 predicts its error "
+    statement += "within a factor of three in at least 85 % of the cells"
+    scope = f"{seeds} networks not used before, gains {map_gains[0]} to "
+    scope += f"{map_gains[-1]}, ℓ ≤ {map_lags[-1]}, error < 1/2"
+    chapter.check(f"rule-{splitting}", statement, share >= 85, claim="C4", scope=scope)
 
 # %% tags=["hide-input"]
-shown = cells[(cells.lag > 1) & (cells.error > 1e-7)]
+shown = unseen[unseen.reading != "typical push"]
 shown = shown.assign(near=10 ** (np.log10(shown.x) * 1.5).round().div(1.5))
-look = BY_GATE | {"estimator": "median", "errorbar": ("pi", 90), "aspect": 1.2}
+look = {"hue": "splitting", "style": "splitting", "aspect": 1.2, "col": "reading"}
+look |= {"estimator": "median", "errorbar": ("pi", 90), "hue_order": ["leak", "gate"]}
 with figures.style():
-    grid = panels(shown, "near", "error", markers=MARKERS, **look)
-    curve = np.logspace(-3, 3.3, 100)
+    grid = panels(shown, "near", "error", markers=True, dashes=False, **look)
+    curve = pd.Series(np.logspace(-3, 3.3, 100))
     for ax in grid.axes.flat:
-        ax.plot(curve, 1 - (1 + curve) * np.exp(-curve), color=figures.INK)
+        ax.plot(curve, rule(curve), color=figures.INK)
     grid.set(ylim=(1e-7, 3))
-    grid.set_axis_labels(r"lag times ratio, $\ell r$", "relative error")
-chapter.figure("validity-law", grid.figure, cells)
+    grid.set_axis_labels("size of order 1 by the rule, $x$", "relative error")
+chapter.figure("validity-law", grid.figure, unseen)
 
 # %% [markdown]
 # :::{figure} /artifacts/validity/figures/validity-law.svg
 # :name: fig-validity-law
-# :alt: Two panels on logarithmic axes with a black curve that rises with
-# :  slope two and saturates at one. The lines of all gates with their
-# :  bands rise below and along the curve.
+# :alt: Two panels on logarithmic axes with a black curve that rises with slope
+# :  two and saturates at one. In the left panel the lines of both splittings and
+# :  their bands lie below the curve, the gate splitting far below. In the right
+# :  panel both lines follow the curve.
 #
-# The error rises with lag times ratio, mostly below the rule of thumb. All
-# cells of the five maps with a lag above 1, collected by lag times ratio:
-# median and the middle nine tenths. Black: the rule, $1 - (1+x)e^{-x}$.
+# The size of order 1 tells its error; lag times ratio is a worst case. All cells
+# of the second map with a lag above 1, collected by $x$: median and the middle
+# nine tenths. Left: $x = \ell \|B\|_2/\|A\|_2$. Right:
+# $x = \|M^{(1)}\|_F/\|M^{(0)}\|_F$. Black: the rule, $1 - (1+x)e^{-x}$.
 # :::
-
-# %%
-part = cells[(cells.lag > 1) & cells.error.between(1e-7, 0.5)]
-part = part.assign(rule=1 - (1 + part.x) * np.exp(-part.x))
-for splitting, rows in part.groupby("splitting"):
-    rank = rows.error.corr(rows.rule, method="spearman")
-    chapter.number(f"law-rank-{splitting}", rank, f"{rank:.2f}")
-    share = 100 * (rows.error / rows.rule).between(0.1, 10).mean()
-    chapter.number(f"law-within-{splitting}", share, f"{share:.0f}", "%")
-
-# %% [markdown]
-# Where order 1 is of any use (errors below a half), rule and measurement have a
-# rank correlation of {result}`validity/law-rank-leak` in the leak splitting and
-# {result}`validity/law-rank-gate` in the gate splitting. The rule is within a
-# factor of ten for {result}`validity/law-within-leak` % and
-# {result}`validity/law-within-gate` % of the cells. It takes numbers for
-# matrices, so no more should be asked of it; but it has the right shape, and it
-# says what to look at.
+#
+# In the gate splitting the worst case is right within a factor of ten for
+# {result}`validity/within-10-worst-case-gate` % of the cells. In all others it is
+# too pessimistic ({numref}`fig-validity-law`). The size of order 1 is right within a factor of
+# *three* for {result}`validity/within-3-size-of-order-1-gate` % of them. In the
+# leak splitting the shares within a factor of three are
+# {result}`validity/within-3-worst-case-leak` % for the worst case and
+# {result}`validity/within-3-size-of-order-1-leak` % for the size of order 1.
 #
 # ## What was checked
 
@@ -725,27 +774,33 @@ chapter.validation()
 # :::{admonition} Solution 1: slow networks
 # :class: dropdown
 #
-# The ratio is $\alpha \|D W_r\| / (1-\alpha)$: slow neurons listen little in
-# one step. The median ratio falls to {result}`validity/slow-ratio`, and order 1
-# is within $10\,\%$ up to lag {result}`validity/slow-reach`. Long time-scales are
-# where the leak splitting is right.
+# One step of a slow neuron takes little from the others. For a constant gate the
+# ratio is $\alpha \|D W_r\| / (1-\alpha)$, so it shrinks with $\alpha$: the median
+# falls to {result}`validity/slow-ratio`. Order 1 is then within $10\,\%$ up to lag
+# {result}`validity/slow-reach`. The product $\ell r$ is what counts, and a smaller
+# $r$ allows a longer $\ell$. So the leak splitting is right where time-scales are
+# long.
 # :::
 #
 # :::{admonition} Solution 2: more orders
 # :class: dropdown
 #
-# Nearly all of them, since the words with many crossings are the bulk of the
-# product: {result}`validity/orders-needed-leak-constant` (constant),
-# {result}`validity/orders-needed-leak-scalar` (scalar) and
-# {result}`validity/orders-needed-leak-multi` (multi). The gate splitting needs
-# {result}`validity/orders-needed-gate-multi` (multi).
+# A word of the product has up to ten letters $B$. When $B$ is larger than $A$,
+# the words with many letters $B$ are the bulk of the sum, and every order that
+# is left out is missed. The multi gate needs all orders up to
+# {result}`validity/orders-needed-leak-multi` in the leak splitting. In the gate
+# splitting, where $B$ is small, it needs those up to
+# {result}`validity/orders-needed-gate-multi`.
 # :::
 #
 # :::{admonition} Solution 3: another placebo
 # :class: dropdown
 #
-# With the true sign the error at lag 2 is of second order in $B$; with the
-# false one it is twice the first order. So truth wins in every cell at lag 2.
+# At lag 2 the transport is $A_2A_1 + (A_2B_1 + B_2A_1) + B_2B_1$. With the true
+# sign, order 1 misses the last term only, which is of second order in $B$. With
+# the wrong sign it misses twice the middle terms as well, which are of first
+# order. So truth wins in every cell at lag 2. At long lags the middle terms need
+# not be the larger ones, and truth can lose.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solutions' code"}
@@ -759,7 +814,8 @@ reach = expansions.error_map(*setting, **slow).query("error <= 0.1").lag.max()
 chapter.number("slow-reach", reach)
 longer = reach > chapter.numbers["reach-leak-constant"]["value"]
 statement = "a slower leak makes order 1 of the leak splitting good for longer"
-chapter.check("exercise-slow", statement, longer, claim="C5")
+scope = f"constant gate, {seeds} networks, α = {slow['alpha']} and {alpha}"
+chapter.check("exercise-slow", statement, longer, claim="C5", scope=scope)
 
 needed, beaten = {}, []
 for (splitting, gate), (A, B) in parts.items():
@@ -773,40 +829,41 @@ for (splitting, gate), (A, B) in parts.items():
     beaten.append((right.error < wrong.error)[right.K == 1].all())
 more = min(needed[c] for c in CASES[:3]) > max(needed[c] for c in CASES[3:])
 statement = "lag 10: the leak splitting needs more orders than the gate splitting"
+scope = f"{networks} networks, n = {n}, medians"
 chapter.check("exercise-orders", statement, more, claim="C5", scope=scope)
 statement = "with the sign of $B$ turned, truth wins in every cell at lag 2"
+scope = f"{networks} networks, n = {n}, K = 1"
 chapter.check("exercise-sign", statement, all(beaten), claim="C5", scope=scope)
 
 # %% [markdown]
 # ## What it means
 #
 # **The gate splitting is an expansion that works.** Take the gates as given
-# numbers, and correct once for the fact that they read the state. That is
-# within $10\,\%$ of the truth up to lag {result}`validity/reach-gate-scalar`
-# (scalar) and {result}`validity/reach-gate-multi` (multi) at the protocol's
-# weights, and it beats the placebos in {result}`validity/won-gate` % of the
-# contested cells. The paper's perturbative claim holds at initialisation, in
-# this range.
+# numbers, and correct once for the fact that they read the state. With the
+# paper's weights and the multi gate that is within $10\,\%$ of the truth up to
+# lag {result}`validity/reach-gate-multi`. It beats wrong corrections in
+# {result}`validity/won-gate` % of the contested cells. So the paper's
+# perturbative claim holds at initialisation, in this range.
 #
-# **The leak splitting is an identity that one may not cut short**, unless
-# weights are small or time-scales long. At the protocol's weights, order 1 is
-# within $10\,\%$ up to lag {result}`validity/reach-leak-constant`,
-# {result}`validity/reach-leak-scalar` and {result}`validity/reach-leak-multi`
-# (constant, scalar, multi), and order 1 of lag 1 is exact by itself. What
-# carries the gradient over longer lags in these networks is the whole recurrent
-# product, not time-scales with one crossing. Effective learning rates read off
-# from order 0 ({ref}`ch-bptt`) are exact for what they are, the part of the
-# gradient that waits in its neuron; how large that part is depends on $\ell r$.
+# **The leak splitting cannot be cut short**, unless weights are small or
+# time-scales long. With the paper's weights and the multi gate, order 1 is within
+# $10\,\%$ up to lag {result}`validity/reach-leak-multi`, and at lag 1 it is exact
+# for any weights. Over longer lags the whole recurrent product carries the
+# gradient in these networks, not time-scales with one crossing. The effective
+# learning rates of order 0 ({ref}`ch-bptt`) describe exactly the part of the
+# gradient that stays in its neuron. That part can be small.
 #
-# Three limits should be said. The chapter measures networks of one size at
-# initialisation, along slow and smooth inputs; where training moves them on the
+# Three limits remain. The chapter measures networks of one size at
+# initialisation, along slow and smooth inputs. Where training moves them on the
 # map is a question for experiments. It compares whole matrices; a norm may be
 # predicted well by an approximation that is bad as a matrix, or the other way
-# round. And medians hide networks: the data files of the figures hold them all.
+# round. And medians hide single networks; the data files of the figures hold
+# them all.
 #
-# To take home: multiply the lag by the size of the correction relative to what
-# it corrects. Below about a half, by the rule of thumb, the first order is a
-# picture of the whole; above, it is a story about a part.
+# To take home: the gates may be taken as given and corrected once, and the
+# time-scales alone may not, at the weights of the paper before training. To know
+# where a network stands, compute order 1: its size beside order 0 predicts what
+# the first-order picture misses.
 
 # %% tags=["remove-cell"]
 chapter.close()

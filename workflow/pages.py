@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import toc
 
 TEMPLATES = Path(__file__).parent / "templates"
 OUT = Path("book/generated")
+#: Where each claim of the theory is stated.
+NOTATION = Path("book/notation.md")
 #: What a check stands under that belongs to no claim.
 REPRODUCIBILITY = "reproducibility"
 
@@ -67,10 +70,35 @@ def twice(runs: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
+def stated(notation: Path) -> dict[str, tuple[str, str]]:
+    """The name of each claim, and what it says up to its first stop, from the notation page; nothing without one."""
+    text = notation.read_text() if notation.exists() else ""
+    found = re.findall(r"^\*\*(C\d+) (.+?)\.\*\* (.+?)(?=\n\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    claims = {}
+    for claim, name, words in found:
+        plain = " ".join(re.sub(r"\s*\{cite\}`[^`]*`", "", words).split())
+        claims[claim] = (name, re.split(r"[.;:](?:\s|$)", plain, maxsplit=1)[0])
+    return claims
+
+
+def tally(verdicts: list[str]) -> str:
+    """How often each was said, the most frequent first: "3 supported, 1 refuted"."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(verdicts).most_common())
+
+
+def reach(rows: list[dict[str, Any]]) -> str:
+    """For what the checks of a claim were made, in short."""
+    kinds = Counter(row["kind"] for row in rows)
+    words = {"proof": "proved for every n and ℓ", "case": "by algebra at stated sizes", "numeric": "on numbers"}
+    return ", ".join(f"{kinds[kind]} {said}" for kind, said in words.items() if kinds[kind])
+
+
 def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the ledger's template needs."""
     numbers = toc.chapters()
-    claims: dict[str, list[dict[str, Any]]] = {}
+    titles = {chapter: run["results"]["title"] for chapter, run in runs.items()}
+    names = stated(NOTATION)
+    claims: dict[str, list[dict[str, Any]]] = {claim: [] for claim in names}
     for chapter, run in runs.items():
         for check in run["results"]["checks"]:
             symbolic = check["kind"] == "symbolic"
@@ -80,7 +108,8 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
                     "statement": " ".join(check["statement"].split()),
                     # An identity holds or does not: a discrepancy of zero would say less.
                     "checked": "exact" if symbolic else f"{number(check['value'])} ≤ {number(check['tolerance'])}",
-                    "scope": check.get("scope", ""),
+                    "kind": ("proof" if check["general"] else "case") if symbolic else "numeric",
+                    "scope": check["scope"],
                     "verdict": "holds" if check["passed"] else "fails",
                     "chapter": chapter,
                     "id": check["id"],
@@ -105,13 +134,56 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for chapter, run in runs.items()
         for claim in run["results"]["claims"]
     ]
+    by_chapter = {
+        chapter: sorted((row for row in findings if row["chapter"] == chapter), key=lambda row: order(row["claim"]))
+        for chapter in dict.fromkeys(row["chapter"] for row in findings)
+    }
+    about: dict[tuple[str, str], list[str]] = {}
+    for chapter, group in by_chapter.items():
+        for row in group:
+            about.setdefault((chapter, row["claim"]), []).append(row["verdict"])
     return {
-        "findings": sorted(findings, key=lambda finding: order(finding["claim"])),
-        "claims": sorted(claims.items(), key=lambda item: order(item[0])),
+        "claims": [
+            {
+                "id": claim,
+                "title": f"{claim} {names[claim][0]}" if claim in names else claim.capitalize(),
+                "words": names[claim][1] if claim in names else "",
+                "scope": reach(group),
+                "verdict": outcome(group),
+                "rows": group,
+            }
+            for claim, group in sorted(claims.items(), key=lambda item: order(item[0]))
+        ],
+        "findings": [
+            {
+                "chapter": chapter,
+                "title": titles[chapter],
+                "rows": group,
+                "verdicts": tally([row["verdict"] for row in group]),
+            }
+            for chapter, group in by_chapter.items()
+        ],
+        "measured": [
+            {
+                "chapter": chapter,
+                "title": titles[chapter],
+                "about": word,
+                "total": len(verdicts),
+                "verdicts": tally(verdicts),
+            }
+            for (chapter, word), verdicts in about.items()
+        ],
+        "verdicts": list(dict.fromkeys(row["verdict"] for row in [*rows, *findings])),
         "chapters": list(runs),
         "held": sum(row["verdict"] == "holds" for row in rows),
         "total": len(rows),
     }
+
+
+def outcome(rows: list[dict[str, Any]]) -> str:
+    """What the checks of a claim came to, in a word or two."""
+    failed = sum(row["verdict"] == "fails" for row in rows)
+    return "not yet" if not rows else f"{failed} of {len(rows)} fail" if failed else "holds"
 
 
 def execution(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:

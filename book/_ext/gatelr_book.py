@@ -1,8 +1,9 @@
 """Two things that the pages need of Sphinx: numbers quoted from a chapter's results, and figures for a dark page.
 
 ``{result}`agreement/worst-float64``` prints a number as the chapter wrote it down, so that prose never types one.
-``{result}`checks/total``` counts the checks of every chapter (also ``passed``, ``symbolic``, ``numeric``), and
-``{result}`checks/agreement``` those of one chapter. ``{result}`gate-corrections/small.verdict``` is what a claim about
+``{result}`checks/total``` counts the checks of every chapter, and ``{result}`checks/agreement``` those of one chapter.
+Also ``passed``; ``proofs``, by computer algebra for every n and ℓ; ``cases``, by computer algebra at stated sizes; and
+``numeric``. ``{result}`gate-corrections/small.verdict``` is what a claim about
 training came to; also ``effect``, ``interval``, ``low``, ``high``, ``p``, ``null`` and ``seeds``, and
 ``{result}`claims/supported``` counts them over all chapters. What does not exist is a warning: the build fails.
 """
@@ -96,7 +97,8 @@ def _checks(env: BuildEnvironment, what: str) -> str:
     counts = {
         "total": len(checks),
         "passed": sum(check["passed"] for check in checks),
-        "symbolic": sum(check["kind"] == "symbolic" for check in checks),
+        "proofs": sum(check["kind"] == "symbolic" and check["general"] for check in checks),
+        "cases": sum(check["kind"] == "symbolic" and not check["general"] for check in checks),
         "numeric": sum(check["kind"] == "numeric" for check in checks),
     }
     if what not in counts:

@@ -26,11 +26,13 @@ from sphinx.util.images import get_image_size
 VERSIONS = {
     "docutils": "0.21.2",
     "myst-nb": "1.4.0",
+    "pandas": "3.1.1",
     "pydata-sphinx-theme": "0.17.1",
     "Sphinx": "7.4.7",
     "sphinx-book-theme": "1.3.0",
     "sphinx-codeautolink": "0.19.0",
     "sphinx-mathjax-offline": "0.0.2",
+    "sphinx-proof": "0.4.0",
     "sphinx_tippy": "0.4.3",
     "sphinxext-opengraph": "0.13.0",
 }
@@ -93,6 +95,36 @@ def name_folds(app: Sphinx) -> None:
         translator.body.append("</details>\n")
 
     app.add_node(HideCodeCellNode, override=True, html=(visit, depart))
+
+
+# pandas
+
+
+@patch(
+    "pandas",
+    "A frame whose index has a name gets two rows of header, and no cell says which header it belongs to.",
+    event="html-page-context",
+    priority=400,  # sphinx-tippy reads the page at 450
+)
+def name_headers(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
+    """One row of header, and each header says whether it is of a column or of a row."""
+    if doctree is not None and 'class="dataframe"' in context["body"]:
+        pattern = r'<table border="\d+" class="dataframe">.*?</table>'
+        context["body"] = re.sub(pattern, lambda table: one_header(table[0]), context["body"], flags=re.DOTALL)
+
+
+def one_header(table: str) -> str:
+    """A frame as HTML with the names of its index beside those of its columns."""
+    soup = BeautifulSoup(table, "html.parser")
+    rows = soup.select("thead > tr")
+    if len(rows) == 2:
+        for upper, lower in zip(rows[0].find_all("th"), rows[1].find_all("th"), strict=True):
+            if lower.string and not upper.string:
+                upper.string = lower.string
+        rows[1].decompose()
+    for header in soup.find_all("th"):
+        header["scope"] = "col" if header.find_parent("thead") else "row"
+    return str(soup)
 
 
 # docutils and Sphinx
@@ -211,6 +243,25 @@ def prune(app: Sphinx, exception: Exception | None) -> None:
         for file in [p for p in folder.rglob("*") if p.is_file()]:
             if not file.relative_to(folder).as_posix().startswith(kept):
                 file.unlink()
+
+
+# sphinx-proof
+
+
+@patch(
+    "sphinx-proof",
+    "Every box of a page has contents called proof-content, and every proof is called proof.",
+    event="doctree-read",
+    priority=400,  # before Sphinx notes the sections
+    extension="sphinx_proof",
+)
+def name_proofs(app: Sphinx, doctree: nodes.document) -> None:
+    """The contents are named after their box, and proofs are counted."""
+    for content in doctree.findall(lambda node: isinstance(node, nodes.Element) and "proof-content" in node["ids"]):
+        content["ids"] = [f"{content.parent['label']}-content"]
+    proofs = doctree.findall(lambda node: isinstance(node, nodes.admonition) and node["ids"] == ["proof"])
+    for place, proof in enumerate(list(proofs), start=1):
+        proof["ids"] = [f"proof-{place}"]
 
 
 # sphinx-codeautolink
@@ -375,6 +426,44 @@ def buttons(app: Sphinx, page: str, template: str, context: Context, doctree: Do
         if group.get("label") == "download-buttons":
             printing = [button for button in group["buttons"] if button["type"] == "javascript"]
             group["buttons"] = [*(links if page.startswith("notebooks/") else []), *printing]
+
+
+@patch(
+    "sphinx-book-theme",
+    "A page that no text was written for, such as the index, has an empty heading on paper.",
+    event="html-page-context",
+    priority=502,  # the theme looks for the heading first
+)
+def head(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
+    """Its heading is its title."""
+    if not context.get("pagetitle"):
+        context["pagetitle"] = context.get("title", "")
+
+
+MAGNIFIER = '<i class="fa-solid fa-magnifying-glass"></i>'
+
+
+@patch(
+    "pydata-sphinx-theme",
+    "A search is sent by the Enter key alone, since its form has no button.",
+    event="builder-inited",
+)
+def submit(app: Sphinx) -> None:
+    """The magnifier is the button."""
+    templates = getattr(app.builder, "templates", None)
+    if templates is None:
+        return
+    read = templates.get_source
+
+    def get_source(environment: Any, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, *more = read(environment, template)
+        if template.endswith("components/search-field.html"):
+            source = source.replace(
+                MAGNIFIER, f'<button type="submit" class="search-submit" aria-label="Search">{MAGNIFIER}</button>'
+            )
+        return source, *more
+
+    templates.get_source = get_source
 
 
 @patch(

@@ -81,6 +81,30 @@ def effective(trajectory: Trajectory, lr: float, lag: int) -> Float[Tensor, "W *
     return lr * trajectory.g[: T - lag] * retention(trajectory, lag)[1:]
 
 
+def signal(trajectory: Trajectory, delta: Float[Tensor, "T *batch n"]) -> Float[Tensor, "T *batch n"]:
+    r"""What reaches each step if the leaks alone carry errors back, :math:`s_k = \sum_{t \ge k} g_k P_{t,k} δ_t` (C8).
+
+    Args:
+        trajectory: what ``model.run`` returned.
+        delta: the loss's direct gradient with respect to each state, δ.
+
+    Returns:
+        ``(T, *batch, n)``, summed lag by lag from :func:`effective`; :func:`gradients` makes a gradient of it.
+
+    Raises:
+        ValueError: if ``delta`` has not one number for each state.
+    """
+    if delta.shape != trajectory.x.shape:
+        raise ValueError(
+            f"got delta of shape {tuple(delta.shape)}, expected {tuple(trajectory.x.shape)}, one for each state: "
+            "put zeros where the loss does not read the state"
+        )
+    total = torch.zeros_like(delta)
+    for lag in range(len(delta)):
+        total[: len(delta) - lag] += effective(trajectory, 1.0, lag) * delta[lag:]
+    return total
+
+
 def step(trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], lr: float) -> Float[Tensor, "*batch n n"]:
     r"""One step of gradient descent for W_r with errors carried back by the leaks alone (C8).
 
@@ -95,14 +119,12 @@ def step(trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], lr: float) 
         The step of each sequence, summed lag by lag.
 
     Raises:
-        ValueError: for a negative rate.
+        ValueError: for a negative rate, or as :func:`signal`.
     """
-    slope, total = 1 - trajectory.phi**2, torch.zeros((), dtype=delta.dtype, device=delta.device)
-    for lag in range(len(delta)):
-        older = slice(0, len(delta) - lag)  # the steps k = t - lag
-        rows = effective(trajectory, lr, lag) * slope[older] * delta[lag:]
-        total = total - torch.einsum("t...q,t...p->...qp", rows, trajectory.x_prev[older])
-    return total
+    if not lr >= 0:
+        raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
+    rows = (1 - trajectory.phi**2) * signal(trajectory, delta)
+    return -lr * torch.einsum("t...q,t...p->...qp", rows, trajectory.x_prev)
 
 
 def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
@@ -185,7 +207,7 @@ def gradients(model: GatedRNN, trajectory: Trajectory, signal: Float[Tensor, "T 
         ∇_{W_{rg}} L = \sum_k ((φ_k - x_{k-1}) ⊙ (1 - g_k) ⊙ s_k) x_{k-1}^\top
 
     The same with :math:`u_k` for W_i and W_ig and with 1 for the biases. :math:`s_k = g_k ⊙ λ_k` gives the whole
-    gradient, :math:`s_k = \sum_{t \ge k} g_k ⊙ P_{t,k} ⊙ δ_t` its order 0.
+    gradient, :math:`s_k = \sum_{t \ge k} g_k ⊙ P_{t,k} ⊙ δ_t`, which is :func:`signal`, its order 0.
 
     Args:
         model: the network that made the trajectory.
@@ -255,6 +277,9 @@ def corrected(terms: Terms, lag: int) -> Float[Tensor, "W *batch n"]:
 def condition(trajectory: Trajectory, lag: int) -> Float[Tensor, " W *batch"]:
     r"""The order-0 condition number of transport, :math:`κ = \max_q P^q / \min_q P^q` (C14).
 
+    Of constants it is :math:`((1-α_{\min})/(1-α_{\max}))^{\ell}`. It says how unequally neurons pass errors back, and
+    not how unequally they learn: that is :func:`preconditioner_condition`.
+
     Args:
         trajectory: what ``model.run`` returned.
         lag: ℓ, from 0 to T.
@@ -267,3 +292,35 @@ def condition(trajectory: Trajectory, lag: int) -> Float[Tensor, " W *batch"]:
     """
     P = retention(trajectory, lag)
     return P.amax(-1) / P.amin(-1)
+
+
+def preconditioner_condition(trajectory: Trajectory, lag: int) -> Float[Tensor, " W *batch"]:
+    r"""How unequally neurons learn at a lag, :math:`κ_μ = \max_q g^q_k P^q_{t,k} / \min_q g^q_k P^q_{t,k}` (C14).
+
+    Two constants swap rank at :math:`\ell^* = \ln(α_1/α_2) / \ln((1-α_2)/(1-α_1))`. With the smallest and the largest
+    constant in it, κ_μ falls up to that lag and grows beyond.
+
+    Args:
+        trajectory: what ``model.run`` returned.
+        lag: ℓ, from 0 to T - 1.
+
+    Returns:
+        ``(T - lag, *batch)``, t = ℓ+1 … T, as :func:`effective` without its neurons; infinite where a neuron learns
+        nothing and another something.
+
+    Raises:
+        ValueError: for a lag outside 0 … T-1.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import rates
+        >>> from gatelr.cells import GatedRNN
+        >>> model = GatedRNN(2, 2, "constant", alpha=[0.25, 0.5])
+        >>> trajectory = model.run(torch.ones(10, 3, 2))
+        >>> [float(rates.preconditioner_condition(trajectory, lag)[0, 0]) for lag in (0, 1, 2)]
+        [2.0, 1.3333333730697632, 1.125]
+        >>> [float(rates.condition(trajectory, lag)[0, 0]) for lag in (0, 1, 2)]
+        [1.0, 1.5, 2.25]
+    """
+    rate = effective(trajectory, 1.0, lag)
+    return rate.amax(-1) / rate.amin(-1)

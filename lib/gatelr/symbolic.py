@@ -333,6 +333,16 @@ class IndexLatex(LatexPrinter):
         return rf"\delta^{{{self._print(row)} {self._print(column)}}}"
 
 
+def adam_moments(gradients: Sequence[sp.Expr], beta_1: sp.Expr, beta_2: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    r"""Adam's bias-corrected moments of one coordinate after these gradients, :math:`\hat m` and :math:`\hat v`."""
+    m = v = sp.Integer(0)
+    for gradient in gradients:
+        m = beta_1 * m + (1 - beta_1) * gradient
+        v = beta_2 * v + (1 - beta_2) * gradient**2
+    steps = len(gradients)
+    return sp.cancel(m / (1 - beta_1**steps)), sp.cancel(v / (1 - beta_2**steps))
+
+
 def latex(expression: sp.Expr) -> str:
     """The expression in the book's index notation, as LaTeX."""
     return str(IndexLatex().doprint(expression))

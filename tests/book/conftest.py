@@ -36,11 +36,13 @@ class Server(ThreadingHTTPServer):
 #: What `make test` leaves to `make test-all`: paper, each page in each light, and downloads in fresh environments.
 WEEKLY = re.compile(
     r"/test_pdf\.py::"
-    r"|::test_no_violation(_in_the_dark|_on_a_phone)?\["
+    r"|::test_no_(violation(_in_the_dark|_on_a_phone)?|error_of_the_second_engine)\["
     r"|::test_a_download_runs_in_an_empty_folder\["
 )
 #: Of those, what `make test` looks at all the same: one page of each kind, in one light.
-EVERY_TIME = re.compile(r"::test_no_violation\[(book/index|notebooks/time-scales|book/generated/ledger|book/cite)\]")
+EVERY_TIME = re.compile(
+    r"::test_no_(violation|error_of_the_second_engine)\[(book/index|notebooks/time-scales|book/generated/ledger|book/cite)\]"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

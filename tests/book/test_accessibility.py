@@ -1,4 +1,4 @@
-"""What an accessibility engine finds on every page, light, dark and on a phone; and the way of the Tab key."""
+"""What two accessibility engines find on every page, axe in the dark and on a phone too; and the way of the Tab key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -36,6 +36,22 @@ def found(page: Page, **options: Any) -> list[str]:
     ]
 
 
+#: The second engine asks things that axe leaves out, such as whether an id is used twice or a form can be sent.
+SNIFFER = (Path(__file__).parent / "vendor" / "HTMLCS-2.5.1.js").read_text()
+SNIFF = """() => new Promise((done, failed) => HTMLCS.process("WCAG2AA", document, () => done(
+  HTMLCS.getMessages().filter(said => said.type === HTMLCS.ERROR)
+    .map(said => `${said.code}: ${said.msg} ${(said.element.outerHTML ?? "the document").slice(0, 160)}`)
+), failed))"""
+
+
+def sniffed(page: Page) -> list[str]:
+    """All that HTML_CodeSniffer calls an error; what it calls a warning or a notice asks for a person's eyes."""
+    if not page.evaluate("() => 'HTMLCS' in window"):
+        page.evaluate(SNIFFER + "\n;0")
+    errors: list[str] = page.evaluate(SNIFF)
+    return errors
+
+
 def narrow(page: Page) -> None:
     """To the width of a phone; the theme looks anew at what scrolls a moment after."""
     page.set_viewport_size(PHONE)
@@ -45,6 +61,21 @@ def narrow(page: Page) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_no_violation(look: Look, name: str) -> None:
     assert found(look(name).page) == []
+
+
+@pytest.mark.parametrize("name", [*PAGES, "404", "py-modindex", "prf-prf"])
+def test_no_error_of_the_second_engine(look: Look, name: str) -> None:
+    assert sniffed(look(name).page) == []
+
+
+def test_the_second_engine_finds_what_is_wrong(browser: Browser) -> None:
+    """It would pass a page that it could not read."""
+    page = browser.new_page()
+    page.set_content('<h1></h1><p id="a">one</p><p id="a">two</p><form><input aria-label="Search"></form>')
+    found = " ".join(sniffed(page))
+    page.close()
+    for rule in ("F77", "H42", "H32"):
+        assert rule in found
 
 
 @pytest.mark.parametrize("name", PAGES)

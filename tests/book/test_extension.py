@@ -36,7 +36,11 @@ class Tiny:
         self.results("1.2e-14")
 
     def results(self, worst: str) -> None:
-        checks = [{"kind": "symbolic", "passed": True}, {"kind": "numeric", "passed": True}]
+        checks = [
+            {"kind": "symbolic", "general": True, "passed": True},
+            {"kind": "symbolic", "general": False, "passed": True},
+            {"kind": "numeric", "general": False, "passed": True},
+        ]
         claim = {
             "id": "small",
             "verdict": "refuted",
@@ -71,9 +75,10 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 def test_prose_quotes_a_number_and_follows_it(tiny: Tiny) -> None:
-    tiny.index("At most {result}`01-one/worst`, in {result}`checks/total` checks, {result}`checks/symbolic` symbolic.")
+    tiny.index("At most {result}`01-one/worst`, in {result}`checks/total` checks, {result}`checks/proofs` proofs.")
     assert tiny.build().returncode == 0
-    assert '<span class="result">1.2e-14</span>, in <span class="result">2</span>' in tiny.page("index")
+    assert '<span class="result">1.2e-14</span>, in <span class="result">3</span>' in tiny.page("index")
+    assert '<span class="result">1</span> proofs' in tiny.page("index"), "one size is not every n"
 
     tiny.results("3.4e-14")  # the page is as it was; the chapter has run again
     assert tiny.build().returncode == 0
@@ -99,7 +104,7 @@ def test_prose_quotes_what_a_claim_came_to(tiny: Tiny) -> None:
         ("claims/red", "expected one of supported, refuted, undecided, total"),
         ("01-one/best", "chapter 01-one has no number 'best', expected one of worst"),
         ("02-two/worst", "there is no artifacts/02-two/results.json"),
-        ("checks/red", "expected one of total, passed, symbolic, numeric, 01-one"),
+        ("checks/red", "expected one of total, passed, proofs, cases, numeric, 01-one"),
     ],
 )
 def test_a_number_that_there_is_not_stops_the_book(tiny: Tiny, asked: str, answer: str) -> None:

@@ -8,7 +8,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import pandas as pd
+import pydata_sphinx_theme
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 
 EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "_ext"
 
@@ -71,3 +75,26 @@ def test_a_preview_is_cut_down_to_what_is_read_in_it() -> None:
     assert "<span>b</span>" in tidied
     assert "href" not in tidied
     assert "id=" not in tidied
+
+
+def test_a_frame_has_one_row_of_headers_and_each_says_of_what_it_is() -> None:
+    frame = pd.DataFrame({"error": [0.5]}, index=pd.Index([3], name="lag"))
+    html = patches.one_header(frame.to_html())
+    assert html.count("<tr") == 2
+    assert re.findall(r'<th scope="(\w+)">(\w+)</th>', html) == [("col", "lag"), ("col", "error"), ("row", "3")]
+    assert patches.one_header(pd.DataFrame({"error": [0.5]}).to_html()).count("<tr") == 2
+
+
+def test_what_a_theorem_and_a_proof_hold_has_a_name_of_its_own() -> None:
+    document = new_document("a page")
+    for label in ("thm-one", "thm-two"):
+        document += nodes.container("", nodes.section(ids=["proof-content"]), label=label)
+        document += nodes.container("", nodes.admonition(ids=["proof"]))
+    patches.name_proofs(None, document)  # type: ignore[arg-type]
+    named = [node["ids"] for node in document.findall(lambda node: isinstance(node, nodes.section | nodes.admonition))]
+    assert named == [["thm-one-content"], ["proof-1"], ["thm-two-content"], ["proof-2"]]
+
+
+def test_the_themes_search_form_has_the_magnifier_that_becomes_its_button() -> None:
+    (form,) = Path(pydata_sphinx_theme.__file__).parent.rglob("components/search-field.html")
+    assert form.read_text().count(patches.MAGNIFIER) == 1

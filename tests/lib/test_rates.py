@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import pairwise
 
 import pytest
 import sympy as sp
@@ -209,6 +210,62 @@ def test_condition_number_of_constant_gates() -> None:
     assert math.isinf(float(rates.condition(shut, 1)[0]))
 
 
+@given(cases, st.data())
+def test_preconditioner_condition_by_definition(case: Case, data: st.DataObject) -> None:
+    """C14: the largest over the smallest of g_k ∏ (1 - g_j), written out, in the shape of the rates without neurons."""
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+    g, lag = run.g.expand_as(run.x), data.draw(st.integers(0, case.T - 1))
+    kappa = rates.preconditioner_condition(run, lag)
+    assert kappa.shape == (case.T - lag, *run.x.shape[1:-1])
+    for k in range(case.T - lag):
+        rate = g[k] * (1 - g[k + 1 : k + 1 + lag]).prod(0)
+        expected = rate.max(-1).values / rate.min(-1).values
+        finite = expected.isfinite()
+        assert torch.allclose(kappa[k][finite], expected[finite], rtol=1e-12)
+        assert torch.equal(kappa[k].isfinite(), finite)
+
+
+def test_preconditioner_condition_of_constants_falls_to_the_crossing_and_then_grows() -> None:
+    """C14: the 24 log-spaced constants; one at every lag for a shared gate; both numbers differ at every lag."""
+    alphas = torch.logspace(-2, -0.05, 24, dtype=torch.float64)
+    noise = torch.randn(12, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        run = GatedRNN(1, 24, "constant", alpha=alphas, dtype=torch.float64).run(noise)
+        scalar = GatedRNN(1, 24, "scalar", dtype=torch.float64).run(noise)
+    kappa = [float(rates.preconditioner_condition(run, lag)[-1]) for lag in range(12)]
+    slow, fast = float(alphas[0]), float(alphas[-1])
+    crossing = math.log(slow / fast) / math.log((1 - fast) / (1 - slow))
+    assert 2 < crossing < 3
+    assert [round(value) for value in kappa[:5]] == [89, 25, 15, 91, 655]
+    falls = [after < before for before, after in pairwise(kappa)]
+    assert falls == [lag + 1 <= crossing for lag in range(11)]
+    assert all(kappa[lag] != float(rates.condition(run, lag)[-1]) for lag in range(12))
+    for lag in range(12):
+        assert torch.equal(rates.preconditioner_condition(scalar, lag), torch.ones(12 - lag, dtype=torch.float64))
+    shut = GatedRNN(1, 2, "constant", alpha=[1.0, 0.5], dtype=torch.float64).run(noise)
+    assert math.isinf(float(rates.preconditioner_condition(shut, 1)[0]))
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_the_signal_of_the_rates_makes_every_order_0_gradient(gate: str) -> None:
+    """C8 for W_r, W_i, b, W_rg, W_ig and b_g: rates lag by lag, the closed sweep, and autograd through the leaks."""
+    model, u, y = agreement.random_case(gate, 5, 2, 9, batch=(4,))
+    weights = {name: weight for name, weight in model.named_parameters() if name not in ("W_o", "b_o")}
+    loss = ((agreement.leak_only(model, u) - y) ** 2).sum() / 2
+    by_autograd = torch.autograd.grad(loss, list(weights.values()))
+    with torch.no_grad():
+        run = model.run(u)
+        delta = run.x - y
+        by_rates = rates.gradients(model, run, rates.signal(run, delta))
+        swept = adjoint.gradients(model, run, delta, backward="order 0")
+    assert by_rates.keys() == swept.keys() == weights.keys()
+    for name, reference in zip(weights, by_autograd, strict=True):
+        assert relative(by_rates[name], reference) <= 1e-12
+        assert relative(swept[name], reference) <= 1e-12
+
+
 @pytest.mark.usefixtures("as_installed")
 def test_bad_input_is_refused() -> None:
     case = Case("multi", n=3, m=2, T=4, batch=(), replicas=None, bias=False, seed=0)
@@ -221,6 +278,9 @@ def test_bad_input_is_refused() -> None:
         (lambda: rates.effective(run, 0.1, 4), "got lag=4, expected a lag from 0 to 3"),
         (lambda: rates.effective(run, -0.1, 1), "got lr=-0.1, expected a learning rate of at least 0"),
         (lambda: rates.effective(run, math.nan, 1), "got lr=nan"),
+        (lambda: rates.preconditioner_condition(run, 4), "got lag=4, expected a lag from 0 to 3"),
+        (lambda: rates.signal(run, run.x[1:]), "got delta of shape (3, 3), expected (4, 3), one for each state"),
+        (lambda: rates.step(run, run.x, -0.1), "got lr=-0.1, expected a learning rate of at least 0"),
         (lambda: rates.corrected(jacobian.terms(model, run), 5), "got lag=5, expected"),
         (lambda: rates.gradients(model, run, run.g[1:]), "got a signal of shape (3, 3), expected (4, 3)"),
         (lambda: rates.eligibility(other, run), "got a trajectory of 3 neurons, expected 2"),

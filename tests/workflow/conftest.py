@@ -36,7 +36,8 @@ def plan(parameters):
     return [Run("gate_corrections", "adding", gate, "SGD", seeds, {}, {"gate": gate}) for gate in ("scalar", "multi")]
 
 
-def measure(task, gate, optimiser, seeds, *, device, save, progress):
+def measure(setup):
+    save, seeds = setup.save, setup.seeds
     if Path("die").exists():
         Path("die").unlink()
         Path(save).parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,8 @@ LIBRARY = {
     "__init__": '"""A stand-in."""',
     "tasks": "def get(name, **options):\n    return name",
     "training": "import contextlib\n\n\ndef progress_bar(*_, **__):\n    return contextlib.nullcontext()",
+    "experiments/protocol": "def Setup(task, gate, optimiser, seeds, **given):\n    "
+    "from types import SimpleNamespace\n\n    return SimpleNamespace(seeds=seeds, **given)",
     "experiments/gate_corrections": EXPERIMENT,
     "experiments/other": "E = 1",
     "base": "A = 1",

@@ -47,7 +47,7 @@ def test_the_first_build_makes_everything(built: Project) -> None:
     ledger = (built.root / "book" / "generated" / "ledger.md").read_text()
     assert "4 of 4 checks hold, in 4 chapters" in ledger
     assert ledger.count("1e-16 ≤ 1e-12") == 4
-    assert ledger.index("## C1") < ledger.index("## C2") < ledger.index("## C3")
+    assert ledger.index("### C1") < ledger.index("### C2") < ledger.index("### C3")
     execution = (built.root / "book" / "generated" / "execution.md").read_text()
     assert all(f"- {{doc}}`/notebooks/{chapter}`: `seeds = 3`\n" in execution for chapter in ALL)
 

@@ -11,8 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +21,6 @@ from gatelr import tasks, training
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import preconditioners, protocol
 from gatelr.experiments.runs import Run
-
-#: SGD alone, with Polyak's momentum, under a cosine schedule to zero; and Adam.
-Optimiser = Literal["SGD", "momentum", "cosine", "Adam"]
 
 #: A gate and an optimiser.
 Method = tuple[str, str]
@@ -38,7 +34,7 @@ METHODS: tuple[Method, ...] = (
 #: The multi-gate under SGD, and the same with its gate held as it was drawn.
 MULTI, FROZEN = ("multi", "SGD"), ("multi, frozen", "SGD")
 
-#: Rates that were tried, on seeds that occur nowhere else.
+#: Rates that were tried, for SGD alone, under a cosine schedule to zero and with Polyak's momentum, and for Adam.
 GRID = {
     "SGD": (0.03, 0.1, 0.3, 1.0, 3.0),
     "cosine": (0.03, 0.1, 0.3, 1.0, 3.0),
@@ -96,7 +92,7 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
 
 
 def made(
-    model: GatedRNN, optimiser: Optimiser, rate: float, steps: int, *, frozen: bool = False
+    model: GatedRNN, optimiser: str, rate: float, steps: int, *, frozen: bool = False
 ) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler | None]:
     """Torch's optimiser of a name, and its schedule if it has one.
 
@@ -122,90 +118,57 @@ def made(
     return descent, lr_scheduler.CosineAnnealingLR(descent, steps) if optimiser == "cosine" else None
 
 
-def measure(
-    task: tasks.Task,
-    gate: str,
-    optimiser: Optimiser,
-    seeds: Sequence[int],
-    *,
-    rate: float,
-    steps: int,
-    checkpoints: Sequence[int],
-    frozen: bool = False,
-    device: torch.device | str = "cpu",
-    save: str | Path | None = None,
-    progress: bool | None = None,
-) -> training.Run:
+def measure(setup: protocol.Setup, *, frozen: bool = False) -> training.Run:
     """Train, and measure at each checkpoint what a step multiplies contributions by.
 
     Args:
-        task: what to learn.
-        gate: one of the four.
-        optimiser: which.
-        seeds: one replica for each.
-        rate: μ.
-        steps: number of updates.
-        checkpoints: the steps before which to probe.
+        setup: with a rate, and an optimiser of :data:`GRID`.
         frozen: whether the gate's weights stay as they were drawn.
-        device: where to compute; every draw is made on the CPU.
-        save: a file from which a run that was killed goes on.
-        progress: whether to show a bar, as for ``training.train``.
 
     Returns:
         The run. Each of its probes holds a record for each seed under ``"training"`` (the loss on fresh data and that
         of the best constant), for each seed and lag under ``"lags"`` (:meth:`Measured.by_lag`) and, from the first
         update on, for each seed under ``"steps"`` (:meth:`Measured.compared`) and for each seed and neuron under
         ``"rows"`` (what the gate and the shadow multiply a row by).
+
+    Raises:
+        ValueError: without a rate.
     """
-    model = protocol.network(task, gate, seeds, NEURONS, alpha=ALPHA if gate == "constant" else None, device=device)
-    engine, schedule = made(model, optimiser, rate, steps, frozen=frozen)
+    if setup.rate is None:
+        raise ValueError("got no rate, expected one: each method has its own best, which the search has to find")
+    task, model = setup.task, setup.network(NEURONS, ALPHA)
+    engine, schedule = made(model, setup.optimiser, setup.rate, setup.steps, frozen=frozen)
     shadow = preconditioners.Shadow(engine, model.W_r)
-    data = task.draw(PROBED, training.generators(seeds, protocol.PROBE), torch.float64)
-    unseen = task.draw(FRESH, training.generators(seeds, protocol.FRESH), held_out=True)
+    data, unseen = setup.draw(PROBED, protocol.PROBE, torch.float64), setup.draw(FRESH, protocol.FRESH)
 
     def batch_loss(model: GatedRNN) -> Tensor:
-        target = data.target.to(device)
+        target = data.target.to(setup.device)
         target = target.to(model.W_r.dtype) if target.is_floating_point() else target
         return task.loss(model(data.u.to(model.W_r)), target)
 
     def probe(step: int, model: GatedRNN) -> protocol.Records:
-        losses = protocol.losses(model, task, unseen).tolist()
-        adam = shadow.rates() if step else None
-        memory = preconditioners.remembered(model, engine, batch_loss) if step else None
-        records: protocol.Records = {"training": [], "lags": [], "steps": [], "rows": []}
-        for s, seed in enumerate(seeds):
-            records["training"].append({"seed": seed, "loss": losses[s], "constant": task.constant_loss})
+        adams = shadow.rates() if step else [None] * len(setup.seeds)
+        memory = preconditioners.remembered(model, engine, batch_loss).tolist() if step else []
+        records: protocol.Records = {"training": setup.losses(model, unseen), "lags": [], "steps": [], "rows": []}
+        for s, (seed, adam) in enumerate(zip(setup.seeds, adams, strict=True)):
             network = Measured(model, task, data, s)
             # a network that has diverged has a loss, and nothing else to measure
-            if not network.alive or (adam is not None and not adam[s].isfinite().all()):
+            if not network.alive or (adam is not None and not adam.isfinite().all()):
                 continue
-            by_lag = network.by_lag(None if adam is None else adam[s])
-            records["lags"] += [{"seed": seed} | record for record in by_lag]
-            if adam is not None and memory is not None:
-                null = torch.Generator().manual_seed(seed + protocol.NULL)
-                at_step = {"seed": seed, "rate now": engine.param_groups[0]["lr"], "along iterations": float(memory[s])}
-                records["steps"].append(at_step | network.compared(adam[s], optimiser == "Adam", null))
-                pairs = zip(network.steps.rows.tolist(), row_rates(adam[s]).tolist(), strict=True)
-                records["rows"] += [
-                    {"seed": seed, "neuron": q, "by gate": of_gate, "by Adam": of_adam}
-                    for q, (of_gate, of_adam) in enumerate(pairs)
-                ]
+            records["lags"] += [{"seed": seed} | record for record in network.by_lag(adam)]
+            if adam is None:
+                continue
+            null = torch.Generator().manual_seed(seed + protocol.NULL)
+            at_step = {"seed": seed, "rate now": engine.param_groups[0]["lr"], "along iterations": memory[s]}
+            records["steps"].append(at_step | network.compared(adam, setup.optimiser == "Adam", null))
+            pairs = zip(network.steps.rows.tolist(), row_rates(adam).tolist(), strict=True)
+            records["rows"] += [
+                {"seed": seed, "neuron": q, "by gate": of_gate, "by Adam": of_adam}
+                for q, (of_gate, of_adam) in enumerate(pairs)
+            ]
         return records
 
-    return training.train(
-        model,
-        task,
-        engine,
-        steps,
-        training.generators(seeds, protocol.TRAINING),
-        batch=BATCH,
-        schedule=schedule,
-        probe=probe,
-        checkpoints=checkpoints,
-        save=save,
-        companions={"shadow": shadow},
-        progress=progress,
-    )
+    return setup.train(model, probe, engine=engine, batch=BATCH, schedule=schedule, companions={"shadow": shadow})
 
 
 def row_rates(steps: Tensor) -> Tensor:
@@ -226,9 +189,7 @@ class Measured:
     def __init__(self, model: GatedRNN, task: tasks.Task, data: tasks.Batch, s: int):
         alone = protocol.in_float64(model.replica(s))
         run = alone.run(data.u[:, s].to(alone.W_r))
-        # to the task every sequence is a replica: a loss of its own, and so its gradient at the readout
-        out = (run.x[-1] @ alone.W_o.mT).unsqueeze(1).requires_grad_()
-        (error,) = torch.autograd.grad(task.loss(out, data.target[s].to(out.device).unsqueeze(1)).sum(), out)
+        error = protocol.error(alone, task, run, data.target[s])
         self.run: Trajectory = run
         self.gated = alone.gate != "none"
         self.factor = preconditioners.factors(alone, run)

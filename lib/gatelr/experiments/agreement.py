@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr import adjoint
+from gatelr import adjoint, rates
 from gatelr.cells import GATES, GatedRNN
 
 
@@ -82,3 +82,22 @@ def leak_only(model: GatedRNN, u: Tensor) -> Tensor:
         x = (1 - step.g[0]) * x + step.g[0] * step.phi[0]
         states.append(x)
     return torch.stack(states)
+
+
+def compare_order_0(n: int, m: int, T: int, *, device: torch.device | str = "cpu") -> pd.DataFrame:
+    """Gradients made of effective rates against the sweep that carries the leaks alone; the readout against autograd.
+
+    Of a loss that reads every state, and for ``W_o`` of one that reads every output; the ``gap`` is a discrepancy.
+    """
+    rows = []
+    for gate in ("constant", "scalar", "multi"):
+        model, u, y = random_case(gate, n, m, T, batch=(4,), device=device)
+        with torch.no_grad():
+            run = model.run(u)
+            by_rates = rates.gradients(model, run, rates.signal(run, run.x - y))
+            swept = adjoint.gradients(model, run, run.x - y, backward="order 0")
+        rows += [(gate, name, discrepancy(by_rates[name], gradient)) for name, gradient in swept.items()]
+        error = run.x @ model.W_o.mT - 1  # of a readout that should say 1
+        (exact,) = torch.autograd.grad((error**2).sum() / 2, model.W_o)
+        rows.append((gate, "W_o", discrepancy(torch.einsum("tbo,tbn->on", error.detach(), run.x), exact)))
+    return pd.DataFrame(rows, columns=["gate", "weight", "gap"])

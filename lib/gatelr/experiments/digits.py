@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -58,3 +62,38 @@ def delta(model: GatedRNN, run: Trajectory, target: Int[Tensor, " B"]) -> Float[
     loss = cross_entropy(answer.flatten(0, 1), target.repeat(len(last)), reduction="sum")
     (delta[-1],) = torch.autograd.grad(loss, last)
     return delta
+
+
+class Reading(NamedTuple):
+    """Trained networks and what they did while they read some digits that they had not seen.
+
+    Attributes:
+        model: one network a seed, without gradients of its own.
+        run: along the digits.
+        target: what the digits are.
+        delta: the gradient of their loss with respect to each state.
+    """
+
+    model: GatedRNN
+    run: Trajectory
+    target: Int[Tensor, " B"]
+    delta: Float[Tensor, "T S B n"]
+
+
+def readings(
+    gates: Iterable[str], n_hidden: int, seeds: int, steps: int, probes: int, device: torch.device | str | None = None
+) -> dict[str, Reading]:
+    """Train networks of each kind, and let them read the first digits of the test set, in float64.
+
+    Constant gates are spread from 0.01 to 0.89 on a logarithmic scale, one for each neuron.
+    """
+    alpha, dtype = torch.logspace(-2, -0.05, n_hidden), torch.float64
+    learn = partial(train, learning_rate=2e-2, batch=48, dtype=dtype, device=device)
+    test = tasks.digits(split="test", dtype=dtype, device=device)
+    u, target = test.u[:, :probes], test.target[:probes]
+    read = {}
+    for gate in gates:
+        model = learn(gate, n_hidden, seeds, steps, alpha=alpha)
+        run = model.requires_grad_(False).run(for_each_seed(u, seeds))
+        read[gate] = Reading(model, run, target, delta(model, run, target))
+    return read

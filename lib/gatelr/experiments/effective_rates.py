@@ -9,9 +9,8 @@ counts. Beside each stands the same with gates that are wrong on purpose.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +19,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gatelr import jacobian, tasks, training, transport
+from gatelr import jacobian, training, transport
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import protocol
-from gatelr.experiments.protocol import Optimiser, Records
+from gatelr.experiments.protocol import Records
 from gatelr.experiments.runs import Run
 from gatelr.kernels import sweep
 
@@ -102,35 +101,14 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
 
 
 def measure(
-    task: tasks.Task,
-    gate: str,
-    optimiser: Optimiser,
-    seeds: Sequence[int],
-    *,
-    rate: float | None = None,
-    steps: int = 800,
-    checkpoints: Sequence[int] = (0, 50, 200, 400, 600, 800),
-    n: int = 64,
-    batch: int = 64,
-    probed: int = 12,
-    fresh: int = 512,
-    alpha: float = 0.8,
-    device: torch.device | str = "cpu",
-    save: str | Path | None = None,
-    progress: bool | None = None,
+    setup: protocol.Setup, *, n: int = 64, batch: int = 64, probed: int = 12, fresh: int = 512, alpha: float = 0.8
 ) -> training.Run:
     """Train, and measure at each checkpoint how sensitivity falls with the lag and what predicts it.
 
     Args:
-        task: what to learn.
-        gate: ``"constant"``, with ``alpha``, ``"scalar"`` or ``"multi"``.
-        optimiser: plain SGD as published, or Adam, at its published rate by default.
-        seeds: one replica for each.
-        steps, checkpoints: the number of updates, and the steps before which to probe.
+        setup: with a gate that is ``"constant"``, of ``alpha``, ``"scalar"`` or ``"multi"``; plain SGD is as published.
         n, batch: neurons, and sequences a step.
         probed, fresh: sequences of a probe, and for the loss, which training never sees.
-        device: where to compute; every draw is made on the CPU.
-        save, progress: as for :func:`gatelr.training.train`.
 
     Returns:
         The run; each of its probes holds records ``"profiles"``, ``"fits"`` and ``"spread"`` as :func:`explain`
@@ -138,41 +116,25 @@ def measure(
         standard deviation of the gate; and ``"map"``, the sensitivities S of t to k of seed 1 along its first
         sequence.
     """
-    model = protocol.network(task, gate, seeds, n, alpha=alpha if gate == "constant" else None, device=device)
-    u = task.draw(probed, training.generators(seeds, protocol.PROBE), torch.float64).u.to(device)
-    unseen = task.draw(fresh, training.generators(seeds, protocol.FRESH), held_out=True)
+    model, unseen = setup.network(n, alpha), setup.draw(fresh, protocol.FRESH)
+    u = setup.draw(probed, protocol.PROBE, torch.float64).u.to(setup.device)
 
     def probe(step: int, model: GatedRNN) -> Records:
         S, run, wide = sensitivities(model, u)
-        loss = protocol.losses(model, task, unseen)
-        records: Records = {"training": []}
-        for s, seed in enumerate(seeds):
+        records: Records = {"training": setup.losses(model, unseen)}
+        for s, seed in enumerate(setup.seeds):
             if seed == MAPPED:
                 pairs = [(t, k) for t in range(1, len(S)) for k in range(t)]
                 records["map"] = [{"seed": seed, "t": t, "k": k, "S": float(S[t, k, s, 0])} for t, k in pairs]
-            g = run.g[:, s]
-            records["training"].append(
-                {"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss}
-                | {"mean gate": float(g.mean()), "gate spread": float(g.std(correction=0))}
-            )
             part = Trajectory(*(member[:, s] for member in run))
+            gates = {"mean gate": float(part.g.mean()), "gate spread": float(part.g.std(correction=0))}
+            records["training"][s] |= gates
             null = torch.Generator().manual_seed(seed + protocol.NULL)
             for name, rows in explain(S[:, :, s], wide.replica(s), part, null).items():
                 records.setdefault(name, []).extend({"seed": seed} | row for row in rows)
         return records
 
-    return training.train(
-        model,
-        task,
-        protocol.optimised(model, optimiser, rate),
-        steps,
-        training.generators(seeds, protocol.TRAINING),
-        batch=batch,
-        probe=probe,
-        checkpoints=checkpoints,
-        save=save,
-        progress=progress,
-    )
+    return setup.train(model, probe, batch=batch)
 
 
 def sensitivities(model: GatedRNN, u: Tensor) -> tuple[Tensor, Trajectory, GatedRNN]:

@@ -24,7 +24,7 @@ from gatelr.experiments.released import AS_DEFINED, AS_RELEASED, Departures
 from gatelr.kernels import compiled
 
 #: The models of the anisotropy experiment, gate and optimiser.
-PAIRS: dict[str, protocol.Optimiser] = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
+PAIRS = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
 
 
 class Network(NamedTuple):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -54,14 +55,16 @@ def untrained(
     m: int = 3,
     T: int = 100,
     alpha: float = 0.5,
+    first: int = 0,
     device: torch.device | str | None = None,
 ) -> tuple[GatedRNN, Float[Tensor, "T S m"], Trajectory]:
     """Networks as the paper's appendix draws them, with noisy sines as inputs, and their run, in float64.
 
-    Network number s is the same whatever the count; ``scale`` is the standard deviation of its weights. Inputs are
-    sines of frequency 0.03 to 0.09, whose phase is drawn, and noise of 0.05; their argument runs from 0 to 12.
+    Networks have the numbers ``first``, ``first`` + 1, …, and number s is the same whatever the count; ``scale`` is the
+    standard deviation of its weights. Inputs are sines of frequency 0.03 to 0.09, whose phase is drawn, and noise of
+    0.05; their argument runs from 0 to 12.
     """
-    draws = [torch.Generator().manual_seed(s) for s in range(count)]
+    draws = [torch.Generator().manual_seed(s) for s in range(first, first + count)]
     options: dict[str, Any] = {"replicas": count, "dtype": torch.float64, "device": device}
     model = GatedRNN(m, n, gate, alpha=alpha if gate == "constant" else None, generator=draws, **options)
     s = torch.linspace(0, 12, T, dtype=torch.float64)[:, None]
@@ -108,19 +111,68 @@ def step_norms(A: Float[Tensor, "T *batch n n"]) -> Float[Tensor, " T *batch"]:
     return diagonal.abs().amax(-1) if diagonal.ndim < A.ndim else transport.spectral_norm(A)
 
 
+def ratios(parts: Mapping[tuple[str, str], tuple[Tensor, Tensor]]) -> pd.DataFrame:
+    """The ratio of the spectral norms of B and A in every step of every network, a row each, with its rank.
+
+    Args:
+        parts: by splitting and gate the two parts, each ``(T, S, n, n)``.
+
+    Returns:
+        ``splitting``, ``gate``, ``network``, ``ratio``, and ``fraction``, the share of ratios of its case up to it.
+    """
+    tables = []
+    for (splitting, gate), (A, B) in parts.items():
+        table = pd.DataFrame((step_norms(B) / step_norms(A)).cpu().numpy()).melt(var_name="network", value_name="ratio")
+        fraction = table.ratio.rank(pct=True)
+        tables.append(table.assign(splitting=splitting, gate=gate, fraction=fraction))
+    return pd.concat(tables, ignore_index=True)
+
+
+def ratio_quantiles(table: pd.DataFrame) -> pd.DataFrame:
+    """Quantiles of :func:`ratios`, a row a case, and how many networks a filter of outliers would drop.
+
+    A network counts as one whose mean ratio lies more than 1.5 interquartile ranges outside the quartiles.
+    """
+
+    def outside(own: pd.Series) -> int:
+        low, high = own.quantile([0.25, 0.75])
+        return int((~own.between(low - 1.5 * (high - low), high + 1.5 * (high - low))).sum())
+
+    cases = table.groupby(["splitting", "gate"], sort=False)
+    quantiles = cases.ratio.quantile(np.array([0.5, 0.9, 0.99, 1.0])).unstack()
+    quantiles.columns = pd.Index(["median", "90th", "99th", "largest"])
+    means = table.groupby(["splitting", "gate", "network"], sort=False).ratio.mean()
+    dropped = means.groupby(["splitting", "gate"], sort=False).apply(outside)
+    return quantiles.assign(**{"networks an IQR filter would drop": dropped})
+
+
 def errors(
     A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], truth: Mapping[int, Tensor], order: int
 ) -> pd.DataFrame:
     """By how much the sums of orders 0 … K miss the true transports by lag, relative to their size.
 
-    All begin at the first factor. One row a lag, K and network: ``K``, ``network``, ``error``, ``lag``.
+    All begin at the first factor. One row a lag, K and network: ``K``, ``network``, ``error``, ``added`` (the size of
+    order K itself, over that of order 0), ``lag``.
     """
     tables = []
     for lag, M in expansion.orders_at(lean(A), B, order, list(truth)):
-        error = pd.DataFrame((size(M.cumsum(0) - truth[lag]) / size(truth[lag])).cpu().numpy())
-        table = error.rename_axis("K").reset_index().melt("K", var_name="network", value_name="error")
+        columns = {"error": size(M.cumsum(0) - truth[lag]) / size(truth[lag]), "added": size(M) / size(M[0])}
+        frames = {name: pd.DataFrame(column.cpu().numpy()).stack() for name, column in columns.items()}
+        table = pd.DataFrame(frames).rename_axis(["K", "network"]).reset_index()
         tables.append(table.assign(lag=lag))
     return pd.concat(tables, ignore_index=True)
+
+
+def rule(x: pd.Series) -> pd.Series:
+    r"""The relative error after order 1 where all factors are numbers, :math:`1 - (1 + x) e^{-x}` (claim C4).
+
+    Args:
+        x: the size of order 1 over that of order 0; with the same ratio r at each of ℓ steps it is ℓ r.
+
+    Returns:
+        The error that the rule predicts, between 0 and 1, exact in the limit of small r.
+    """
+    return -np.expm1(-x) - x * np.exp(-x)
 
 
 def bounds(A: Float[Tensor, "L S n n"], B: Float[Tensor, "L S n n"], lags: Iterable[int], order: int) -> pd.DataFrame:
@@ -153,8 +205,9 @@ def error_map(
 ) -> pd.DataFrame:
     """How far orders 0 and 1 together miss the transport from ``start`` on, by scale of the weights and lag.
 
-    One row a case, scale and lag: medians over networks of the ``ratio`` of ‖B‖ and ‖A‖ and of the ``error``. The
-    ``protocol`` is what :func:`untrained` takes.
+    One row a case, scale and lag, each number a median over networks: the ``ratio`` of the spectral norms of B and A in
+    one step, that of their Frobenius norms (``typical``), the size of order 1 over that of order 0 (``added``) and the
+    ``error``. The ``protocol`` is what :func:`untrained` takes.
     """
     rows = []
     for gate in dict.fromkeys(gate for _, gate in cases):
@@ -165,9 +218,34 @@ def error_map(
             truth = {lag: M[0].clone() for lag, M in expansion.orders_at(J, torch.zeros_like(J), 0, lags)}
             for splitting in (splitting for splitting, other in cases if other == gate):
                 A, B = expansion.split(terms, splitting)
-                ratio = float((transport.spectral_norm(B[::16]) / transport.spectral_norm(A[::16])).median())
-                table = errors(A, B, truth, 1)
-                medians = table[table.K == 1].groupby("lag").error.quantile(0.5, interpolation="lower")
-                case = {"splitting": splitting, "gate": gate, "scale": scale}
-                rows += [case | {"lag": lag, "ratio": ratio, "error": error} for lag, error in medians.items()]
-    return pd.DataFrame(rows)
+                ratio, typical = (float((norm(B[::16]) / norm(A[::16])).median()) for norm in (step_norms, size))
+                table = errors(A, B, truth, 1).query("K == 1").groupby("lag")[["added", "error"]]
+                medians = table.quantile(0.5, interpolation="lower").reset_index()
+                case = medians.assign(splitting=splitting, gate=gate, scale=scale, ratio=ratio, typical=typical)
+                rows.append(case)
+    return pd.concat(rows, ignore_index=True)
+
+
+def predictions(cells: pd.DataFrame) -> pd.DataFrame:
+    """What :func:`rule` says of each cell of :func:`error_map`, for three readings of its x.
+
+    They are the lag times the ratio of one step, in spectral norms (``"worst case"``) and in Frobenius norms
+    (``"typical push"``), and the measured ``"size of order 1"`` beside order 0.
+
+    Returns:
+        A row a cell and reading: the columns of ``cells``, ``reading``, ``x`` and ``predicted``.
+    """
+    readings = {"worst case": cells.lag * cells.ratio, "typical push": cells.lag * cells.typical}
+    readings["size of order 1"] = cells.added
+    tables = [cells.assign(reading=name, x=x, predicted=rule(x)) for name, x in readings.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def within(table: pd.DataFrame, factor: float) -> pd.Series:
+    """The share of cells whose error :func:`predictions` has right within a factor, by reading and splitting.
+
+    Only cells count where order 1 is of any use, with an error below a half.
+    """
+    useful = table[table.error < 0.5]
+    near = (useful.predicted / useful.error).between(1 / factor, factor)
+    return near.groupby([useful.reading, useful.splitting]).mean()

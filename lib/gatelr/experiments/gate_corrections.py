@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,41 +100,23 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
 
 
 def measure(
-    task: tasks.Task,
-    gate: str,
-    optimiser: protocol.Optimiser,
-    seeds: Sequence[int],
+    setup: protocol.Setup,
     *,
-    rate: float,
     backward: Backward = "full",
     data: int = protocol.TRAINING,
-    steps: int,
-    checkpoints: Sequence[int],
     sizes: Sequence[int] = (),
     windows: Sequence[int] = (),
     every: int = 0,
-    device: torch.device | str = "cpu",
-    save: str | Path | None = None,
-    progress: bool | None = None,
 ) -> training.Run:
     """Train with one backward pass, and measure on the way how large corrections are and how long they last.
 
     Args:
-        task: what to learn.
-        gate: ``"scalar"`` or ``"multi"``.
-        optimiser: which.
-        seeds: one replica for each.
-        rate: of the optimiser.
+        setup: with a gate that is ``"scalar"`` or ``"multi"``; at its checkpoints the loss on fresh data is taken.
         backward: what each backward pass carries from step to step.
         data: added to a seed for its training data: another number is the same network on other data.
-        steps: number of updates.
-        checkpoints: the steps before which the loss on fresh data is taken.
         sizes: the steps before which the correction is measured in float64, on a fresh batch.
         windows: the first steps of windows of iterations whose training gradients are split, batch by batch.
         every: training gradients are also split at every step that this divides, for their sums; 0 for none.
-        device: where to compute; every draw is made on the CPU.
-        save: a file from which a run that was killed goes on.
-        progress: whether to show a bar, as for ``training.train``.
 
     Returns:
         The run. Its probes hold a record for each seed under ``"training"`` (the loss on fresh data), ``"size"``
@@ -145,14 +126,13 @@ def measure(
         window, ``"persistence"`` (:func:`~gatelr.experiments.corrections.persistence`, ``c`` of corrections and ``g``
         of gradients).
     """
-    model = protocol.network(task, gate, seeds, NEURONS, device=device)
-    sources = training.generators(seeds, data)
-    unseen = task.draw(FRESH, training.generators(seeds, protocol.FRESH), held_out=True)
-    on_probe = _to(device, task.draw(PROBED, training.generators(seeds, protocol.PROBE), torch.float64))
+    task, seeds, checkpoints, model = setup.task, setup.seeds, setup.checkpoints, setup.network(NEURONS)
+    sources, unseen = training.generators(seeds, data), setup.draw(FRESH, protocol.FRESH)
+    on_probe = _to(setup.device, setup.draw(PROBED, protocol.PROBE, torch.float64))
     reached = [lag for lag in LAGS if lag <= task.steps]
     workspace, way = Workspace(), corrections.Displacement()
     start_of = {step: start for start in windows for step in range(start, start + WINDOW)}
-    summed = range(0, steps, every) if every else range(0)
+    summed = range(0, setup.steps, every) if every else range(0)
     series = Kept(c=[], g=[])  # the vectors of the window so far
 
     def size(model: GatedRNN) -> dict[str, Tensor]:
@@ -177,14 +157,14 @@ def measure(
     def probe(step: int, model: GatedRNN) -> protocol.Records:
         records: protocol.Records = {}
         if step in checkpoints:
-            records["training"] = _by_seed(seeds, {"loss": protocol.losses(model, task, unseen)})
+            records["training"] = protocol.by_seed(seeds, {"loss": protocol.losses(model, task, unseen)})
         if step in sizes:
-            records["size"] = _by_seed(seeds, size(model))
+            records["size"] = protocol.by_seed(seeds, size(model))
             if step and every:
-                records["displacement"] = _by_seed(seeds, way.shares())
+                records["displacement"] = protocol.by_seed(seeds, way.shares())
         if step in start_of or step in summed:
             # the batch that this step is about to be trained on, from the states in which its sources are
-            next_batch = _to(device, task.draw(BATCH, [source.clone_state() for source in sources]))
+            next_batch = _to(setup.device, task.draw(BATCH, [source.clone_state() for source in sources]))
             parts = corrections.split(model, task, next_batch, workspace)
             gradient, correction = (corrections.flat(part).cpu() for part in parts)
             if step in summed:
@@ -193,35 +173,22 @@ def measure(
                 series["c"].append(correction)
                 series["g"].append(gradient)
                 if step == start_of[step] + WINDOW - 1:
-                    records["persistence"] = _by_seed(seeds, persistence(), window=start_of[step])
+                    records["persistence"] = protocol.by_seed(seeds, persistence(), window=start_of[step])
         return records
 
-    return training.train(
+    return setup.train(
         model,
-        task,
-        protocol.optimised(model, optimiser, rate),
-        steps,
-        sources,
+        probe,
+        sources=sources,
         batch=BATCH,
         backward=backward,
-        probe=probe,
         checkpoints=sorted({*checkpoints, *sizes, *start_of, *summed}),
-        save=save,
         companions={"series": series, "way": way},
-        progress=progress,
     )
 
 
 def _to(device: torch.device | str, data: tasks.Batch) -> tasks.Batch:
     return tasks.Batch(data.u.to(device), data.target.to(device))
-
-
-def _by_seed(seeds: Sequence[int], columns: Mapping[str, Tensor], **labels: Any) -> list[dict[str, Any]]:
-    """One record for each seed, of vectors that have a number for each."""
-    values = {name: vector.tolist() for name, vector in columns.items()}
-    return [
-        {"seed": seed} | labels | {name: vector[s] for name, vector in values.items()} for s, seed in enumerate(seeds)
-    ]
 
 
 # What the chapter makes of the records

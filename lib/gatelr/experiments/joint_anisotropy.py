@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,7 +19,7 @@ from torch import Tensor
 from gatelr import adjoint, anisotropy, jacobian, tasks, training
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import protocol
-from gatelr.experiments.protocol import Optimiser, Records
+from gatelr.experiments.protocol import Records
 from gatelr.experiments.runs import Run
 
 #: The tasks, in the order in which they are drawn, and their names in words.
@@ -76,14 +75,8 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
 
 
 def measure(
-    task: tasks.Task,
-    gate: str,
-    optimiser: Optimiser,
-    seeds: Sequence[int],
+    setup: protocol.Setup,
     *,
-    rate: float | None = None,
-    steps: int = 1200,
-    checkpoints: Sequence[int] = CHECKPOINTS,
     lags: Sequence[int] = LAGS,
     pairs: int = 64,
     rows: int = 256,
@@ -91,24 +84,15 @@ def measure(
     r: int = 10,
     n: int = 64,
     batch: int = 64,
-    device: torch.device | str = "cpu",
-    save: str | Path | None = None,
-    progress: bool | None = None,
 ) -> training.Run:
     """Train, and measure at each checkpoint the anisotropy of propagation and of updates.
 
     Args:
-        task: what to learn.
-        gate: ``"none"``, ``"scalar"`` or ``"multi"``.
-        optimiser: plain SGD or Adam, at its published rate by default.
-        seeds: one replica for each.
-        steps, checkpoints: the number of updates, and the steps before which to probe.
+        setup: with a gate that is ``"none"``, ``"scalar"`` or ``"multi"``, under plain SGD or Adam.
         lags, pairs: of transports, and how many of each.
         rows, fresh: sequences whose gradients are taken, and those for the loss, which training never sees.
         r: the singular value that the first is compared with, and how many make the top.
         n, batch: neurons, and sequences a step.
-        device: where to compute; every draw is made on the CPU.
-        save, progress: as for :func:`gatelr.training.train`.
 
     Returns:
         The run; each of its probes holds records ``"propagation"`` (seed, lag; medians over pairs of AI and CE),
@@ -116,19 +100,15 @@ def measure(
         constant); and ``"spectra"`` (seed, lag, index; the median over pairs of log10 of each singular value over the
         first).
     """
-    model = protocol.network(task, gate, seeds, n, device=device)
-    draw = training.generators(seeds, protocol.PROBE)
-    u = task.draw(batch, draw, torch.float64).u.to(device)
-    data = task.draw(rows, draw, torch.float64)
-    unseen = task.draw(fresh, training.generators(seeds, protocol.FRESH), held_out=True)
+    model, unseen = setup.network(n), setup.draw(fresh, protocol.FRESH)
+    task, draw = setup.task, training.generators(setup.seeds, protocol.PROBE)
+    u, data = task.draw(batch, draw, torch.float64).u.to(setup.device), task.draw(rows, draw, torch.float64)
     ends = windows(task.steps, batch, lags, pairs, torch.Generator().manual_seed(protocol.PROBE))
 
     def probe(step: int, model: GatedRNN) -> Records:
         sigma, gradients = propagation(model, u, ends), update(model, task, data)
-        loss = protocol.losses(model, task, unseen)
-        records: Records = {"propagation": [], "update": [], "training": [], "spectra": []}
-        for s, seed in enumerate(seeds):
-            records["training"].append({"seed": seed, "loss": float(loss[s]), "constant": task.constant_loss})
+        records: Records = {"propagation": [], "update": [], "training": setup.losses(model, unseen), "spectra": []}
+        for s, seed in enumerate(setup.seeds):
             both = _measures(gradients[s], r) | {"effective rank": float(anisotropy.effective_rank(gradients[s]))}
             records["update"].append({"seed": seed} | both)
             for lag, of_lag in sigma.items():
@@ -140,18 +120,7 @@ def measure(
                 ]
         return records
 
-    return training.train(
-        model,
-        task,
-        protocol.optimised(model, optimiser, rate),
-        steps,
-        training.generators(seeds, protocol.TRAINING),
-        batch=batch,
-        probe=probe,
-        checkpoints=checkpoints,
-        save=save,
-        progress=progress,
-    )
+    return setup.train(model, probe, batch=batch)
 
 
 def _measures(sigma: Tensor, r: int) -> dict[str, float]:
@@ -189,14 +158,12 @@ def propagation(model: GatedRNN, u: Tensor, ends: dict[int, tuple[Tensor, Tensor
 
 def update(model: GatedRNN, task: tasks.Task, data: tasks.Batch) -> Tensor:
     """The spectrum of the gradients of single sequences, ``(S, K)``, on the CPU."""
-    model, device = protocol.in_float64(model), model.W_r.device
+    model, u = protocol.in_float64(model), data.u.to(model.W_r.device)
     spectra = []
-    for s in range(data.u.shape[1]):  # one after the other: the trajectories of all would take gigabytes
-        alone, target = model.replica(s), data.target[s].to(device)
-        run = alone.run(data.u[:, s].to(device))
-        # to the task every sequence is a replica: a loss of its own, and so its gradient at the readout
-        out = (run.x[-1] @ alone.W_o.mT).unsqueeze(1).requires_grad_()
-        (error,) = torch.autograd.grad(task.loss(out, target.unsqueeze(1)).sum(), out)
+    for s in range(u.shape[1]):  # one after the other: the trajectories of all would take gigabytes
+        alone = model.replica(s)
+        run = alone.run(u[:, s])
+        error = protocol.error(alone, task, run, data.target[s])
         delta = torch.zeros_like(run.x)
         delta[-1] = error[:, 0] @ alone.W_o
         gradients = adjoint.gradients(alone, run, delta, per_sample=True)

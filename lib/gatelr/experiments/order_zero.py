@@ -61,16 +61,25 @@ def diagonal_errors(trajectory: Trajectory, terms: Terms, lag: int) -> dict[str,
 def imitations(
     model: GatedRNN, trajectory: Trajectory, terms: Terms, target: Int[Tensor, " B"]
 ) -> dict[str, tuple[Float[Tensor, "S B"], Float[Tensor, "S B"]]]:
-    """Relative error and cosine of gradients by W_r that are made of rates, against the exact one of each sequence."""
+    """Relative error and cosine of gradients by W_r that are made of rates, against the exact one of each sequence.
+
+    Three are nulls: order 0 with the rates of ``"another digit"``, with each gate replaced by its mean over steps and
+    sequences (``"mean gates"``), and the term of ``"lag 0 alone"``, which knows no time-scale.
+    """
     delta = digits.delta(model, trajectory, target)
     with torch.no_grad():
         exact = adjoint.gradients(model, trajectory, delta, per_sample=True)["W_r"].flatten(-2)
         share = rates.shares(trajectory)
+        fixed = trajectory._replace(g=trajectory.g.mean((0, 2), keepdim=True).expand_as(trajectory.g))
+        newest = torch.zeros_like(share)
+        newest[-1] = share[-1]
         retained = [rates.corrected(terms, lag)[-1] for lag in reversed(range(len(share)))]
         by_rates = {
             "order 0": share,
             "corrected": trajectory.g * torch.stack(retained),
             "another digit": share.roll(1, 2),
+            "mean gates": rates.shares(fixed),
+            "lag 0 alone": newest,
         }
         compared = {}
         for name, rate in by_rates.items():

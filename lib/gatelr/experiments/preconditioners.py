@@ -17,14 +17,17 @@ state.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import stats
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from gatelr import adjoint, rates
 from gatelr.cells import GatedRNN, Trajectory
@@ -88,7 +91,10 @@ def weights(signal: Float[Tensor, "T B n"], x_prev: Float[Tensor, "T B n"]) -> F
 
 
 def gate_steps(factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x_prev: Float[Tensor, "T B n"]) -> Steps:
-    r"""The gate's multiplier of each coordinate, :math:`\sum_{k,b} f |c| / \sum_{k,b} |c|`, and of each row.
+    r"""The gate's mean multiplier at each coordinate, :math:`\sum_{k,b} f |c| / \sum_{k,b} |c|`, and of each row.
+
+    With weights that have no sign it lies between the least and the largest f, by construction. What the sum over steps
+    is really multiplied by has a sign, and no bound: :func:`signed` has it.
 
     Args:
         factor, signal: from :func:`factors` and :func:`signals`, for one network.
@@ -107,6 +113,68 @@ def gate_steps(factor: Float[Tensor, "T B n"], signal: Float[Tensor, "T B n"], x
     weighted = torch.einsum("tbq,tbp->qp", left * factor, right)
     total = torch.einsum("tbq,tbp->bqp", signal, x_prev)
     return Steps(weighted / weight, weighted.sum(1) / weight.sum(1), total.square().mean(0).sqrt())
+
+
+class Signed(NamedTuple):
+    """What order 0 does to a gradient after the sum over steps and sequences, coordinate by coordinate (claim C8).
+
+    Attributes:
+        factor: order 0 over the gradient with all rates one; it may be negative, and is large where the latter cancels.
+        against: whether order 0 and the true gradient have opposite signs.
+        cosine: between order 0 and the true gradient, of each replica.
+        unit: the same between order 0 and the gradient with all rates one.
+    """
+
+    factor: Float[Tensor, "*S n p"]
+    against: Bool[Tensor, "*S n p"]
+    cosine: Float[Tensor, "*S"]
+    unit: Float[Tensor, "*S"]
+
+
+def signed(model: GatedRNN, trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], weight: str = "W_r") -> Signed:
+    r"""The factor of the summed gradient, :math:`\sum_{t,k} μ_{t,k} V_{t,k} / \sum_{t,k} V_{t,k}` at μ = 1 (C8).
+
+    Args:
+        model, trajectory: the network and what ``model.run`` returned.
+        delta: the loss's direct gradient with respect to each state, δ.
+        weight: ``"W_r"``, ``"W_i"`` or ``"b"``, which all carry the same rates.
+
+    Raises:
+        ValueError: for another weight: those of the gate have factors of their own.
+    """
+    if weight not in ("W_r", "W_i", "b"):
+        raise ValueError(f"got weight={weight!r}, expected W_r, W_i or b: only the candidate's weights carry the rates")
+    order_0 = adjoint.gradients(model, trajectory, delta, backward="order 0")[weight]
+    exact = adjoint.gradients(model, trajectory, delta)[weight]
+    later = delta.flip(0).cumsum(0).flip(0)  # all that step k is taught if every rate is one
+    unit = rates.gradients(model, trajectory, later)[weight]
+    flat = [gradient.flatten(0 if model.replicas is None else 1) for gradient in (order_0, exact, unit)]
+    cosines = [cosine_similarity(flat[0], other, dim=-1) for other in flat[1:]]
+    return Signed(order_0 / unit, order_0 * exact < 0, *cosines)
+
+
+def conditions(runs: Mapping[str, Trajectory], lags: Iterable[int]) -> pd.DataFrame:
+    """Both condition numbers at order 0 by lag: medians over steps and sequences (claim C14).
+
+    Returns:
+        Columns name, lag, of (``"transport"`` or ``"preconditioner"``), condition.
+    """
+    kinds = {"transport": rates.condition, "preconditioner": rates.preconditioner_condition}
+    rows = [
+        (name, lag, of, float(condition(run, lag).median()))
+        for (name, run), lag, (of, condition) in product(runs.items(), lags, kinds.items())
+    ]
+    return pd.DataFrame(rows, columns=["name", "lag", "of", "condition"])
+
+
+def last_step(optimiser: Callable[..., torch.optim.Optimizer], *gradients: Tensor, **options: Any) -> Tensor:
+    """The last step of an optimiser of torch that sees these gradients one after the other, at the rate 1."""
+    weight = torch.zeros_like(gradients[0], requires_grad=True)
+    engine = optimiser([weight], lr=1.0, **options)
+    for gradient in gradients:
+        weight.data, weight.grad = torch.zeros_like(gradient), gradient.clone()
+        engine.step()
+    return weight.detach()
 
 
 class Shadow:

@@ -1,8 +1,8 @@
 """Runs: one experiment on one task with one gate, one optimiser and a block of seeds, each kept as one file of tables.
 
 An experiment is a module of this room with two functions: ``plan(parameters)`` says which runs a chapter's parameters
-ask for, and ``measure(task, gate, optimiser, seeds, …)`` makes one. The workflow makes them side by side, before the
-chapter; a chapter that is opened alone makes by the same code what it finds missing.
+ask for, and ``measure(setup, …)`` makes one. The workflow makes them side by side, before the chapter; a
+chapter that is opened alone makes by the same code what it finds missing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Run:
     gate: str  #: of the networks
     optimiser: str  #: which trains them
     seeds: tuple[int, ...]  #: one network for each
-    #: of ``measure`` by name, and ``task_options`` for :func:`gatelr.tasks.get`; what JSON can hold
+    #: of ``Setup`` and ``measure`` by name, and ``task_options`` for :func:`gatelr.tasks.get`; what JSON can hold
     settings: Mapping[str, Any] = field(default_factory=dict)
     #: columns that tell a chapter which run a row is of; they do not make another run of it
     labels: Mapping[str, Any] = field(default_factory=dict)
@@ -165,6 +165,7 @@ def make(run: Run, *, folder: str | Path = FOLDER, device: object = "cpu", progr
         OSError: if the file cannot be written.
     """
     from gatelr import tasks
+    from gatelr.experiments import protocol
 
     measure = import_module(f"gatelr.experiments.{run.experiment}").measure
     path, made_by = run.path(folder), code(run.experiment)
@@ -173,8 +174,9 @@ def make(run: Run, *, folder: str | Path = FOLDER, device: object = "cpu", progr
     wall, cpu = time.perf_counter(), time.process_time()
     options = dict(run.settings)
     task = tasks.get(run.task, **options.pop("task_options", {}))
-    options |= {"gate": run.gate, "optimiser": run.optimiser, "seeds": run.seeds, "device": str(device)}
-    done = measure(task=task, save=save, progress=progress, **options)
+    shared: dict[str, Any] = {"device": str(device), "save": save, "progress": progress}
+    shared |= {name: options.pop(name) for name in ("steps", "checkpoints", "rate") if name in options}
+    done = measure(protocol.Setup(task, run.gate, run.optimiser, run.seeds, **shared), **options)
     rows: dict[str, list[dict[str, Any]]] = {}
     for step, probe in done.probes.items():
         for name, records in probe.items():

@@ -134,6 +134,7 @@ class Chapter:
                 "claim": claim,
                 "statement": " ".join(statement.split()),
                 "kind": "numeric",
+                "general": False,
                 "scope": scope,
                 # JSON has no NaN or infinity: a value that is not finite is written as its name, and fails
                 "value": number if math.isfinite(number) else str(number),
@@ -150,7 +151,8 @@ class Chapter:
         """Record a proof by computer algebra: every fact must hold; what SymPy cannot decide does not.
 
         Args:
-            name, statement, claim, scope, note: as for :meth:`check`.
+            name, statement, claim, scope, note: as for :meth:`check`. It is counted as a proof for every n and ℓ only
+                if its scope says *every* and bounds nothing.
             facts: each a truth value, or an expression or matrix of SymPy that must simplify to zero.
 
         Raises:
@@ -161,7 +163,7 @@ class Chapter:
             raise ValueError(f"proof {name!r} got no fact, expected at least one that could turn out false")
         held = all(_holds(name, fact) for fact in facts)
         self.check(name, statement, held, claim=claim, scope=scope, note=note)
-        self.checks[-1]["kind"] = "symbolic"
+        self.checks[-1] |= {"kind": "symbolic", "general": tables.general(scope)}
 
     def claim(
         self,
@@ -187,7 +189,7 @@ class Chapter:
             name, statement: as for :meth:`check`.
             values: one number a seed, or one for each setting and seed (the last level, or the one named ``seed``);
                 settings are averaged within a seed.
-            about: what it is evidence for: a number of the notation page (``"C8"``) or a word of the paper's abstract.
+            about: what it is evidence for: a claim of the notation page (``"C8"``) or the word in question.
             threshold: what the mean must exceed (or stay below) for the claim to hold, chosen before the run.
             null: the effect that the null gives: shuffled gates, another seed's data, no gate at all; a number, or a
                 series as ``values``.
@@ -324,11 +326,11 @@ class Chapter:
         if tolerances:
             self.check(
                 f"reference-{short}",
-                f"this run and the committed one agree: {short}, {shared} rows that both have, largest "
-                "difference over its tolerance",
+                f"this run and the committed one agree: {short}, largest difference over its tolerance",
                 gap,
                 1.0,
                 claim=claim,
+                scope=f"{shared} rows that both have",
             )
         return whole
 
@@ -337,7 +339,7 @@ class Chapter:
         self.table(name, tables.verdicts(self.claims))
 
     def validation(self, name: str = "validation") -> None:
-        """The table ``<slug>-<name>`` of all checks so far: claim, statement, value, tolerance, verdict."""
+        """The table ``<slug>-<name>`` of all checks so far: claim, statement, scope, value, tolerance, verdict."""
         self.table(f"{self.slug}-{name}", tables.validation(self.checks))
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ REPRODUCIBILITY = "reproducibility"
 #: Numbers that were not formatted by hand have more digits than this.
 DIGITS = 6
 
+_BOUND = re.compile(r"\d|[=<>≤≥]|\b(up to|drawn|tried|one|two|three|four|five|six)\b")
 _NUMBER = re.compile(r"-?\d*\.\d+(e[+-]?\d+)?|-?\d+e[+-]?\d+")
 
 
@@ -30,6 +31,11 @@ def markdown(data: pd.DataFrame) -> str:
     # a bar would end the cell; Markdown takes the backslash away again, in mathematics too
     cells = data.map(lambda cell: cell.replace("|", r"\|") if isinstance(cell, str) else cell)
     return cells.to_markdown(index=False, disable_numparse=True)
+
+
+def general(scope: str) -> bool:
+    """Whether a scope leaves nothing out: it says *every*, and no size, order or number of cases is bounded in it."""
+    return scope.startswith("every ") and not _BOUND.search(scope)
 
 
 def verdicts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -50,11 +56,12 @@ def verdicts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def validation(checks: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a check: claim, statement, value, tolerance, verdict."""
+    """One row a check: claim, statement, scope, value, tolerance, verdict."""
     return pd.DataFrame(
         {
             "claim": check["claim"] or REPRODUCIBILITY,
             "statement": check["statement"],
+            "scope": check["scope"],
             "by": check["kind"],
             "value": check["value"] if isinstance(check["value"], str) else f"{check['value']:.2g}",
             "tolerance": f"{check['tolerance']:.2g}",

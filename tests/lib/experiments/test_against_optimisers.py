@@ -27,9 +27,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(against_optimisers, name, size)
 
 
-def run(gate: str, optimiser: str, **options) -> training.Run:  # type: ignore[no-untyped-def]
+def run(gate: str, optimiser: str, rate: float | None) -> training.Run:
     task = tasks.get("adding", steps=6)
-    return against_optimisers.measure(task, gate, optimiser, SEEDS, progress=False, **RUN | options)
+    return against_optimisers.measure(protocol.Setup(task, gate, optimiser, SEEDS, rate=rate, progress=False, **RUN))
 
 
 def test_each_method_is_torchs() -> None:
@@ -52,7 +52,12 @@ def test_each_method_is_torchs() -> None:
 def test_an_unknown_method_is_refused(as_installed: None) -> None:
     model = protocol.network(tasks.get("adding", steps=6), "multi", SEEDS, 4)
     with pytest.raises(ValueError, match="check the spelling"):
-        against_optimisers.made(model, "adam", 0.1, 10)  # type: ignore[arg-type]
+        against_optimisers.made(model, "adam", 0.1, 10)
+
+
+def test_a_method_without_a_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match="got no rate"):
+        run("none", "SGD", None)
 
 
 def test_frozen_gates_stay_and_the_rest_learns() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gatelr import adjoint, jacobian
+from gatelr import adjoint, jacobian, rates
 from gatelr.cells import GATES
 from gatelr.experiments import agreement
 
@@ -44,3 +44,14 @@ def test_a_transposed_weight_is_noticed() -> None:
             transposed = (1 - run.phi**2).unsqueeze(-1) * model.W_r.T
             gap = agreement.discrepancy(transposed, jacobian.blocks(model, run))
         assert (gap > 0.1) is noticed
+
+
+def test_order_0_is_compared_for_every_weight_and_a_wrong_rate_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = agreement.compare_order_0(4, 2, 6)
+    weights = {"constant": 4, "scalar": 7, "multi": 7}  # W_r, W_i, b, W_o; W_rg, W_ig, b_g
+    assert table.groupby("gate").weight.nunique().to_dict() == weights
+    assert (table.gap <= 1e-12).all()
+    right = rates.effective
+    monkeypatch.setattr(rates, "effective", lambda run, lr, lag: right(run, lr, lag) * (1 + lag))
+    wrong = agreement.compare_order_0(4, 2, 6)
+    assert (wrong.gap[wrong.weight != "W_o"] > 1e-3).all()

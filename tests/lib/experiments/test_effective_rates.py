@@ -13,7 +13,8 @@ from networks import relative
 from torch import Tensor
 
 SEEDS = (1, 5)  # a map is kept of seed 1
-SMALL = {"n": 4, "batch": 3, "steps": 3, "checkpoints": (0, 3), "fresh": 5}
+SMALL = {"n": 4, "batch": 3, "fresh": 5, "probed": 2}
+WHEN = {"steps": 3, "checkpoints": (0, 3)}
 T, B, n = 7, 5, 4
 
 
@@ -129,7 +130,7 @@ def test_sensitivities_of_replicas() -> None:
 
 def test_effective_rates_trains_and_probes_when_it_says() -> None:
     task = tasks.get("adding", steps=6)
-    run = effective_rates.measure(task, "multi", "Adam", SEEDS, rate=1e-3, probed=2, **SMALL)
+    run = effective_rates.measure(protocol.Setup(task, "multi", "Adam", SEEDS, rate=1e-3, **WHEN), **SMALL)
     assert run.losses.shape == (3, 2)
     assert set(run.probes) == {0, 3}
     sizes = {name: len(records) for name, records in run.probes[3].items()}
@@ -149,7 +150,7 @@ def test_effective_rates_trains_and_probes_when_it_says() -> None:
 
 def test_a_rate_of_its_own_reaches_the_optimiser() -> None:
     task = tasks.get("adding", steps=6)
-    still = effective_rates.measure(task, "scalar", "SGD", SEEDS, rate=0.0, probed=2, **SMALL)
+    still = effective_rates.measure(protocol.Setup(task, "scalar", "SGD", SEEDS, rate=0.0, **WHEN), **SMALL)
     assert still.probes[0]["training"] == still.probes[3]["training"]
 
 
@@ -158,7 +159,7 @@ def records(seeds: tuple[int, ...]) -> dict[str, pd.DataFrame]:
     parts: dict[str, list[pd.DataFrame]] = {}
     for setting, steps in (("long", 9), ("short", 5)):
         task = tasks.get("adding", steps=steps)
-        done = effective_rates.measure(task, "multi", "SGD", seeds, probed=2, progress=False, **SMALL)
+        done = effective_rates.measure(protocol.Setup(task, "multi", "SGD", seeds, progress=False, **WHEN), **SMALL)
         for step, probe in done.probes.items():
             for name, rows in probe.items():
                 labels = {"protocol": "paper", "setting": setting, "gate": "multi", "step": step}

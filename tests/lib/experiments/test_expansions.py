@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import pandas as pd
 import torch
 from gatelr import expansion, jacobian, transport
 from gatelr.cells import GatedRNN
@@ -36,6 +39,9 @@ def test_an_untrained_network_is_the_same_whatever_the_count() -> None:
         assert torch.equal(u[:, 0], v[:, 0])
         assert run.x.shape == (8, 2, 5)
         assert two.W_r.dtype == torch.float64
+        later, w, _ = expansions.untrained(gate, 0.5, 1, first=1, **SMALL)
+        assert torch.equal(two.W_r[1], later.W_r[0])
+        assert torch.equal(u[:, 1], w[:, 0])
 
 
 def factors(splitting: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,6 +57,24 @@ def test_diagonal_factors_are_kept_as_vectors() -> None:
         assert relative(expansions.step_norms(A), torch.linalg.matrix_norm(A, 2)) <= 1e-5
 
 
+def test_ratios_of_all_steps_and_their_quantiles() -> None:
+    A, B = factors("gate")
+    table = expansions.ratios({("gate", "multi"): (A, B), ("leak", "multi"): factors("leak")})
+    assert len(table) == 2 * 8 * 2
+    own = table[(table.splitting == "gate") & (table.network == 1)].ratio
+    norms = torch.linalg.matrix_norm(B[:, 1], 2) / torch.linalg.matrix_norm(A[:, 1], 2)
+    assert relative(torch.tensor(own.to_numpy()), norms) <= 1e-5
+    assert table.groupby("splitting").fraction.max().eq(1).all()
+    quantiles = expansions.ratio_quantiles(table)
+    assert quantiles.loc[("gate", "multi"), "largest"] == table[table.splitting == "gate"].ratio.max()
+
+
+def test_a_network_far_from_the_others_would_be_dropped() -> None:
+    case = {"splitting": "gate", "gate": "multi"}
+    rows = [case | {"network": k, "ratio": 10.0 if k == 5 else 1 + k / 10} for k in range(6)]
+    assert expansions.ratio_quantiles(pd.DataFrame(rows)).iloc[0, -1] == 1
+
+
 def test_errors_vanish_once_the_orders_reach_the_lag() -> None:
     A, B = factors("leak")
     truth = {lag: transport.products((A + B)[:lag], lag)[0] for lag in (2, 4)}
@@ -60,6 +84,20 @@ def test_errors_vanish_once_the_orders_reach_the_lag() -> None:
     missed = expansions.size(truth[4] - expansion.orders(A[:4], B[:4], 1).sum(0)) / expansions.size(truth[4])
     rows = errors[(errors.lag == 4) & (errors.K == 1)].sort_values("network")
     assert relative(torch.tensor(rows.error.to_numpy()), missed) <= 1e-12
+    M = expansion.orders(A[:4], B[:4], 1)
+    added = expansions.size(M[1]) / expansions.size(M[0])
+    assert relative(torch.tensor(rows.added.to_numpy()), added) <= 1e-12
+    assert (errors[errors.K == 0].added == 1).all()
+
+
+def test_the_rule_is_exact_for_small_numbers() -> None:
+    """C4: factors 1 + r with ℓ r held fixed, for which order 1 is ℓ r times order 0."""
+    A, B = torch.ones(1000, 1, 1, 1, dtype=torch.float64), torch.full((1000, 1, 1, 1), 2e-3, dtype=torch.float64)
+    row = expansions.errors(A, B, {1000: transport.products(A + B, 1000)[0]}, 1).query("K == 1").iloc[0]
+    assert abs(row.added - 2) <= 1e-12
+    predicted = expansions.rule(pd.Series([row.added, 1e-3]))
+    assert abs(predicted[0] - row.error) <= 2e-3
+    assert abs(predicted[1] / (1e-6 / 2) - 1) <= 1e-3, "it begins as x²/2"
 
 
 def test_one_backward_pass_with_copies_and_jacrev_agree() -> None:
@@ -86,3 +124,19 @@ def test_the_map_has_a_row_a_case_scale_and_lag() -> None:
     assert len(cells) == 2 * 2 * 2
     assert (cells[cells.lag == 1].error <= 1e-12).all(), "order 1 of one step is exact"
     assert (cells[cells.lag == 3].error > 0).all()
+    assert (cells.typical < cells.ratio).all(), "a typical push is stretched less than the worst one"
+    assert (cells.added > 0).all()
+
+
+def test_the_three_readings_of_the_rule_are_one_for_numbers() -> None:
+    cells = pd.DataFrame({"lag": [2, 5], "ratio": [0.1, 0.2], "typical": [0.1, 0.2], "added": [0.2, 1.0]})
+    table = expansions.predictions(cells).pivot(index="lag", columns="reading", values="predicted")
+    assert table.shape == (2, 3)
+    assert (table.std(axis=1) <= 1e-15).all()
+    assert abs(table.loc[5, "worst case"] - (1 - 2 / math.e)) <= 1e-15
+
+
+def test_shares_of_cells_within_a_factor_count_useful_cells_only() -> None:
+    cells = pd.DataFrame({"error": [0.1, 0.1, 0.9], "predicted": [0.2, 0.5, 0.9]})
+    shares = expansions.within(cells.assign(reading="r", splitting="leak"), 3.0)
+    assert shares.loc["r", "leak"] == 0.5

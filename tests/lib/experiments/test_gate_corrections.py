@@ -35,7 +35,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("gate", gate_corrections.GATES)
 def test_the_protocol_measures_what_it_says(gate: str) -> None:
-    run = gate_corrections.measure(TASK, gate, "SGD", SEEDS, rate=0.1, sizes=(0, 6), windows=(1,), every=2, **OPTIONS)
+    setup = protocol.Setup(TASK, gate, "SGD", SEEDS, rate=0.1, **OPTIONS)
+    run = gate_corrections.measure(setup, sizes=(0, 6), windows=(1,), every=2)
     counts = {step: {name: len(records) for name, records in probe.items()} for step, probe in run.probes.items()}
     assert counts[0] == {"training": 2, "size": 2}
     assert counts[6] == counts[0] | {"displacement": 2}
@@ -81,7 +82,7 @@ def test_the_protocol_measures_what_it_says(gate: str) -> None:
 @pytest.mark.usefixtures("small")
 def test_backward_passes_and_data_are_those_asked_for() -> None:
     run = {
-        name: gate_corrections.measure(TASK, "multi", "SGD", SEEDS, rate=0.5, **OPTIONS, **options)
+        name: gate_corrections.measure(protocol.Setup(TASK, "multi", "SGD", SEEDS, rate=0.5, **OPTIONS), **options)
         for name, options in {
             "full": {},
             "again": {},

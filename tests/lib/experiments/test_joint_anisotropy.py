@@ -12,7 +12,8 @@ from networks import relative
 from torch import Tensor
 
 SEEDS = (3, 5)
-SMALL = {"n": 4, "batch": 3, "steps": 3, "checkpoints": (0, 3), "fresh": 5}
+SMALL = {"n": 4, "batch": 3, "fresh": 5}
+WHEN = {"steps": 3, "checkpoints": (0, 3)}
 
 
 def jacobians(model: GatedRNN, u: Tensor) -> Tensor:
@@ -54,10 +55,10 @@ def test_update_is_the_spectrum_of_the_gradients_of_single_sequences(name: str) 
 def test_joint_anisotropy_trains_and_probes_when_it_says() -> None:
     task = tasks.get("adding", steps=6)
     options = {"lags": (1, 2), "pairs": 4, "rows": 5, "r": 3}
-    run = joint_anisotropy.measure(task, "none", "Adam", SEEDS, **options, **SMALL)
+    run = joint_anisotropy.measure(protocol.Setup(task, "none", "Adam", SEEDS, **WHEN), **options, **SMALL)
     sizes = {name: len(records) for name, records in run.probes[3].items()}
     assert sizes == {"training": 2, "update": 2, "propagation": 2 * 2, "spectra": 2 * 2 * 4}
-    other = joint_anisotropy.measure(task, "none", "SGD", SEEDS, **options, **SMALL)
+    other = joint_anisotropy.measure(protocol.Setup(task, "none", "SGD", SEEDS, **WHEN), **options, **SMALL)
     assert other.probes[0] == run.probes[0]
     assert other.probes[3] != run.probes[3]
 
@@ -74,7 +75,7 @@ def test_joint_anisotropy_trains_and_probes_when_it_says() -> None:
 def test_a_rate_of_its_own_reaches_the_optimiser() -> None:
     task = tasks.get("adding", steps=6)
     options = {"lags": (1,), "pairs": 2, "rows": 5, "r": 2}
-    still = joint_anisotropy.measure(task, "scalar", "SGD", SEEDS, rate=0.0, **options, **SMALL)
+    still = joint_anisotropy.measure(protocol.Setup(task, "scalar", "SGD", SEEDS, rate=0.0, **WHEN), **options, **SMALL)
     assert still.probes[0]["update"] == still.probes[3]["update"]
 
 

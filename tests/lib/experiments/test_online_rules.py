@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from gatelr import adjoint, jacobian
-from gatelr.cells import GatedRNN
-from gatelr.experiments import moving_gate, online_rules
+from gatelr import adjoint, jacobian, rates
+from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments import digits, moving_gate, online_rules
 from gatelr.experiments.agreement import random_case
 from networks import relative
 
@@ -37,7 +37,7 @@ def own_state_only(model: GatedRNN, u: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("gate", ["constant", "scalar", "multi"])
 def test_the_trace_with_the_diagonal_is_autograds_gradient_through_own_states(gate: str) -> None:
-    """C12, e-prop: every neuron sees itself, and sees all others detached."""
+    """C12, SnAp-1: every neuron sees itself, and sees all others detached."""
     model, u, y = random_case(gate, 5, 2, 12, batch=(4,))
     loss = ((own_state_only(model, u) - y) ** 2).sum() / 2
     (reference,) = torch.autograd.grad(loss, [model.W_r])
@@ -64,3 +64,53 @@ def test_a_rule_that_carries_all_there_is_has_a_cosine_of_one() -> None:
     assert torch.allclose(found["order-0 trace"], torch.ones(1, 5, dtype=torch.float64))
     assert not torch.allclose(found["order-0 trace, random feedback"], torch.ones(1, 5, dtype=torch.float64))
     assert not delta[:-1].any()
+
+
+@pytest.mark.parametrize("gate", ["constant", "scalar", "multi"])
+def test_torchs_momentum_with_the_gates_as_beta_is_the_trace(gate: str) -> None:
+    model, u, _ = random_case(gate, 4, 2, 7)
+    run = model.requires_grad_(False).run(u)
+    assert relative(online_rules.torch_momentum(run), rates.eligibility(model, run)) <= 1e-12
+
+
+def test_deviations_are_rounding_where_two_ways_are_one_and_not_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = online_rules.deviations(4, 2, 7)
+    assert list(table.index) == ["constant", "scalar", "multi"]
+    assert table.drop(columns="apart").to_numpy().max() <= 1e-12
+    assert (table.apart > 1e-2).all()
+    right = online_rules.online
+    monkeypatch.setattr(online_rules, "online", lambda run, delta, decay: right(run, delta, 0.9 * decay))
+    wrong = online_rules.deviations(4, 2, 7)
+    assert wrong[["order 0", "diagonal"]].to_numpy().min() > 1e-3
+
+
+def test_the_trace_of_rflo_is_that_of_a_constant_gate_and_of_no_other() -> None:
+    model = GatedRNN(2, 4, "constant", alpha=0.2, bias=True, generator=torch.Generator().manual_seed(0)).double()
+    u = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    run = model.requires_grad_(False).run(u)
+    alpha = float(run.g.flatten()[0])
+    trace = rates.eligibility(model, run)
+    assert relative(online_rules.rflo(run, 1 / alpha), trace) <= 1e-12
+    assert relative(online_rules.rflo(run, 2 / alpha), trace) > 1e-2
+
+
+def test_readings_and_what_is_made_of_them() -> None:
+    readings = digits.readings(("constant", "multi"), n_hidden=4, seeds=2, steps=2, probes=3)
+    run, delta = readings["multi"].run, readings["multi"].delta
+    assert run.x.shape == delta.shape == (64, 2, 3, 4)
+    assert torch.allclose(readings["constant"].run.g[0, 0, 0], torch.logspace(-2, -0.05, 4).double())
+    one = online_rules.one_entry(run)
+    assert list(one) == ["step", "credit", "trace", "moving average", "beta"]
+    traces = torch.stack([rates.eligibility(readings["multi"].model, short(run, t))[0, 0] for t in range(1, 65)])
+    trace = torch.tensor(one.trace.to_numpy())
+    assert (traces - trace[:, None, None]).abs().amax(0).min() <= 1e-12  # it is an entry of the trace
+    table = online_rules.quality(readings).set_index(["gate", "rule"])
+    cosines, _ = online_rules.cosines(readings["multi"].model, run, readings["multi"].target)
+    for rule, cosine in cosines.items():
+        row = table.loc["multi", rule]
+        assert row["lower quartile"] <= row["cosine"] <= row["upper quartile"]
+        assert row["cosine"] == pytest.approx(float(cosine.flatten().quantile(0.5)))
+
+
+def short(run: Trajectory, T: int) -> Trajectory:
+    return Trajectory(*(part[:T] for part in run))

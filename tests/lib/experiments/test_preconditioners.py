@@ -80,6 +80,63 @@ def test_a_coordinate_without_contributions_is_refused() -> None:
         preconditioners.gate_steps(factor, signal, run.x_prev)
 
 
+@pytest.mark.parametrize("weight", ["W_r", "W_i", "b"])
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_signed_factors_are_sums_over_pairs_of_steps(weight: str, replicas: int | None) -> None:
+    """C8: every pair (t, k) written out, with its rate and without."""
+    case = Case("multi", 3, 2, 4, (5,), replicas, True, 1)
+    model, (u, x0) = case.model().requires_grad_(False), case.inputs()
+    run = model.run(u, x0)
+    delta = torch.randn(run.x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    read = {"W_r": run.x_prev, "W_i": run.u, "b": torch.ones_like(run.x[..., :1])}[weight]
+    with_rates = without = torch.zeros(())
+    for t in range(4):
+        for k in range(t + 1):
+            left = (1 - run.phi[k] ** 2) * delta[t]
+            rate = run.g[k] * (1 - run.g[k + 1 : t + 1]).prod(0)
+            with_rates = with_rates + torch.einsum("...bq,...bp->...qp", rate * left, read[k])
+            without = without + torch.einsum("...bq,...bp->...qp", left, read[k])
+    signed = preconditioners.signed(model, run, delta, weight)
+    exact = adjoint.gradients(model, run, delta)[weight].reshape(with_rates.shape)
+    assert relative(signed.factor.reshape(with_rates.shape), with_rates / without) <= 1e-10
+    assert torch.equal(signed.against.reshape(with_rates.shape), with_rates.sign() == -exact.sign())
+    for cosine, other in ((signed.cosine, exact), (signed.unit, without)):
+        expected = (with_rates * other).sum((-2, -1)) / (with_rates.norm(dim=(-2, -1)) * other.norm(dim=(-2, -1)))
+        assert relative(cosine, expected) <= 1e-12
+
+
+def test_the_factor_of_a_linear_neuron_is_minus_one_half() -> None:
+    """C8, the counter-example: g = 1/2, inputs 1 and -3/4, the loss at the second step; at the first it is g."""
+    model = GatedRNN(1, 1, "constant", alpha=0.5, dtype=torch.float64).requires_grad_(False)
+    model.W_r.zero_()
+    model.W_i.fill_(1e-6)  # tanh is linear here
+    run = model.run(torch.tensor([[1.0], [-0.75]], dtype=torch.float64))
+    for losses, factor in (([0.0, 1.0], -0.5), ([1.0, 0.0], 0.5)):
+        delta = torch.tensor(losses, dtype=torch.float64).unsqueeze(-1)
+        assert abs(float(preconditioners.signed(model, run, delta, "W_i").factor) - factor) <= 1e-9
+
+
+def test_conditions_of_two_constants() -> None:
+    model = GatedRNN(1, 2, "constant", alpha=[0.25, 0.5], dtype=torch.float64)
+    table = preconditioners.conditions({"two": model.run(torch.zeros(5, 1, dtype=torch.float64))}, range(3))
+    by_kind = {of: rows.condition.tolist() for of, rows in table.groupby("of")}
+    assert by_kind["transport"] == pytest.approx([1, 1.5, 2.25])
+    assert by_kind["preconditioner"] == pytest.approx([2, 4 / 3, 9 / 8])
+
+
+def test_weights_of_the_gate_have_no_signed_factor() -> None:
+    model, run, delta = recorded("multi")
+    with pytest.raises(ValueError, match="expected W_r, W_i or b"):
+        preconditioners.signed(model, run, at_the_end(delta, run), "W_rg")
+
+
+def test_the_last_step_knows_what_the_optimiser_remembers() -> None:
+    old, new = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 4.0])
+    assert torch.allclose(preconditioners.last_step(torch.optim.SGD, old, new), -new)
+    assert torch.allclose(preconditioners.last_step(torch.optim.SGD, old, new, momentum=0.5), -(0.5 * old + new))
+    assert torch.allclose(preconditioners.last_step(torch.optim.Adam, new, eps=0.0), -new.sign())
+
+
 def test_the_shadow_has_adams_second_moment_and_moves_nothing() -> None:
     draw = torch.Generator().manual_seed(0)
     weight = torch.randn(3, 2, generator=draw).requires_grad_()

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import torch
 from gatelr.experiments import effective_rates, fingerprint, plans, runs
+from gatelr.experiments.protocol import Setup
 from gatelr.experiments.runs import Run
 
 SMALL = {"n": 4, "batch": 3, "steps": 12, "checkpoints": [0, 6, 12], "fresh": 5, "task_options": {"steps": 6}}
@@ -69,9 +70,9 @@ def test_every_chapter_with_runs_has_an_experiment() -> None:
     for name in plans.CHAPTERS.values():
         experiment = importlib.import_module(f"gatelr.experiments.{name}")
         assert list(inspect.signature(experiment.plan).parameters) == ["parameters"]
-        assert {"task", "gate", "optimiser", "seeds", "device", "save", "progress"} <= set(
-            inspect.signature(experiment.measure).parameters
-        )
+        setup, *others = inspect.signature(experiment.measure).parameters.values()
+        assert setup.name == "setup"
+        assert all(other.kind is other.KEYWORD_ONLY and other.default is not other.empty for other in others)
     assert plans.plan("time-scales", {}) == []
     assert runs.load([], folder="nowhere") == {}
 
@@ -97,7 +98,8 @@ def test_a_table_is_what_was_measured(tmp_path: Path) -> None:
 
     options = dict(run.settings)
     task = tasks.get(run.task, **options.pop("task_options"))
-    measured = effective_rates.measure(task=task, gate=run.gate, optimiser=run.optimiser, seeds=run.seeds, **options)
+    trained = {name: options.pop(name) for name in ("steps", "checkpoints")}
+    measured = effective_rates.measure(Setup(task, run.gate, run.optimiser, run.seeds, **trained), **options)
     for name in measured.probes[0]:
         records = [{"step": step} | record for step, probe in measured.probes.items() for record in probe[name]]
         expected = pd.DataFrame(records).assign(kind="small")
@@ -215,7 +217,9 @@ def test_numbers_that_json_has_not_come_back(tmp_path: Path, monkeypatch: pytest
     ]
     each = torch.zeros(2, dtype=torch.long)
     monkeypatch.setattr(
-        effective_rates, "measure", lambda **_: SimpleNamespace(probes={0: {"t": records}}, diverged=each, redrawn=each)
+        effective_rates,
+        "measure",
+        lambda *_, **__: SimpleNamespace(probes={0: {"t": records}}, diverged=each, redrawn=each),
     )
     run = small("effective_rates")
     table = runs.load([run], folder=tmp_path)["t"]

@@ -117,6 +117,7 @@ def test_a_chapter_that_holds(chapter: Chapter, tmp_path: Path, capsys: pytest.C
     assert [row["value"] for row in found["checks"]] == [0.0, 1e-13]
     assert [row["kind"] for row in found["checks"]] == ["symbolic", "numeric"]
     assert [row["scope"] for row in found["checks"]] == ["every n and ℓ", "n = 2"]
+    assert [row["general"] for row in found["checks"]] == [True, False]
     assert found["checks"][0]["statement"] == "one is one"
     assert found["numbers"]["found"]["text"] == "0.123"
     assert found["numbers"]["count"] == {"value": 12, "text": "12", "unit": "cases"}
@@ -333,7 +334,7 @@ def test_a_reference_completes_the_rows_and_is_checked(chapter: Chapter, tmp_pat
     [check] = chapter.checks
     assert (check["id"], check["claim"], check["tolerance"]) == ("reference-fits", "C8", 1.0)
     assert check["value"] == pytest.approx(0.5)
-    assert "1 rows that both have" in check["statement"]
+    assert check["scope"] == "1 rows that both have"
     chapter.compare(own, "e9-cost", ["seed"], {}, folder=kept)
     assert len(chapter.checks) == 1, "what is not compared is not checked"
 

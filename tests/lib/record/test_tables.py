@@ -36,3 +36,16 @@ def test_numbers_have_six_digits_and_text_stays(tmp_path: Path, cell: str, shown
 def test_no_claims_are_an_empty_table() -> None:
     assert tables.verdicts([]).empty
     assert tables.validation([]).empty
+
+
+@pytest.mark.parametrize("scope", ["every n and ℓ", "every n", "every lag", "every n, matrices included", "every z"])
+def test_a_scope_that_leaves_nothing_out_is_general(scope: str) -> None:
+    assert tables.general(scope)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["", "n = 2", "every n, T ≤ 6", "every ℓ, K ≤ 6", "every gate, n = 5", "points drawn", "one case", "every n drawn"],
+)
+def test_a_scope_with_a_bound_is_not(scope: str) -> None:
+    assert not tables.general(scope)
