@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from gatelr.kernels import matmul
 
 from .contests import OURS, RATE, SIZES, TINY, data, network
 from .ours import training_step
 from .timing import Effort, ratios, rotate, summary
 
 PRODUCTS = 50
-USUAL = "product, PyTorch's default"
 COPIED = 2**28
 
 
@@ -26,11 +24,6 @@ def run(quick: bool, effort: Effort) -> list[dict[str, Any]]:
     target_of_copy = torch.empty_like(source)
 
     def product() -> None:
-        with matmul.full_width(W, (S, k, q, sizes["B"])):
-            for _ in range(PRODUCTS):
-                torch.bmm(W, x, out=out)
-
-    def usual() -> None:
         for _ in range(PRODUCTS):
             torch.bmm(W, x, out=out)
 
@@ -38,7 +31,6 @@ def run(quick: bool, effort: Effort) -> list[dict[str, Any]]:
         {
             OURS: training_step(model, u, target, RATE),
             "product": product,
-            USUAL: usual,
             "copy": lambda: target_of_copy.copy_(source),
         },
         effort,
@@ -52,7 +44,6 @@ def run(quick: bool, effort: Effort) -> list[dict[str, Any]]:
     rates = {
         OURS: {"operations": of_a_step, "share_of_product": summary(share)},
         "product": {"operations_per_second": of_a_product / summary(seconds["product"])["median"]},
-        USUAL: {"operations_per_second": of_a_product / summary(seconds[USUAL])["median"]},
         "copy": {"bytes_per_second": moved / summary(seconds["copy"])["median"]},
     }
     notes = {

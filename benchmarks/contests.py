@@ -124,7 +124,6 @@ TRAINERS: dict[str, Callable[[GatedRNN, Tensor, Tensor, float], Step]] = {
     OURS: ours.training_step,
     "ours, no workspace": partial(ours.training_step, keep=False),
     "autograd": autograd.training_step,
-    "autograd, library's products": partial(autograd.training_step, full_width=True),
     "functorch": functorch.training_step,
     "jax": jax_peer.training_step,
     "jax, seeds in turn": partial(jax_peer.training_step, in_parallel=False),

@@ -208,15 +208,6 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 #   one. Everything that a training loop does once is left out: weights copied,
 #   optimiser made, code compiled.
 #
-# Whose products
-# : PyTorch carries two libraries that multiply float32 matrices, and on some
-#   processors the one that it does not choose is the faster. The library of this
-#   book takes it where a trial shows that nothing is rounded
-#   ({py:mod}`gatelr.kernels.matmul`), and leaves the setting as it was. The
-#   other rows keep PyTorch's choice, as a reader's code would. In one, autograd
-#   has the library's products, and what is left is the backward pass written by
-#   hand.
-#
 # Whose loops
 # : The library is written in PyTorch's operators, with one exception. The norms
 #   of all transports take a few small steps for each of very many small
@@ -238,8 +229,7 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 #
 # The ceiling
 # : A training step is mostly matrix products. So the rate at which this machine
-#   multiplies matrices of that shape, in the faster of the two ways and with
-#   nothing else to do, is a bound. Operations are those that the step needs:
+#   multiplies matrices of that shape, with nothing else to do, is a bound. Operations are those that the step needs:
 #   forward, back to the state, and the gradient of the weights.
 #
 # Not compared: `torch.compile`, kernels written for one device, and frameworks
@@ -332,12 +322,10 @@ for name, (group, result, tolerance, claim) in same.items():
 # four and twenty seeds of a gate, which are trained side by side.
 
 # %% tags=["hide-input"]
-BORROWED = "autograd, library's products"
 PEERS = {
     "ours": ("vermilion", "o", "library"),
     "ours, no workspace": ("muted", "v", "library, no workspace"),
     "autograd": ("blue", "s", "autograd"),
-    BORROWED: ("blue", "p", BORROWED),
     "functorch": ("green", "^", "torch.func"),
     "jax": ("purple", "D", "JAX, vmap"),
     "jax, seeds in turn": ("purple", "d", "JAX, in turn"),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from gatelr.cells import GatedRNN
-from gatelr.kernels import matmul
 from torch import Tensor
 
 from . import Step, Weights, fixed_gate, named, single, stacked
@@ -36,19 +35,16 @@ def forward(weights: Weights, u: Tensor, alpha: Alpha) -> Tensor:
     return x @ W_o
 
 
-def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, full_width: bool = False) -> Step:
-    """One step of SGD; replicas are the leading axis of every product, which may be computed as the library's are."""
+def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step:
+    """One step of SGD; replicas are the leading axis of every product."""
     W, W_in, W_o = (w.requires_grad_() for w in stacked(model))
-    S, n, k, B = len(W), *W.shape[-2:], u.shape[-2]
-    shapes = [(S, B, n, k), (S, n, B, k), (S, B, k, n)] if full_width else []
     optimiser = torch.optim.SGD([W, W_in, W_o], lr=lr)
     alpha = fixed_gate(model)
 
     def run() -> Tensor:
         optimiser.zero_grad()
-        with matmul.full_width(W, *shapes):
-            losses = (forward((W, W_in, W_o), u, alpha) - target).square().mean((-2, -1))
-            losses.sum().backward()
+        losses = (forward((W, W_in, W_o), u, alpha) - target).square().mean((-2, -1))
+        losses.sum().backward()
         optimiser.step()
         return losses.detach()
 

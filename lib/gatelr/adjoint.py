@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gatelr.cells import GatedRNN, Trajectory, check_backward
-from gatelr.kernels import sweep
+from gatelr.kernels import compiled, sweep
 
 
 def costates(
@@ -150,6 +150,15 @@ def _sweep(
     h = 0 if model.W_rg is None else model.W_rg.shape[-2]
     W = model.W_r if model.W_rg is None else torch.cat([model.W_r, gate_sensitivity * model.W_rg], -2)
     W = W.reshape(S, n + h, n)
+    if compiled.serves(x) and model.W_r.dtype == x.dtype:
+        states = torch.cat([trajectory.x_prev[:1], x]).reshape(T + 1, S, -1, n)
+        rows = states.shape[2]
+        phi, g = (v.reshape(T, S, rows, -1).contiguous() for v in (trajectory.phi, trajectory.g))
+        alpha = None if h or model.gate == "none" else g[0, 0, 0].expand(n).contiguous()
+        phi, g = phi if h or alpha is not None else phi[:0], g if h else g[..., :0].contiguous()
+        u = trajectory.u.reshape(T, S, rows, -1).contiguous()
+        swept = compiled.Swept(u, states, phi, g, torch.nn.functional.pad(W, (0, u.shape[-1])), alpha)
+        return compiled.costates(swept, W, delta.reshape(T, S, rows, n), backward)
     scalings = sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
     wide = sweep.Coefficients(*(v.expand(x.shape).reshape(T, S, -1, n) for v in scalings))
     alone = wide.leak  # the part of J that a neuron has for itself

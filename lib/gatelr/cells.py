@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatelr.kernels import sweep
+from gatelr.kernels import compiled, sweep
 from gatelr.kernels.autograd import LastState
 
 #: What ``gate`` may be.
@@ -198,7 +198,8 @@ class GatedRNN(nn.Module):
 
         Returns:
             The readout, ``(*batch, o)``. It can be differentiated once; for higher derivatives differentiate
-            :meth:`run`, whose gradient is autograd's own.
+            :meth:`run`, whose gradient is autograd's own. Inside a transform of ``torch.func`` it *is* that of
+            :meth:`run`, so that ``vmap``, ``grad`` and ``jacrev`` work.
 
         Raises:
             ValueError: as :meth:`run`, or for an unknown ``backward``.
@@ -212,17 +213,18 @@ class GatedRNN(nn.Module):
             >>> torch.allclose(model(u), last @ model.W_o.T)
             True
         """
-        u, x0 = self._checked(u, x0)
         check_backward(backward)
+        if torch._C._are_functorch_transforms_active():
+            if backward != "full":
+                raise ValueError(f"got backward={backward!r} inside a torch.func transform, expected 'full'")
+            return self._affine(self.run(u, x0).x[-1], self.W_o, self.b_o)
+        u, x0 = self._checked(u, x0)
         batch = u.shape[1:-1]
         lead = batch[:1] if self.replicas else (1,)
-        weights = [self._stacked(self.W_r, self.W_rg), self._stacked(self.W_i, self.W_ig)]
-        if self.b is not None:
-            weights.append(self._stacked(self.b, self.b_g, axis=-1).unsqueeze(-1))
         last: Tensor = LastState.apply(
             u.reshape(len(u), *lead, -1, self.n_inputs),
             x0.reshape(*lead, -1, self.n_hidden),
-            torch.cat(weights, -1),
+            self._all_weights(),
             None if self.gate == "none" else self._fixed_gate(),
             workspace,
             backward,
@@ -284,7 +286,25 @@ class GatedRNN(nn.Module):
         return Trajectory(u, *(torch.stack(member) for member in zip(*records, strict=True)))
 
     def _record(self, u: Tensor, x0: Tensor) -> Trajectory:
-        """:meth:`run` where nobody differentiates: in place, the same numbers to rounding."""
+        """:meth:`run` where nobody differentiates: one of the two sweeps, the same numbers to rounding."""
+        T, n, S, batch = len(u), self.n_hidden, self.replicas or 1, u.shape[1:-1]
+        if not compiled.serves(self.W_r):
+            return self._record_in_place(u, x0)
+        rows = u.reshape(T, S, -1, self.n_inputs)
+        alpha = None if self.gate == "none" else self._fixed_gate()
+        W = self._all_weights()
+        a = rows.new_empty(*rows.shape[:-1], W.shape[-2])
+        swept = compiled.forward(rows, x0.reshape(S, -1, n), W, alpha, pre_activations=a)
+        if self.W_rg is None:
+            g = cast(Tensor, self._fixed_gate()).expand(*rows.shape[:-1], -1)
+            a_g = torch.logit(g)
+        else:
+            g, a_g = swept.g, a[..., n:]
+        phi = swept.phi if len(swept.phi) else swept.x[1:]
+        return Trajectory(u, *(v.reshape(T, *batch, -1) for v in (swept.x[:-1], swept.x[1:], a[..., :n], phi, g, a_g)))
+
+    def _record_in_place(self, u: Tensor, x0: Tensor) -> Trajectory:
+        """:meth:`_record` on plain tensors."""
         T, n, S, batch = len(u), self.n_hidden, self.replicas or 1, u.shape[1:-1]
         x = x0.new_empty(T + 1, *x0.reshape(S, -1, n).shape)
         x[0] = x0.reshape(S, -1, n)
@@ -344,6 +364,13 @@ class GatedRNN(nn.Module):
         """Candidate weights over gate weights, with the axis of replicas that the sweep expects."""
         stack = candidate if gate is None else torch.cat([candidate, gate], axis)
         return stack.unsqueeze(0) if self.replicas is None else stack
+
+    def _all_weights(self) -> Tensor:
+        """One matrix a replica, ``(S, k, q)``: candidate over gate; state, input and bias beside each other."""
+        weights = [self._stacked(self.W_r, self.W_rg), self._stacked(self.W_i, self.W_ig)]
+        if self.b is not None:
+            weights.append(self._stacked(self.b, self.b_g, axis=-1).unsqueeze(-1))
+        return torch.cat(weights, -1)
 
     def _fixed_gate(self) -> Tensor | None:
         """α as a tensor of the weights' dtype; kept as numbers, it is exact in float64 whatever the model was."""

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gatelr.kernels import lanczos
-from gatelr.kernels.matmul import matmul
+from gatelr.kernels.compiled import tall_products
 
 #: Bytes of the Jacobians whose products are held at a time, few enough to stay in a processor's cache with them.
 CACHE = 2**23
@@ -166,7 +166,7 @@ def _sweep(J: Float[Tensor, "B T n n"], places: Float[Tensor, "2 N n n"], S: Flo
     for k in reversed(range(T)):
         older, M = M, places[k % 2, : B * (T - k)].view(B, T - k, n, n)
         M[:, 0] = J[:, k]
-        matmul(older.flatten(1, 2), J[:, k], out=M[:, 1:].flatten(1, 2))
+        tall_products(older.flatten(1, 2), J[:, k], M[:, 1:].flatten(1, 2))
         near = torch.nn.functional.pad(near, (0, 0, 1, 0))  # nothing is known yet of the window of one step
         norms = lanczos.spectral_norms(M.flatten(0, 1), near.flatten(0, 1))
         S[k + 1 :, k] = norms.view(B, T - k).T

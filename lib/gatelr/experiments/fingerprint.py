@@ -59,6 +59,8 @@ def code(modules: Iterable[str], root: Path = ROOT) -> str:
     known, total = files(root), hashlib.sha256()
     for name in reach(modules, root):
         total.update(f"{name}\0{_plain(known[name].read_text())}\0".encode())
+        if (beside := known[name].with_suffix(".cpp")).exists():  # what the module compiles
+            total.update(beside.read_bytes())
     return total.hexdigest()[:16]
 
 

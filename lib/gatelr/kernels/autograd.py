@@ -6,32 +6,46 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from gatelr.kernels import sweep
+from gatelr.kernels import compiled, sweep
 
 
 class LastState(torch.autograd.Function):
-    """x_T with its closed-form backward: the trajectory is kept, the graph of T steps is not."""
+    """x_T with its closed-form backward: the trajectory is kept, the graph of T steps is not.
+
+    What the backward pass reads is saved though a workspace holds it too. Autograd then refuses a backward pass through
+    a workspace that has been filled anew, and frees the trajectory where there is none.
+    """
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        """The last state of a sweep, which is kept for the way back."""
         u, x0, W, alpha, workspace, backward = inputs
-        swept = sweep.forward(u, x0, W, alpha, workspace)
-        # Saved even where they are read from the workspace: autograd then refuses a backward pass through a workspace
-        # that has been filled anew, and frees the trajectory as soon as it is not needed where there is none.
-        ctx.save_for_backward(swept.x, swept.z, swept.W)
-        ctx.workspace, ctx.alpha, ctx.sizes = workspace, alpha, (x0.shape[-1], u.shape[-1])
-        ctx.carried = backward
-        return swept.states[-1].mT.clone()
+        ctx.workspace, ctx.carried, ctx.compiled = workspace, backward, compiled.serves(W)
+        if ctx.compiled:
+            swept = compiled.forward(u, x0, W, alpha, into=workspace.compiled if workspace else None)
+            if workspace:
+                workspace.compiled = swept
+            ctx.alpha = swept.alpha
+            ctx.save_for_backward(swept.u, swept.x, swept.phi, swept.g, W)
+            return swept.x[-1].clone()
+        plain = sweep.forward(u, x0, W, alpha, workspace)
+        ctx.alpha, ctx.sizes = alpha, (x0.shape[-1], u.shape[-1])
+        ctx.save_for_backward(plain.x, plain.z, plain.W)
+        return plain.states[-1].mT.clone()
 
     @staticmethod
-    @once_differentiable  # a second derivative raises instead of being silently wrong
     def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
-        """The gradients of inputs, first state and weights, from that of the last state."""
-        x, z, W = ctx.saved_tensors
-        n, m = ctx.sizes
-        swept = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, n, m)
-        gradients = sweep.adjoint(swept, cotangents[0], input_gradient=ctx.needs_input_grad[0], backward=ctx.carried)
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "got create_graph=True, or a second derivative, through model(u), whose gradient is a closed form that "
+                "cannot be differentiated: differentiate model.run(u) instead"
+            )
+        wanted = {"input_gradient": ctx.needs_input_grad[0], "backward": ctx.carried}
+        if ctx.compiled:
+            u, x, phi, g, W = ctx.saved_tensors
+            gradients = compiled.adjoint(compiled.Swept(u, x, phi, g, W, ctx.alpha), cotangents[0], **wanted)
+        else:
+            x, z, W = ctx.saved_tensors
+            plain = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, *ctx.sizes)
+            gradients = sweep.adjoint(plain, cotangents[0], **wanted)
         return *gradients, None, None, None

@@ -3,12 +3,13 @@ r"""The forward and the adjoint sweep on plain tensors, in place: the only hot l
 Axis legend: ``T`` time, ``S`` replicas (1 if there are none), ``B`` batch (1 if there is none), ``n`` hidden units,
 ``m`` inputs, ``h`` gate units: 0 (no learned gate), 1 (scalar) or ``n`` (multi), and ``k = n + h``.
 
-Four decisions make it fast. All weights are one matrix, :math:`W = [W_r, W_i, b; W_{rg}, W_{ig}, b_g]`, that acts on
+Three decisions make it fast. All weights are one matrix, :math:`W = [W_r, W_i, b; W_{rg}, W_{ig}, b_g]`, that acts on
 the state, the input and a one below each other, ``q = n + m (+ 1)`` rows: a step is one matrix product, and so is its
 weight gradient, which is summed inside the backward loop. Features stand before the batch, ``(S, q, B)``, so that the
-candidate and the gate are contiguous blocks of one array. Every array is written in place, into a
-:class:`Workspace` that the next call may use again: beyond the trajectory, nothing grows with T. And the products of a
-CPU use its vectors in full where that is exact (:mod:`gatelr.kernels.matmul`).
+candidate and the gate are contiguous blocks of one array. And every array is written in place, into a
+:class:`Workspace` that the next call may use again: beyond the trajectory, nothing grows with T.
+
+It serves on CUDA and where there is no C++ compiler; elsewhere :mod:`gatelr.kernels.compiled` does the same.
 
 Every function here trusts its caller; :mod:`gatelr.cells` is where input is checked.
 """
@@ -17,13 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from gatelr.kernels import matmul
 
 _aten = torch.ops.aten
 
@@ -109,6 +108,7 @@ class Workspace:
 
     def __init__(self, record: bool = True) -> None:
         self.record = record
+        self.compiled: Any = None  # what the compiled sweep keeps here
         self._made_for: tuple[object, ...] | None = None
         self._graphs: dict[str, torch.cuda.CUDAGraph] = {}
 
@@ -207,9 +207,7 @@ def forward(
     """
     workspace = Workspace(record=False) if workspace is None else workspace
     workspace.prepare(u, x0, W, alpha)
-    (S, k, q), B = W.shape, u.shape[2]
-    with matmul.full_width(W, (S, k, q, B)):
-        workspace.run("forward", _forward)
+    workspace.run("forward", _forward)
     return workspace
 
 
@@ -270,17 +268,13 @@ def adjoint(
         The gradients, summed over the batch, in memory of their own.
     """
     ws = workspace
-    (S, k, q), B = ws.W.shape, ws.x.shape[-1]
-    shapes = [(S, ws.n, ws.n if backward == "gate dropped" else k, B), (S, q, B, k)]
-    shapes += [(S, ws.m, k, B)] if input_gradient else []
-    with matmul.full_width(ws.W, *shapes):
-        if delta.ndim == 3 and not input_gradient:
-            ws.delta.copy_(delta.mT)
-            ws.run(f"adjoint, {backward}", partial(_adjoint, backward=backward))
-            return Gradients(None, ws.adj.mT.clone(), ws.grad_W.mT.clone())
-        grad_u = torch.empty_like(ws.x[:-1, :, ws.n : ws.n + ws.m]) if input_gradient else None
-        ws.delta.copy_(delta[-1].mT if delta.ndim == 4 else delta.mT)
-        _adjoint(ws, delta.mT.unbind()[:-1] if delta.ndim == 4 else None, grad_u, backward)
+    if delta.ndim == 3 and not input_gradient:
+        ws.delta.copy_(delta.mT)
+        ws.run(f"adjoint, {backward}", partial(_adjoint, backward=backward))
+        return Gradients(None, ws.adj.mT.clone(), ws.grad_W.mT.clone())
+    grad_u = torch.empty_like(ws.x[:-1, :, ws.n : ws.n + ws.m]) if input_gradient else None
+    ws.delta.copy_(delta[-1].mT if delta.ndim == 4 else delta.mT)
+    _adjoint(ws, delta.mT.unbind()[:-1] if delta.ndim == 4 else None, grad_u, backward)
     return Gradients(None if grad_u is None else grad_u.mT, ws.adj.mT.clone(), ws.grad_W.mT.clone())
 
 
