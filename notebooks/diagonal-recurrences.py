@@ -23,9 +23,9 @@
 #
 # In one family of networks nothing has to be measured. In minGRU {cite}`feng2024mingru`, in the
 # linear recurrent unit {cite}`orvieto2023lru` and in the selective state-space models of Mamba
-# {cite}`gu2023mamba`, gate and candidate read the input and *not* the state. Order 0 is then not
-# the first word of an expansion. It is the Jacobian product, and the effective rates
-# $\mu\, g_k P_{t,k}$ ({ref}`ch-bptt`) are backpropagation itself.
+# {cite}`gu2023mamba`, gate and candidate read the input and *not* the state. Order 0 is then the
+# whole product of Jacobians, and the effective rates $\mu\, g_k P_{t,k}$ ({ref}`ch-bptt`) are
+# backpropagation itself.
 #
 # :::{prf:theorem} Order 0 is the product
 # :label: thm-order-zero-exact
@@ -40,9 +40,10 @@
 # :::
 #
 # This is claim C15 of the {ref}`notation page <notation>`. The chapter proves it and follows it in
-# two directions. Forwards, to the state-space models of today: their step is our gate, written
-# differently. Backwards, to gated networks: the recurrence is turned on little by little, and order
-# 0 is watched as it fails. The last part shows what the theorem does *not* cover, which is depth.
+# two directions. The first leads to the state-space models of today: their step is our gate, written
+# differently. The second leads back to gated networks: the recurrence is turned on little by little,
+# and we measure how order 0 fails. The last part shows what the theorem does *not* cover, which is
+# depth.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
@@ -62,46 +63,38 @@ from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 import sympy as sp
 import torch
-from gatelr import adjoint, expansion, jacobian, rates, transport
+from gatelr import expansion, jacobian, rates, symbolic, transport
 from gatelr.experiments import diagonal
 from gatelr.experiments.agreement import discrepancy
 from gatelr.experiments.digits import for_each_seed
 from gatelr.record import Chapter, figures, show
-from gatelr.symbolic import W_r, W_rg, closed_form, n, p, q, r, update, x
+from gatelr.symbolic import W_r, W_rg, over_neurons, p, q, r, x
 from torch.nn.functional import softplus
 
 chapter = Chapter("diagonal-recurrences")
 prove = partial(chapter.prove, claim="C15")
-check = partial(chapter.check, claim="C15")
 prove_budget = partial(chapter.prove, claim="C9", scope="every step")
-check_budget = partial(chapter.check, claim="C9")
+on_digits = f"{seeds} networks, {probes} digits"  # the scope of what is measured
+check = partial(chapter.check, claim="C15", scope=on_digits)
+check_budget = partial(chapter.check, claim="C9", scope=on_digits)
 
 # %% [markdown]
 # ## Why order 0 is the product
 #
 # Take the update rule of the whole family, {eq}`eq-update`. Cut the two wires that run from the
-# state to the gate and to the candidate: $W_{rg} = 0$ and $W_r = 0$. In index notation, as in
-# {ref}`ch-jacobians`, that is one replacement. It leaves nothing but the leak.
+# state to the gate and to the candidate: $W_{rg} = 0$ and $W_r = 0$. SymPy differentiates the
+# update, and in index notation the cut is one replacement. It leaves nothing but the leak.
 
 # %%
 cut = {W[q, i]: sp.Integer(0) for W in (W_r, W_rg) for i in (p, r)}
-terms = (term.xreplace(cut).doit() for term in closed_form("multi"))
-leak, recurrent, gate = terms
-entry = update("multi").xreplace(cut).diff(x[p]).doit()
-prove(
-    "terms-vanish",
-    (
-        r"Gate and candidate blind to the state: $R = G = 0$, $J = \Lambda$, "
-        r"every $n$"
-    ),
-    recurrent,
-    gate,
-    entry - leak,
-)
+whole = symbolic.closed_form("multi")
+leak, recurrent, gate = (term.xreplace(cut).doit() for term in whole)
+slope = symbolic.update("multi").xreplace(cut).diff(x[p]).doit()
+statement = r"gate and candidate blind to the state: $R = G = 0$ and $J = \Lambda$"
+prove("terms-vanish", statement, recurrent, gate, slope - leak, scope="every n")
 
 # %% [markdown]
 # One Jacobian is diagonal, so all products are. That is the proof, written out:
@@ -117,42 +110,22 @@ prove(
 # $$ R_K(j) = (A_j + \varepsilon B_j) R_K(j-1) + \varepsilon^{K+1} B_j M^{(K)}_{j-1} . $$
 #
 # With $B_j = 0$ it stays there. *Converse.* At lag 1 the remainder of order 0 is
-# $J_t - \Lambda_t = R_t + G_t$.
+# $J_t - \Lambda_t$. For the whole network, before any wire is cut, that is $R_t + G_t$, and
+# SymPy's derivative of the update confirms it.
 # :::
 
 # %%
 g, phi, P = map(sp.IndexedBase, ("g", "phi", "P"))  # no x inside
-entry = ((1 - g[q]) * x[q] + g[q] * phi[q]).diff(x[p]).doit()
-delta_qr, delta_rp = sp.KroneckerDelta(q, r), sp.KroneckerDelta(r, p)
-longer = sp.Sum(delta_qr * (1 - g[q]) * delta_rp * P[r], (r, 0, n - 1))
-longer = longer.doit().args[0].expr  # p is the number of a neuron
-step = sp.KroneckerDelta(q, p) * (1 - g[q])
-facts = entry - step, longer - step * P[p]
-prove(
-    "order-zero-is-the-product",
-    (
-        r"$M_{t,k} = \operatorname{diag}(P_{t,k})$: induction step, symbolic "
-        r"$n$, any $g(u)$, $\varphi(u)$"
-    ),
-    *facts,
-)
-
-A, B, before, M = sp.symbols("A_j B_j R M", commutative=False)
-eps, K = sp.symbols("epsilon K", positive=True)
-R = (A + eps * B) * before + eps ** (K + 1) * B * M
-stays = sp.expand(R.subs({B: 0, before: 0}))
-prove(
-    "remainder-stays-zero",
-    (
-        r"With $B_j = 0$ a zero remainder stays zero, for every $K$ and "
-        r"$\varepsilon$"
-    ),
-    stays,
-)
-first = sp.expand(R.subs({K: 0, eps: 1, M: 1, before: 0}))
-prove(
-    "and-only-then", r"At lag 1 the remainder of order 0 is $R + G$ itself", first - B
-)
+one_step = symbolic.by_state((1 - g[q]) * x[q] + g[q] * phi[q])
+leak = sp.KroneckerDelta(q, p) * (1 - g[q])
+longer = over_neurons(leak.subs(p, r) * sp.KroneckerDelta(r, p) * P[r])
+statement = r"$M_{t,k} = \mathrm{diag}(P_{t,k})$ is kept by one more step"
+facts = one_step - leak, longer - leak * P[p]
+scope = "every n and ℓ, any g(u) and φ(u)"
+prove("order-zero-is-the-product", statement, *facts, scope=scope)
+at_lag_one = symbolic.jacobian("multi") - whole.leak - whole.recurrent - whole.gate
+statement = "at lag 1 the remainder of order 0 is $R + G$"
+prove("and-only-then", statement, sp.expand(at_lag_one), scope="every n, ℓ = 1")
 
 # %% [markdown]
 # Nothing was assumed about $\varphi$. minGRU has a linear candidate and our library a hyperbolic
@@ -178,44 +151,34 @@ for name, hits in {"accuracy": right, "accuracy-guess": always}.items():
 # %% [markdown]
 # After training it names {result}`diagonal-recurrences/accuracy` % of the digits that it was not
 # trained on. Always saying the commonest one would name
-# {result}`diagonal-recurrences/accuracy-guess` %. That is no record, but a network at work: it sees
-# one pixel at a time, and all that it knows of where it is on the page is what its neurons still
-# keep.
+# {result}`diagonal-recurrences/accuracy-guess` %. So it has learned something. It sees one pixel at a
+# time. What its neurons still keep is all it knows of the pixels before.
 #
 # ### The theorem in numbers
 #
-# From here on everything is measured in double precision. First the expansion. Its remainder must
-# be *exactly* zero, so the tolerance is zero: no rounding is allowed for. Then the product of
-# Jacobians, up to the length of the sequence.
+# From here on everything is measured in double precision. First comes the expansion. Its remainder
+# must be *exactly* zero, so the tolerance is zero. Then comes the product of Jacobians, up to the
+# length of the sequence.
 
 # %%
 model, digits = model.double(), unseen[:, :, :probes].double()
 with torch.no_grad():
     run = model.run(digits)
-terms, J = jacobian.terms(model, run), jacobian.blocks(model, run)
-A, B = expansion.split(terms, "leak")
+J = jacobian.blocks(model, run)
+A, B = expansion.split(jacobian.terms(model, run), "leak")
 T, lags = len(J), (1, 8, len(J))
 remainders = [
     expansion.remainder(A[-lag:], B[-lag:], K, eps).abs().max()
     for lag, K, eps in product(lags, (0, 1), (1.0, 1e-6))
 ]
-P_lag = {lag: torch.diag_embed(rates.retention(run, lag)) for lag in lags}
-M_lag = {lag: M for lag, M in transport.lags(J, T) if lag in lags}
-apart = max(discrepancy(M_lag[lag], P_lag[lag]) for lag in lags)
-check(
-    "remainder-zero",
-    r"remainder of the expansion, orders 0 and 1, on digits: exactly zero",
-    float(max(remainders)),
-)
-check(
-    "product-is-retention",
-    (
-        r"product of Jacobians against $\operatorname{diag}(P_{t,k})$, lags up "
-        r"to $T$"
-    ),
-    apart,
-    1e-12,
-)
+statement = "the remainder of the expansion after orders 0 and 1 is exactly zero"
+scope = f"{on_digits}, ℓ = 1, 8 and {T}, ε = 1 and 1e-6"
+check("remainder-zero", statement, float(max(remainders)), scope=scope)
+diagonals = {lag: torch.diag_embed(rates.retention(run, lag)) for lag in lags}
+products = {lag: M for lag, M in transport.lags(J, T) if lag in lags}
+apart = max(discrepancy(products[lag], diagonals[lag]) for lag in lags)
+statement = r"products of Jacobians against $\operatorname{diag}(P_{t,k})$, lags to $T$"
+check("product-is-retention", statement, apart, 1e-12)
 
 # %% [markdown]
 # Now the gradient. If order 0 is the transport, then the effective rates *are* backpropagation.
@@ -230,33 +193,21 @@ check(
 # $$ (eq-diag-gradient)
 #
 # with no sweep backwards anywhere. The gate's own weights learn at the same effective rates, times
-# how much there was to change. Even $W_r$ and $W_{rg}$, which are zero, have a gradient, by the same
-# formula with $x_{k-1}$ for $u_k$. Order 0 is exact there too. So there are three ways to one
-# gradient, for a loss that reads every state: the rates, the backward sweep of the library, and
-# autograd.
+# $\varphi_k - x_{k-1}$, which is how much there was to change. Even $W_r$ and $W_{rg}$, which are zero,
+# have a gradient. It has the same form with $x_{k-1}$ for $u_k$, and order 0 is exact there too.
+#
+# So there are three ways to one gradient: the rates, the backward sweep of the library, and autograd.
+# `diagonal.compare_gradients` takes all three, for a loss that reads every state.
 
 # %%
 draw = torch.Generator().manual_seed(1)
 delta = torch.randn(run.x.shape, generator=draw, dtype=torch.float64).to(run.x)
-s = torch.zeros_like(run.x)
-for lag in range(T):
-    s[: T - lag] += rates.effective(run, 1.0, lag) * delta[lag:]
-ways = {"effective rates": rates.gradients(model, run, s)}
-ways["adjoint sweep"] = adjoint.gradients(model, run, delta)
-loss = (model.requires_grad_().run(digits).x * delta).sum()
-names = [*ways["effective rates"]]
-exact = torch.autograd.grad(loss, [getattr(model, name) for name in names])
-model.requires_grad_(False)
-gaps = {
-    way: list(map(discrepancy, map(found.get, names), exact))
-    for way, found in ways.items()
-}
-distances = pd.DataFrame(gaps, [f"`{name}`" for name in names])
-printed = distances.map("{:.1e}".format).rename_axis("weight")
-chapter.table("diagonal-gradients", printed.reset_index())
+distances = diagonal.compare_gradients(model, digits, delta)
+shown = distances.map("{:.1e}".format).rename("`{}`".format)
+chapter.table("diagonal-gradients", shown.reset_index())
 for way, gap in distances.max().items():
     name = "gradient-by-" + ("rates" if "rates" in way else "adjoint")
-    check(name, f"{way} against autograd, every weight", gap, 1e-12)
+    check(name, f"the gradient by {way} against autograd, every weight", gap, 1e-12)
 
 # %% [markdown]
 # :::{table-file} /artifacts/diagonal-recurrences/tables/diagonal-gradients.csv
@@ -266,33 +217,26 @@ for way, gap in distances.max().items():
 # every state of every digit. The effective rates use no backward sweep.
 # :::
 #
-# The trace of {ref}`claim C12 <claim-c12>` is a fourth way, computed *forwards* in the memory of one
-# matrix. For a GRU it approximates the gradient. For a diagonal network it is the exact gradient of a
-# loss at the last step, which a test of the library holds it to.
+# The trace of {ref}`claim C12 <claim-c12>` is a fourth way. It is computed *forwards*, in the memory of
+# one matrix. In a network of this family with recurrence it leaves $R$ and $G$ out. In a diagonal
+# network there is nothing to leave out, and the trace gives the exact gradient of a loss at the last
+# step.
 #
-# ### What the gates bet on
+# ### What the rates look like
 #
-# {numref}`fig-selective-rates` shows the rates themselves, for one digit: how the last state's
-# learning rate is divided over all pixels that were read. Look at the slow neuron. Its rate jumps
-# where the pen was, and is low where the page is white; a constant gate of the same mean could only
-# decay.
+# {numref}`fig-selective-rates` shows how the last state's learning rate is divided over all pixels of
+# one digit. Look at the slow neuron. Its rate jumps where the pen was, and is low where the page is
+# white. A constant gate of the same mean could only decay.
 
 # %% tags=["hide-input"]
-neurons = run.g[:, 0, 0].mean(0).argsort()
-ranks = [int(f * (n_hidden - 1)) for f in (0.15, 0.3, 0.5)]
-neurons, names = neurons[ranks], ["slow", "middling", "faster"]
-steps = pd.RangeIndex(1, T + 1, name="step")
-share = rates.shares(run)[:, 0, 0, neurons].cpu()
-curves = pd.DataFrame(share, steps, names).rename_axis(columns="series")
-curves = curves.unstack().rename("rate").reset_index("series")
-mean = run.g[:, 0, 0, neurons].mean(0).cpu().numpy()
-constant = mean * (1 - mean) ** (T - steps.to_numpy()[:, None])
-curves["constant"] = constant.T.ravel()
-pixels = digits[:, 0, 0].cpu().T
+order = run.g[:, 0, 0].mean(0).argsort().tolist()
+ranks = {"slow": 0.15, "middling": 0.3, "faster": 0.5}
+neurons = {name: order[int(f * (n_hidden - 1))] for name, f in ranks.items()}
+curves = diagonal.divided(run, neurons)
 with figures.style():
     shape = {"sharex": True, "height_ratios": [0.3, 3], "figsize": (7.2, 3.8)}
     fig, (top, bottom) = plt.subplots(2, 1, **shape)
-    span = (0.5, T + 0.5, 0, 1)
+    pixels, span = digits[:, 0, 0].cpu().T, (0.5, T + 0.5, 0, 1)
     top.imshow(pixels, cmap="gray_r", aspect="auto", extent=span)
     top.set(yticks=[], title="One digit, pixel by pixel")
     top.grid(False)
@@ -302,7 +246,7 @@ with figures.style():
     bottom.set(xlabel=f"step $k$ (lag ${T}-k$)", ylabel="rate $g_k P_{T,k}$")
     bottom.set(yscale="log", ylim=(1e-4, 1), xticks=range(8, T + 1, 8))
     bottom.legend(title="neuron; dotted: constant gate", ncols=3)
-chapter.figure("selective-rates", fig, curves.reset_index())
+chapter.figure("selective-rates", fig, curves)
 ratio = (curves.rate / curves.constant).groupby(curves.series)
 spread = ratio.quantile(0.9) / ratio.quantile(0.1)
 chapter.number("selective-spread", float(spread.median()))
@@ -322,7 +266,7 @@ chapter.number("selective-spread", float(spread.median()))
 #
 # Divide the rates of the three neurons by those of their constant gates. Over the pixels, the ninth
 # decile of that ratio is {result}`diagonal-recurrences/selective-spread` times the first, in the
-# median of the three. The sum over pixels cannot move: it is one, less what is left of the initial
+# median of the three. The sum over pixels cannot move. It is one, less what is left of the initial
 # state.
 #
 # ## The step of a selective state-space model
@@ -343,10 +287,7 @@ held = sp.collect(sp.expand(solution.rhs.subs(t, Delta)), [x_0, drive])
 show("x_t", held)
 keeps = sp.exp(-nu * Delta)
 facts = held.coeff(x_0) - keeps, held.coeff(drive) - (1 - keeps)
-statement = (
-    r"Zero-order hold keeps $e^{-\nu\Delta}$ and writes $1 - "
-    r"e^{-\nu\Delta}$ of $\varphi = B u/\nu$"
-)
+statement = r"zero-order hold keeps $e^{-\nu\Delta}$ and writes the rest of $\varphi$"
 prove("zero-order-hold", statement, *facts, scope="every ν and Δ")
 
 # %% [markdown]
@@ -366,9 +307,8 @@ prove("zero-order-hold", statement, *facts, scope="every ν and Δ")
 # one time warp that the data drive, seen through $N$ time-scales whose ratios they cannot change.
 # :::
 #
-# The identity behind it was met in {ref}`ch-time-scales`:
-# $-\ln(1 - \sigma(z)) = \operatorname{softplus}(z)$. The speed of the clock is the softplus of the
-# gate's pre-activation. Powers are compared by their logarithms.
+# Behind it stands one identity: $-\ln(1 - \sigma(z)) = \operatorname{softplus}(z)$. The speed of the
+# clock is the softplus of the gate's pre-activation. SymPy compares powers by their logarithms.
 
 # %%
 soft, shut = sp.log(1 + sp.exp(z)), 1 / (1 + sp.exp(z))  # Δ, 1 - σ(z)
@@ -380,34 +320,21 @@ def log(power):
 
 
 prove_s6 = partial(prove, scope="every ν and z")
-sigma = 1 / (1 + sp.exp(-z))
-sigmoid = 1 - kept.subs(nu, 1) - sigma
-prove_s6(
-    "s6-sigmoid",
-    (r"$1 - e^{-\operatorname{softplus}(z)} = \sigma(z)$: Theorem 1 of Gu " r"and Dao"),
-    sigmoid,
-)
-power = shut - (1 - sigma), log(kept) - log(shut**nu)
-prove_s6(
-    "s6-power", r"$e^{-\nu\operatorname{softplus}(z)} = (1 - \sigma(z))^\nu$", *power
-)
+statement = r"$1 - e^{-\mathrm{softplus}(z)} = \sigma(z)$: Theorem 1 of Gu and Dao"
+prove_s6("s6-sigmoid", statement, 1 - kept.subs(nu, 1) - 1 / (1 + sp.exp(-z)))
+statement = r"$e^{-\nu\operatorname{softplus}(z)} = (1 - \sigma(z))^\nu$"
+facts = shut - (1 - 1 / (1 + sp.exp(-z))), log(kept) - log(shut**nu)
+prove_s6("s6-power", statement, *facts)
 two_steps = kept * kept.subs(z, sp.Symbol("z_1", real=True))
+statement = r"$P^{(\nu)} = (P^{(1)})^\nu$ over two steps with clocks of their own"
 warp = log(two_steps) - log(two_steps.subs(nu, 1) ** nu)
-prove_s6(
-    "s6-one-warp",
-    (r"$P^{(\nu)} = (P^{(1)})^\nu$: one more step multiplies both sides " r"alike"),
-    warp,
-)
+prove_s6("s6-one-warp", statement, warp, scope="every ν, z and z₁, two steps")
 memory = -1 / log(kept)  # in steps
-scales = memory - 1 / (nu * soft), memory / memory.subs(nu, 1) - 1 / nu
-prove_s6(
-    "s6-time-scales",
-    (
-        r"Time-scale $-1/\ln(1-g^{(\nu)}) = 1/(\nu\Delta)$: ratios between "
-        r"states are fixed"
-    ),
-    *scales,
+statement = (
+    r"time-scales $-1/\ln(1-g^{(\nu)})$ are $1/(\nu\Delta)$: their ratios are fixed"
 )
+facts = memory - 1 / (nu * soft), memory / memory.subs(nu, 1) - 1 / nu
+prove_s6("s6-time-scales", statement, *facts)
 
 # %% [markdown]
 # In numbers: run the trained network's own gates through an S6 step,
@@ -415,31 +342,15 @@ prove_s6(
 # must hold on its retention.
 
 # %%
-decays = run.x.new_tensor(rates_of_decay)
-clock = softplus(run.a_g)  # Δ
-states, x_t = [], torch.zeros_like(run.x[0])
-for step, candidate in zip(clock, run.phi, strict=True):
-    x_t = torch.exp(-step) * x_t - torch.expm1(-step) * candidate
-    states.append(x_t)
-elapsed = clock.flip(0).cumsum(0)[-1].unsqueeze(-1)
-powers = rates.retention(run, T)[0].unsqueeze(-1) ** decays
-gap = discrepancy(torch.stack(states), run.x)
-check(
-    "s6-is-gated-rnn",
-    (r"states of an S6 step with $A=-1$ against the library's network, on " r"digits"),
-    gap,
-    1e-12,
+statement = r"states of an S6 step with $A=-1$ against those of the library's network"
+check("s6-is-gated-rnn", statement, discrepancy(diagonal.s6_states(run), run.x), 1e-12)
+decays, clock = run.x.new_tensor(rates_of_decay), softplus(run.a_g)
+kept_by = torch.exp(-decays * clock.sum(0).unsqueeze(-1))
+gap = discrepancy(kept_by, rates.retention(run, T)[0].unsqueeze(-1) ** decays)
+statement = (
+    r"$e^{-\nu\sum\Delta}$ against $(P^{(1)})^\nu$ over whole digits, every $\nu$"
 )
-gap = discrepancy(torch.exp(-decays * elapsed), powers)
-check(
-    "s6-power-numbers",
-    (
-        r"$e^{-\nu\sum\Delta}$ against $(P^{(1)})^\nu$ over whole digits, "
-        r"every $\nu$"
-    ),
-    gap,
-    1e-12,
-)
+check("s6-power-numbers", statement, gap, 1e-12)
 
 # %% [markdown]
 # ### A budget kept, and one overspent
@@ -480,35 +391,21 @@ theta = kappa * (1 - Q) / (1 - kappa * Q)  # the weight of the mean so far
 new_mean = (kappa * mean * (1 - Q) + c * (1 - kappa)) / (1 - kappa * Q)
 averages = [new_mean - theta * mean - (1 - theta) * c]
 averages += [(1 - theta) - (1 - kappa) / (1 - kappa * Q)]
+statement = r"from $S = 1 - Q$ follows $\kappa S + (1-\kappa) = 1 - \kappa Q$"
+prove_budget("budget-induction", statement, kept_one)
+statement = r"a mean $m$ becomes $\theta m + (1-\theta) c$ with $0 \le \theta \le 1$"
+prove_budget("budget-weighted-mean", statement, *averages)
 overspent = h / (1 - sp.exp(-h))
-overspends = [sp.series(overspent, h, 0, 3).removeO() - (1 + h / 2 + h**2 / 12)]
+begins = sp.series(overspent, h, 0, 3).removeO() - (1 + h / 2 + h**2 / 12)
 excess = sp.exp(h) * (h - 1 + sp.exp(-h))  # has the sign of c - 1
-overspends += [(overspent - 1) * (1 - sp.exp(-h)) - excess * sp.exp(-h)]
-# its slope is above 0, so the excess is
-overspends += [sp.limit(excess, h, 0), excess.diff(h) - h * sp.exp(h)]
-rise = sp.simplify(overspent.diff(h) * (1 - sp.exp(-h)) ** 2)
-grows = rise.subs(h, 0), rise.diff(h) - h * sp.exp(-h)
-prove_budget(
-    "budget-induction",
-    (r"$w = 1-\kappa$: from $S = 1 - Q$ follows $\kappa S + w = 1 - \kappa " r"Q$"),
-    kept_one,
-)
-prove_budget(
-    "budget-weighted-mean",
-    (
-        r"$w = c(1-\kappa)$: the new mean is $\theta\,\bar c + (1-\theta)\,c$, "
-        r"with $0 \le \theta \le 1$"
-    ),
-    *averages,
-)
-prove_budget(
-    "euler-overspends",
-    r"$c(h) = 1 + h/2 + h^2/12 + \dots$, and $c(h) > 1$ for every $h > 0$",
-    *overspends,
-)
-prove_budget(
-    "euler-grows", r"$c(h)$ grows with $h$: a wider step hands out more", *grows
-)
+same = (overspent - 1) * (1 - sp.exp(-h)) - excess * sp.exp(-h)
+rises = sp.limit(excess, h, 0), excess.diff(h) - h * sp.exp(h)  # from 0, upwards
+statement = r"$c(h) = 1 + h/2 + h^2/12 + \dots$, and $c(h) > 1$ for every $h > 0$"
+prove_budget("euler-overspends", statement, begins, same, *rises, scope="every h > 0")
+slope = sp.simplify(overspent.diff(h) * (1 - sp.exp(-h)) ** 2)
+facts = slope.subs(h, 0), slope.diff(h) - h * sp.exp(-h)
+statement = r"$c(h)$ grows with $h$: a wider step hands out more"
+prove_budget("euler-grows", statement, *facts, scope="every h > 0")
 
 # %% [markdown]
 # On the digits, let the gates of the trained network be $\Delta$, and add up what the two rules
@@ -516,25 +413,15 @@ prove_budget(
 
 # %%
 h_t = clock.unsqueeze(-1) * decays  # (T, S, B, n, N)
-hold = euler = torch.zeros_like(h_t[0])
-for step in h_t:
-    hold = torch.exp(-step) * hold - torch.expm1(-step)
-    euler = torch.exp(-step) * euler + step
-room = -torch.expm1(-h_t.sum(0))  # 1 - P
-c_h, ratio = h_t / -torch.expm1(-h_t), euler / room
-outside = torch.maximum(c_h.amin(0) - ratio, ratio - c_h.amax(0)).max()
-gap, within = discrepancy(hold, room), float((ratio <= 1).double().mean())
-check_budget(
-    "zoh-budget", r"zero-order hold: spent against $1-P$, every state", gap, 1e-12
-)
-gap = outside.clamp(min=0)
-between = "Euler's ratio is between the least and the largest $c(h_k)$"
-check_budget("euler-budget-between", between, gap, 1e-12)
-check_budget(
-    "euler-budget-broken",
-    (r"Euler's $B$ overspends every budget: states with a ratio of at most " r"one"),
-    within,
-)
+spent = diagonal.spent(h_t)
+statement = "zero-order hold: what is spent against $1-P$, every state"
+check_budget("zoh-budget", statement, discrepancy(spent.hold, spent.budget), 1e-12)
+c_h, ratio = h_t / -torch.expm1(-h_t), spent.euler / spent.budget
+outside = torch.maximum(c_h.amin(0) - ratio, ratio - c_h.amax(0)).max().clamp(min=0)
+statement = "Euler's ratio is between the least and the largest $c(h_k)$"
+check_budget("euler-budget-between", statement, outside, 1e-12)
+statement = "with Euler's $B$ every state overspends (share that does not)"
+check_budget("euler-budget-broken", statement, float((ratio <= 1).double().mean()))
 for index, decay in enumerate(rates_of_decay):
     chapter.number(f"overspent-{decay}", float(ratio[..., index].median()))
 corner = float(overspent.subs(h, state_size * largest_step))
@@ -542,42 +429,33 @@ chapter.number("overspent-corner", corner, f"{corner:.2f}")
 
 # %% [markdown]
 # Euler's $B$ hands out {result}`diagonal-recurrences/overspent-1` times the budget to the slowest
-# state ($\nu = 1$), and {result}`diagonal-recurrences/overspent-16` times to the fastest
-# ($\nu = 16$; medians over neurons and digits). Where Mamba starts, with the largest decay and the
-# largest step of its initialisation, it is at most {result}`diagonal-recurrences/overspent-corner`
-# times.
+# state ($\nu = 1$). To the fastest ($\nu = 16$) it hands out
+# {result}`diagonal-recurrences/overspent-16` times. Both are medians over neurons and digits. Where
+# Mamba starts, with the largest decay and the largest step of its initialisation, it is at most
+# {result}`diagonal-recurrences/overspent-corner` times.
 #
-# Is that a fault? Not by itself: the factor $c(h_k)$ depends on the input as $B$ does, and a network
-# can learn to make up for it. But the sum over lags is no longer fixed, as it is for a gate. Opening
-# the gate of such a layer raises the total rate; a gate can only move it between lags.
+# Is that a fault? Not by itself. The factor $c(h_k)$ depends on the input as $B$ does, and a network
+# can learn to make up for it. But the sum over lags is no longer fixed. Opening the gate of such a
+# layer raises the total rate. With a budget it could only move the rate between lags.
 #
-# {numref}`fig-s6-scales` shows one clock and many memories. All states take their gate from one
-# pre-activation (left). On a real digit (right) their curves are multiples of one another on the
-# logarithmic axis: the steps, where the network rewrites, are shared.
+# {numref}`fig-s6-scales` shows one clock and many memories. On the left all states take their gate
+# from one pre-activation. On the right, along a real digit, their curves are multiples of one another
+# on the logarithmic axis. They share the steps at which the network rewrites.
 
 # %% tags=["hide-input"]
-z_axis, lag_axis = np.linspace(-8, 4, 121), np.arange(T + 1)
-back = clock[:, 0, 0, neurons[0]].flip(0).cumsum(0).cpu().numpy()
-frames = []
-for nu in rates_of_decay:
-    gates = -np.expm1(-nu * np.log1p(np.exp(z_axis)))
-    keeps = np.exp(-nu * np.r_[0.0, back])
-    rows = {"gate": (z_axis, gates), "retention": (lag_axis, keeps)}
-    for panel, (across, up) in rows.items():
-        points = {"panel": panel, "nu": nu, "x": across, "y": up}
-        frames.append(pd.DataFrame(points))
-curves = pd.concat(frames)
-look = {"x": "x", "y": "y", "hue": "nu", "style": "nu"}
+own = clock[:, 0, 0, neurons["slow"]]
+curves = diagonal.clocks(own, rates_of_decay, np.linspace(-8, 4, 121))
+look = {"col": "panel", "hue": "nu", "style": "nu", "kind": "line", "height": 2.8}
+look |= {"palette": figures.CYCLE[:5], "facet_kws": {"sharex": False, "sharey": False}}
 with figures.style():
-    fig, axes = plt.subplots(1, 2, figsize=(7.2, 3))
-    for ax, (_, rows) in zip(axes, curves.groupby("panel"), strict=True):
-        sns.lineplot(rows, **look, palette=figures.CYCLE, ax=ax)
-    axes[0].set(xlabel="$z$", ylabel=r"gate $g^{(\nu)}$", title="Many gates")
-    axes[1].set(xlabel=r"lag $\ell$", ylabel=r"kept, $P^{(\nu)}$")
-    axes[1].set(yscale="log", ylim=(1e-6, 1.5), title="Many memories")
-    axes[0].legend(title=r"$\nu$")
-    axes[1].get_legend().remove()
-chapter.figure("s6-scales", fig, curves)
+    grid = sns.relplot(curves, x="x", y="y", **look)
+    left, right = grid.axes.flat
+    left.set(xlabel="$z$", ylabel=r"gate $g^{(\nu)}$", title="Many gates")
+    right.set(xlabel=r"lag $\ell$", ylabel=r"kept, $P^{(\nu)}$", title="Many memories")
+    right.set(yscale="log", ylim=(1e-6, 1.5))
+    grid.legend.set_title(r"$\nu$")
+    grid.figure.subplots_adjust(wspace=0.35)
+chapter.figure("s6-scales", grid.figure, curves)
 
 # %% [markdown]
 # :::{figure} /artifacts/diagonal-recurrences/figures/s6-scales.svg
@@ -598,10 +476,11 @@ chapter.figure("s6-scales", fig, curves)
 #
 # with one $\lambda = e^{-\nu + i\theta}$ for each neuron. Every Jacobian is the same diagonal
 # matrix, so {prf:ref}`thm-order-zero-exact` holds *over the complex numbers*. The effective rate
-# at lag $\ell$ is $\gamma\lambda^\ell$: its modulus is $\gamma |\lambda|^\ell$, and its phase
-# turns by $\theta$ a step. As two real neurons the unit is a rotation that shrinks. There the leak
-# is only the diagonal, $|\lambda|\cos\theta$, and the rest is recurrence. Order 0 is exact in the
-# basis that diagonalises the network, and not in this one, unless $\theta$ is a multiple of $\pi$.
+# at lag $\ell$ is $\gamma\lambda^\ell$. Its modulus is $\gamma |\lambda|^\ell$, and its phase
+# turns by $\theta$ a step. Written as two real neurons, the unit is a rotation that shrinks. There the
+# leak is only the diagonal, $|\lambda|\cos\theta$, and the rest is recurrence. So order 0 is exact in
+# the basis that diagonalises the network. In the real basis it is exact only where $\theta$ is a
+# multiple of $\pi$.
 
 # %%
 rho, theta, ell = sp.symbols("rho theta ell", positive=True)
@@ -618,21 +497,10 @@ longer = (one_step * turned(ell) - turned(ell + 1)).applyfunc(sp.expand_trig)
 modulus = turned(ell).T * turned(ell) - rho ** (2 * ell) * identity
 missed = one_step - rho * sp.cos(theta) * identity
 missed = missed.T * missed - (rho * sp.sin(theta)) ** 2 * identity
-prove(
-    "lru-rotation",
-    (
-        r"$\lambda^\ell$ on real pairs: modulus $\lvert\lambda\rvert^\ell$, "
-        r"phase $\ell\theta$"
-    ),
-    longer,
-    modulus,
-    scope="every ℓ",
-)
-misses = (
-    r"Over the reals order 0 misses a part of size "
-    r"$\lvert\lambda\sin\theta\rvert$ a step"
-)
-prove("lru-real-order-zero", misses, missed, scope="every λ")
+statement = r"on real pairs $\lambda^\ell$ has modulus $\rho^\ell$, phase $\ell\theta$"
+prove("lru-rotation", statement, longer, modulus, scope="every λ and ℓ")
+statement = r"over the reals order 0 misses a part of size $\rho\,|\sin\theta|$ a step"
+prove("lru-real-order-zero", statement, missed, scope="every λ, ℓ = 1")
 
 # %% [markdown]
 # Its normalisation $\gamma = \sqrt{1 - |\lambda|^2}$ (the value at which the LRU starts) is a
@@ -652,36 +520,26 @@ prove("lru-real-order-zero", misses, missed, scope="every λ")
 #
 # It is {prf:ref}`thm-diagonal-budget` once more, with $\kappa = |\lambda|^2$. A gate makes the
 # *weights* of the past add to one, and so keeps the size of a constant input. The LRU makes their
-# *squares* add to one, and so keeps the variance of white noise. Whoever normalises one sum gives
-# up the other: the rates of an LRU sum to $\sqrt{(1+\rho)/(1-\rho)}$ with $\rho = |\lambda|$, and the
-# squares of a gate's to $g/(2-g)$.
+# *squares* add to one, and so keeps the variance of white noise. No rule does both. Over all lags the
+# rates of an LRU sum to $\sqrt{(1+\rho)/(1-\rho)}$ with $\rho = |\lambda|$, which grows without bound
+# as $\rho$ nears one. The squares of a gate's rates sum to $g/(2-g)$, which is below one.
 
 # %%
 k, steps = sp.symbols("k T", integer=True, nonnegative=True)
 squares = sp.summation((1 - rho**2) * rho ** (2 * k), (k, 0, steps - 1))
-squares = squares - (1 - rho ** (2 * steps))
-lru_rates = sp.sqrt(1 - rho**2) / (1 - rho)  # Σ γ|λ|^k over all lags
-gate_squares = (1 - rho) ** 2 / (1 - rho**2)  # Σ g²(1-g)^{2k}, g = 1 - ρ
-g_0 = sp.Symbol("g", positive=True)
-two = [lru_rates**2 - (1 + rho) / (1 - rho)]
-two += [gate_squares.subs(rho, 1 - g_0) - g_0 / (2 - g_0)]
-two += [sp.limit(lru_rates**2 * (1 - rho), rho, 1, "-") - 2]
-prove_budget(
-    "lru-budget",
-    (
-        r"$\sum_{k<t} (1-\rho^2)\rho^{2k} = 1 - \rho^{2t}$ with $\rho = "
-        r"\lvert\lambda\rvert$"
-    ),
-    squares,
+statement = r"$\sum_{k<t} (1-\rho^2)\rho^{2k} = 1 - \rho^{2t}$, $\rho = |\lambda|$"
+fact = squares - (1 - rho ** (2 * steps))
+prove_budget("lru-budget", statement, fact, scope="every λ and t")
+
+below_one = 1 / (1 + sp.Symbol("s", positive=True))  # ρ, with s > 0
+summed = {sp.sqrt(1 - rho**2) * rho**k: (1 + rho) / (1 - rho)}  # γ|λ|^k: its square
+summed[((1 - rho) * rho**k) ** 2] = ((1 - rho) / (1 + rho)) ** 2  # (g P)², g = 1 - ρ
+summed = [[e.subs(rho, below_one) for e in pair] for pair in summed.items()]
+facts = [sp.summation(term, (k, 0, sp.oo)) ** 2 - square for term, square in summed]
+statement = (
+    r"LRU rates sum to $\sqrt{(1+\rho)/(1-\rho)}$, a gate's squares to $g/(2-g)$"
 )
-prove_budget(
-    "two-budgets",
-    (
-        r"LRU: rates sum to $\sqrt{(1+\rho)/(1-\rho)}$; a gate's squares to "
-        r"$g/(2-g)$"
-    ),
-    *two,
-)
+prove_budget("two-budgets", statement, *facts, scope="every |λ| < 1, all lags")
 
 # %% [markdown]
 # ## Why such models train fast
@@ -702,8 +560,8 @@ prove_budget(
 # :::
 #
 # The proof uses non-commutative symbols, so it covers matrices as well. What singles out the
-# diagonal networks is the last condition. Their pairs are functions of the input and can be written
-# down before the first step is made, and a product costs $n$ multiplications where full Jacobians
+# diagonal networks is the last condition. Their pairs are functions of the input, so they are known
+# before the first step is made. A product of two costs $n$ multiplications, where full Jacobians
 # need $n^3$. In a network with recurrence the pair of step $t$ depends on a state that only the loop
 # can tell.
 
@@ -732,27 +590,12 @@ gaps = [sp.expand(right_first[i] - left_first[i]) for i in (0, 1)]
 unit = compose((1, 0), one) == one == compose(one, (1, 0))
 swapped = compose(one, two)[1] - compose(two, one)[1]
 differ = sp.expand(swapped.subs({k_1: 1, k_2: 2})) != 0
-every = {"scope": "every n, matrices included"}
-prove(
-    "scan-associative",
-    (r"$(\kappa, v)$ compose associatively, with unit $(1, 0)$, matrices " r"included"),
-    *gaps,
-    unit,
-    **every,
-)
-prove(
-    "scan-not-commutative",
-    r"they do not commute, even where their entries do",
-    differ,
-    scope="one case",
-)
+statement = r"$(\kappa, v)$ compose associatively, with the unit $(1, 0)$"
+prove("scan-associative", statement, *gaps, unit, scope="every n, matrices included")
+statement = "two steps do not commute, even where their entries do"
+prove("scan-not-commutative", statement, differ, scope="one case, n = 1")
 gap = discrepancy(scan(1 - run.g, run.g * run.phi), run.x)
-check(
-    "scan-numbers",
-    r"states by scan against states by the library's loop, on digits",
-    gap,
-    1e-12,
-)
+check("scan-numbers", "states by scan against states by the loop", gap, 1e-12)
 
 # %% [markdown]
 # ## Turning the recurrence on
@@ -782,41 +625,27 @@ errors = diagonal.switched_on(selective, digits, labels, scales)
 median = errors.groupby(["recurrence", "signal", "scale"])["error"].median()
 off = errors[errors.scale == 0].set_index("signal")["error"]
 placebo, orders = off.loc[["shuffled"]], off.drop("shuffled")
-passes = float((placebo <= 1e-12).mean())
 for order in (0, 1):
     line = median["both", f"order {order}"].loc[0.9e-4:1.1e-2]
     fitted = np.polyfit(np.log(line.index), np.log(line), 1)[0]
-    slope = f"order {order} departs with slope {order + 1}: distance"
-    gap, name = abs(fitted - order - 1), f"slope-order-{order}"
-    check(name, slope, gap, 0.05, claim="C3")
-check(
-    "switched-off",
-    r"no recurrence: orders 0 and 1 against the gradient, every seed",
-    orders.max(),
-    1e-12,
-)
-check(
-    "shuffled-fails",
-    (
-        r"placebo, no recurrence: shuffled gates fail that test in every seed "
-        r"(share that passes)"
-    ),
-    passes,
-)
+    statement = f"order {order} departs from the gradient with slope {order + 1}"
+    gap, scope = abs(fitted - order - 1), f"{on_digits}, ζ from 1e-4 to 1e-2, medians"
+    check(f"slope-order-{order}", statement, gap, 0.05, claim="C3", scope=scope)
+statement = "no recurrence: orders 0 and 1 against the gradient, every seed"
+check("switched-off", statement, orders.max(), 1e-12)
+statement = "no recurrence: shuffled gates fail that test (share of seeds that pass)"
+check("shuffled-fails", statement, float((placebo <= 1e-12).mean()))
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that sums up how far each order reaches"}
 chapter.table("diagonal-degrades", diagonal.reach(errors))
 at_one = median["both"].xs(1.0, level="scale")
 for name, error in at_one.items():
     chapter.number(f"{name.replace(' ', '-')}-at-one", float(error))
-chapter.number("placebo-least", float(placebo.min()))
-chapter.number("placebo-median", float(placebo.median()))
-tenth = float((placebo >= 0.1).mean())
-chapter.number("placebo-tenth", tenth, f"{100 * tenth:.0f}", "%")
+for name, value in {"least": placebo.min(), "median": placebo.median()}.items():
+    chapter.number(f"placebo-{name}", float(value))
 worse = median["both", "order 0"] >= median["both", "shuffled"]
 overtakes = float(worse.idxmax()) if worse.any() else "none"
-text = f"{overtakes:.2g}" if worse.any() else overtakes
-chapter.number("placebo-overtakes", overtakes, text)
+chapter.number("placebo-overtakes", overtakes)
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -855,18 +684,18 @@ chapter.figure("recurrence-switched-on", fig, errors)
 # initialisation. Medians over seeds.
 # :::
 #
-# {numref}`fig-recurrence-switched-on` shows no step between the two kinds of network: order 0 is
-# exact on one side and leaves it with slope one. The placebo is nowhere near. With no recurrence at
-# all it misses the gradient by {result}`diagonal-recurrences/placebo-median` of its norm in the
-# median, and by {result}`diagonal-recurrences/placebo-least` at least.
+# {numref}`fig-recurrence-switched-on` shows no jump between the two kinds of network. Order 0 is exact
+# without recurrence and departs from the gradient with slope one. The placebo is nowhere near. With no
+# recurrence at all it misses the gradient by {result}`diagonal-recurrences/placebo-median` of its norm,
+# in the median over seeds. No seed misses by less than {result}`diagonal-recurrences/placebo-least`.
 #
 # At the usual initialisation order 0 is off by {result}`diagonal-recurrences/order-0-at-one`. With
-# order 1 added it is off by {result}`diagonal-recurrences/order-1-at-one`, and shuffled gates miss by
+# order 1 added the error is {result}`diagonal-recurrences/order-1-at-one`. Shuffled gates miss by
 # {result}`diagonal-recurrences/shuffled-at-one`. The first scale drawn at which order 0 is no better
-# than its placebo: {result}`diagonal-recurrences/placebo-overtakes`. Beyond such a scale the gates no
-# longer tell what reaches where. {numref}`tab-diagonal-degrades` turns the two weights on one by one.
-# All this holds for one task with slow gates and a reading at the last step; {ref}`ch-validity` maps
-# the same departure over lags and scales.
+# than its placebo is {result}`diagonal-recurrences/placebo-overtakes`. From there on the gates no longer
+# tell what reaches where. {numref}`tab-diagonal-degrades` turns the two weights on one by one. All this
+# holds for one task with slow gates, read at the last step. {ref}`ch-validity` maps the same departure
+# over lags and weights.
 #
 # ## Depth is an order
 #
@@ -915,30 +744,20 @@ for L, length in product((2, 3, 4), range(1, 6)):
         M = sp.prod(step[k] for step, k in zip(steps, word, strict=True))
         climbs += [M.is_zero_matrix] * (sum(word) >= L)
         needed += [not M.is_zero_matrix] * (sum(word) == L - 1)
-scope = {"scope": "L = 2, 3, 4, words up to 5 letters"}
-prove(
-    "depth-is-order",
-    (
-        r"all words with $L$ or more factors $B$ vanish, $L = 2, 3, 4$, length "
-        r"up to 5"
-    ),
-    *climbs,
-    **scope,
+prove_words = partial(prove, scope="L = 2, 3, 4, words of up to 5 letters")
+statement = "all words with $L$ or more factors $B$ vanish"
+prove_words("depth-is-order", statement, *climbs)
+statement = (
+    "no word with exactly $L - 1$ factors $B$ vanishes: order $L-2$ is not enough"
 )
-prove(
-    "depth-needs-order",
-    (r"no word with exactly $L - 1$ factors $B$ does: order $L-2$ is not " r"enough"),
-    *needed,
-    **scope,
-)
+prove_words("depth-needs-order", statement, *needed)
 
 # %% [markdown]
 # So a state-space model of $L$ layers has $L$ orders and no more. Order $r$ collects all paths
-# that climb $r$ times. For two layers {ref}`claim C6 <claim-c6>` gives the one that is missing in
-# closed form, $\sum_i P^2_{t,i}\, V^2_i \Lambda^1_i\, P^1_{i-1,k}$: down in layer 1 at its rate,
-# up once at step $i$, on in layer 2 at another rate. The table has three real layers, each a network
-# of the library with its recurrent weights cut; that $A + B$ is their Jacobian is a test of the
-# library, against autograd.
+# that climb $r$ times. For two layers {ref}`claim C6 <claim-c6>` gives order 1 in closed form,
+# $\sum_i P^2_{t,i}\, V^2_i \Lambda^1_i\, P^1_{i-1,k}$. Read from the right, a push waits in layer 1 at
+# its rate, goes up once at step $i$, and waits in layer 2 at another rate. The table has three layers,
+# each a network of the library with its recurrent weights cut.
 
 # %%
 width, depth, span = 6, 3, 12
@@ -946,24 +765,18 @@ draw = torch.Generator().manual_seed(4)
 layers = diagonal.layers(width, depth, draw)
 noise = torch.randn(span, width, generator=draw, dtype=torch.float64)
 A, B = diagonal.stacked(layers, noise)
-rows = []
-for L in range(1, depth + 1):
-    own = A[:, : L * width, : L * width], B[:, : L * width, : L * width]
-    norm = torch.linalg.matrix_norm(transport.products(sum(own), span)[0], 2)
-    left_out = [expansion.remainder(*own, K, 1.0) for K in range(depth)]
-    sizes = torch.linalg.matrix_norm(torch.stack(left_out), 2) / norm
-    rows.append([L, *(f"{e:.2g}" if e else "exactly 0" for e in sizes)])
-    exact = f"remainder of order {L - 1} in a stack of {L}: exactly zero"
-    check(f"stack-{L}-exact", exact, sizes[L - 1])
+missed = diagonal.left_out(A, B, width)
+for L in missed.index:
+    scope = f"one stack of random layers of {width} neurons, ℓ = {span}"
+    statement = f"the remainder of order {L - 1} in a stack of {L} is exactly zero"
+    check(f"stack-{L}-exact", statement, missed.loc[L, L - 1], scope=scope)
     if L > 1:
-        off, statement = (
-            bool(sizes[L - 2] > 1e-6),
-            f"order {L - 2} in a stack of {L} is not exact",
-        )
-        check(f"stack-{L}-needed", statement, off)
-        chapter.number(f"stack-{L}-order-0", float(sizes[0]))
-columns = ["layers", *(f"order {K}" for K in range(depth))]
-chapter.table("depth-orders", pd.DataFrame(rows, columns=columns))
+        statement = f"order {L - 2} in a stack of {L} is not exact"
+        off = missed.loc[L, L - 2] > 1e-6
+        check(f"stack-{L}-needed", statement, off, scope=scope)
+        chapter.number(f"stack-{L}-order-0", missed.loc[L, 0])
+shown = missed.map(lambda error: f"{error:.2g}" if error else "exactly 0")
+chapter.table("depth-orders", shown.rename(columns="order {}".format).reset_index())
 
 # %% [markdown]
 # :::{table-file} /artifacts/diagonal-recurrences/tables/depth-orders.csv
@@ -974,8 +787,8 @@ chapter.table("depth-orders", pd.DataFrame(rows, columns=columns))
 # :::
 #
 # In a stack of two, order 0 misses {result}`diagonal-recurrences/stack-2-order-0` of the joint
-# transport's norm. That is the counter-example to any sentence that begins *in a state-space model
-# the effective learning rate is the whole story* and goes on without *of one layer*.
+# transport's norm. So the effective learning rate is the whole story in *one layer* of a state-space
+# model, and not in a stack of them.
 #
 # ## Try it
 #
@@ -990,9 +803,10 @@ chapter.table("depth-orders", pd.DataFrame(rows, columns=columns))
 
 # %% [markdown]
 # :::{dropdown} Solution 1: diagonal is not enough
-# $R$ is diagonal but not zero. Products stay diagonal, order 0 is off, and all orders together are
-# exact, as for any network ({ref}`claim C3 <claim-c3>`). Over sixteen steps order 0 is off by
-# {result}`diagonal-recurrences/try-order-0`, the corrected rate by
+# No to both. $R$ is diagonal, but it is not zero. The products stay diagonal, with factors
+# $1 - g + R^{qq}$ in place of $1 - g$. Order 0 leaves $R^{qq}$ out altogether. The corrected rate has it
+# once, in order 1, while the product has all powers of it. Over sixteen steps order 0 is off by
+# {result}`diagonal-recurrences/try-order-0`. The corrected rate is off by
 # {result}`diagonal-recurrences/try-order-1`.
 # :::
 
@@ -1004,37 +818,34 @@ J, terms = jacobian.blocks(model, live), jacobian.terms(model, live)
 kept = transport.products(J, lag).diagonal(dim1=-2, dim2=-1)
 order_0 = discrepancy(rates.retention(live, lag), kept)
 order_1 = discrepancy(rates.corrected(terms, lag), kept)
-check(
-    "try-order-zero-off",
-    r"diagonal $W_r$: order 0 is off, order 1 is closer, neither is exact",
-    order_0 > order_1 > 1e-12,
-)
+statement = "diagonal $W_r$: order 0 is off, order 1 is closer, neither is exact"
+scope = f"{on_digits}, ℓ = {lag}"
+check("try-order-zero-off", statement, order_0 > order_1 > 1e-12, scope=scope)
 chapter.number("try-order-0", order_0)
 chapter.number("try-order-1", order_1)
 
 # %% [markdown]
 # :::{dropdown} Solution 2: a third discretisation
-# What it keeps and what it writes add to one, so the budget is kept. The fraction kept changes sign at
-# $h = 2$, so the step needs $h \le 2$.
+# What it keeps and what it writes add to one:
+# $\kappa + w = (1 - h/2 + h)/(1 + h/2) = 1$. So {prf:ref}`thm-diagonal-budget` applies, and the budget
+# is kept. But $\kappa$ is a fraction only up to $h = 2$. There the step forgets everything, and beyond
+# it the state changes sign at every step.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "The code of solution 2"}
 keeps, writes = (1 - h / 2) / (1 + h / 2), h / (1 + h / 2)
 facts = keeps + writes - 1, sp.solve(keeps, h)[0] - 2
-prove_budget(
-    "try-bilinear",
-    (
-        r"Bilinear: $w = 1 - \kappa$, a budget kept; $\kappa$ changes sign at "
-        r"$h = 2$"
-    ),
-    *facts,
+statement = (
+    r"bilinear: $w = 1 - \kappa$, a budget kept; $\kappa$ changes sign at $h = 2$"
 )
+prove_budget("try-bilinear", statement, *facts, scope="every h > 0")
 
 # %% [markdown]
 # :::{dropdown} Solution 3: cheating the scan
-# The cumulative product runs out of floating-point numbers, and $0/0$ is not a state. With a gate of
-# nine tenths it lasts for {result}`diagonal-recurrences/try-cheat-steps` steps. The scan never
-# divides.
+# A gate of nine tenths keeps a tenth a step, so $P_{k,0} = 10^{-k}$. Double precision ends near
+# $10^{-324}$. After that $P_{k,0}$ is zero, and the formula asks for $0/0$. It lasts for
+# {result}`diagonal-recurrences/try-cheat-steps` steps. The scan never divides: it only multiplies what
+# stretches keep, and a product that falls to zero is then simply a past that is forgotten.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "The code of solution 3"}
@@ -1044,10 +855,11 @@ cheated = cumulative * (fast / cumulative).cumsum(0)  # candidates of one
 finite = int(cheated.isfinite().sum())
 gap = abs(float(scan(1 - fast, fast)[-1]) - 1)
 chapter.number("try-cheat-steps", finite)
-check(
-    "try-cheat-fails", r"the division breaks down within 400 fast steps", finite < 400
-)
-check("try-scan-holds", r"the scan does not: last state against one", gap, 1e-12)
+scope = "400 steps, g = 0.9"
+statement = "with a division the states break down within 400 fast steps"
+check("try-cheat-fails", statement, finite < 400, scope=scope)
+statement = "with a scan they do not: last state against one"
+check("try-scan-holds", statement, gap, 1e-12, scope=scope)
 
 # %% [markdown]
 # ## What was checked
@@ -1063,24 +875,24 @@ check("try-scan-holds", r"the scan does not: last state against one", gap, 1e-12
 #
 # ## What the theory says about today's state-space models, and what it does not
 #
-# Inside one layer of minGRU, LRU or S6 the coupling between gates and learning is no metaphor and no
-# approximation for small gates. The rate at which neuron $q$ learns from lag $\ell$ *is*
-# $\mu\, g^q_k P^q_{t,k}$, exactly, for every weight of the layer, on every sequence. With zero-order
-# hold it comes out of a fixed budget; with Euler's $B$ out of one that grows with the step; in an LRU
-# out of one for squares. The $N$ states of an S6 channel are $N$ readings of one clock. All of it can
-# be computed forwards.
+# Inside one layer of minGRU, LRU or S6 the coupling between gates and learning is exact. A push of
+# neuron $q$ at step $k$ reaches step $t$ multiplied by $P^q_{t,k}$, on every sequence. So the effective
+# rates $\mu\, g^q_k P^q_{t,k}$ give the whole gradient of every weight of the layer. With zero-order hold
+# they come out of a fixed budget. With Euler's $B$ the budget grows with the step. In an LRU it is a
+# budget of squares. The $N$ states of an S6 channel are $N$ readings of one clock. All of it can be
+# computed forwards.
 #
-# A *model* is not diagonal. Layers mix neurons, and each layer of depth adds one order
-# ({prf:ref}`thm-depth-order`); projections, normalisation and output gates stand between the layers
-# and enter through $V$. A short convolution over time, which Mamba puts before each S6 layer, is a
-# memory of its own and outside the theorem. So are $B_t$ and $C_t$, which Mamba also lets the input
-# choose: they weigh what is written and read, but carry nothing through time. Nor does the theorem say
-# what an *optimiser* makes of these gradients ({ref}`ch-optimisers`): such models are trained with
-# Adam, not with the plain descent that the word *rate* refers to here.
+# A *model* is not diagonal. Layers mix neurons, and each further layer adds one order
+# ({prf:ref}`thm-depth-order`). Projections, normalisation and output gates stand between the layers and
+# enter through $V$. Mamba puts a short convolution over time before each S6 layer. It is a memory of
+# its own and outside the theorem. So are $B_t$ and $C_t$, which Mamba also lets the input choose. They
+# weigh what is written and read, but carry nothing through time. Nor does the theorem say what an
+# *optimiser* makes of these gradients ({ref}`ch-optimisers`). Such models are trained with Adam, and
+# the word *rate* refers to plain gradient descent here.
 #
-# To take home: where no gate and no candidate reads the state, the effective learning rate is not an
-# approximation of backpropagation but the whole of it. Recurrence spoils this in proportion to its
-# size, and depth by one order a layer.
+# To take home: where no gate and no candidate reads the state, the effective learning rates are the
+# whole of backpropagation. Recurrent weights spoil this in proportion to their size while they are
+# small, and depth by one order a layer.
 
 # %% tags=["hide-input"]
 chapter.validation()

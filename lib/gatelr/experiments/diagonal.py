@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import log10
 from typing import NamedTuple
@@ -12,11 +12,12 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, softplus
 
-from gatelr import adjoint, expansion, jacobian, rates, tasks, training
+from gatelr import adjoint, expansion, jacobian, rates, tasks, training, transport
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import digits
+from gatelr.experiments.agreement import discrepancy
 from gatelr.kernels import sweep
 
 #: Which recurrent weights are on, of candidate and gate.
@@ -69,6 +70,111 @@ def train(n_hidden: int, seeds: int, steps: int, device: torch.device | str = "c
     return Selective(
         model.requires_grad_(False), drawn, u[:, seen:], target[seen:], int(target[:seen].bincount().argmax())
     )
+
+
+def compare_gradients(
+    model: GatedRNN, u: Float[Tensor, "T *batch m"], delta: Float[Tensor, "T *batch n"]
+) -> pd.DataFrame:
+    """How far two ways to the gradient of a loss that reads every state are from autograd's (claim C15).
+
+    Args:
+        model: a network without recurrence.
+        u: its inputs.
+        delta: the loss's direct gradient with respect to each state.
+
+    Returns:
+        A row a weight, the columns ``"effective rates"``, which sweep over lags and never backwards through the steps,
+        and ``"adjoint sweep"``: the largest difference, relative to the largest entry.
+    """
+    with torch.no_grad():
+        run = model.run(u)
+    signal = torch.zeros_like(run.x)
+    for lag in range(len(u)):
+        signal[: len(u) - lag] += rates.effective(run, 1.0, lag) * delta[lag:]
+    ways = {"effective rates": rates.gradients(model, run, signal)}
+    ways["adjoint sweep"] = adjoint.gradients(model, run, delta)
+    learns = next(model.parameters()).requires_grad
+    loss = (model.requires_grad_().run(u).x * delta).sum()
+    names = list(ways["effective rates"])
+    exact = torch.autograd.grad(loss, [getattr(model, name) for name in names])
+    model.requires_grad_(learns)
+    gaps = {way: [discrepancy(own[k], e) for k, e in zip(names, exact, strict=True)] for way, own in ways.items()}
+    return pd.DataFrame(gaps, index=pd.Index(names, name="weight"))
+
+
+def divided(run: Trajectory, neurons: Mapping[str, int]) -> pd.DataFrame:
+    """How the last step divides its learning rate over the steps of one sequence, beside gates that do not move (C9).
+
+    Args:
+        run: of S replicas and a batch; the first sequence of the first replica is taken.
+        neurons: which ones, by the name of their series.
+
+    Returns:
+        ``series``, ``step`` (k = 1 … T), ``rate`` (g P) and ``constant``, the rate of a gate of the same mean.
+    """
+    g, share, T = run.g[:, 0, 0], rates.shares(run)[:, 0, 0], len(run.x)
+    steps, tables = np.arange(1, T + 1), []
+    for name, neuron in neurons.items():
+        mean, rate = float(g[:, neuron].mean()), share[:, neuron].cpu().numpy()
+        constant = mean * (1 - mean) ** (T - steps)
+        tables.append(pd.DataFrame({"series": name, "step": steps, "rate": rate, "constant": constant}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def s6_states(run: Trajectory) -> Float[Tensor, "T *batch n"]:
+    r"""The states of an S6 step with A = -1 whose clock is the run's own gate (claim C15).
+
+    .. math:: x_t = e^{-Δ_t} x_{t-1} + (1 - e^{-Δ_t}) φ_t, \qquad Δ_t = \operatorname{softplus}(a^g_t)
+    """
+    x, states = torch.zeros_like(run.x[0]), []
+    for step, candidate in zip(softplus(run.a_g), run.phi, strict=True):
+        x = torch.exp(-step) * x - torch.expm1(-step) * candidate
+        states.append(x)
+    return torch.stack(states)
+
+
+class Spent(NamedTuple):
+    r"""What a state hands out over a sequence, by the rule that discretises its input (claim C9).
+
+    Attributes:
+        hold: by zero-order hold, each step writes :math:`1 - e^{-h}`.
+        euler: by Euler's rule, each step writes h.
+        budget: :math:`1 - P`.
+    """
+
+    hold: Tensor
+    euler: Tensor
+    budget: Tensor
+
+
+def spent(h: Float[Tensor, " T *batch"]) -> Spent:
+    """The sums that two rules hand out over steps of width h = νΔ, and the budget (claim C9)."""
+    hold = euler = torch.zeros_like(h[0])
+    for step in h:
+        hold = torch.exp(-step) * hold - torch.expm1(-step)
+        euler = torch.exp(-step) * euler + step
+    return Spent(hold, euler, -torch.expm1(-h.sum(0)))
+
+
+def clocks(clock: Float[Tensor, " T"], decays: Sequence[float | int], z: Float[np.ndarray, " z"]) -> pd.DataFrame:
+    r"""Gates :math:`1 - (1 - σ(z))^ν` over z, and what states keep of a sequence by lag, :math:`e^{-ν \sum Δ}` (C15).
+
+    Args:
+        clock: Δ at each step.
+        decays: ν, one a state.
+        z: pre-activations.
+
+    Returns:
+        ``panel`` (``"gate"`` or ``"retention"``), ``nu``, ``x`` (z or the lag) and ``y``.
+    """
+    elapsed = np.r_[0.0, clock.flip(0).cumsum(0).cpu().numpy()]
+    tables = []
+    for nu in decays:
+        gates = -np.expm1(-nu * np.logaddexp(0, z))
+        tables.append(pd.DataFrame({"panel": "gate", "nu": nu, "x": z, "y": gates}))
+        kept = np.exp(-nu * elapsed)
+        tables.append(pd.DataFrame({"panel": "retention", "nu": nu, "x": np.arange(len(kept)), "y": kept}))
+    return pd.concat(tables, ignore_index=True)
 
 
 @torch.no_grad()
@@ -185,6 +291,26 @@ def stacked(stack: Sequence[GatedRNN], u: Float[Tensor, "T m"]) -> tuple[Tensor,
             B[:, here, :start] = V @ (A + B)[:, below, :start]
         u = run.x
     return A, B
+
+
+def left_out(A: Float[Tensor, "T d d"], B: Float[Tensor, "T d d"], width: int) -> pd.DataFrame:
+    """The remainder after each order in the stacks of the first layers, relative to their joint transport (claim C15).
+
+    Args:
+        A, B: from :func:`stacked`.
+        width: n, the neurons of a layer.
+
+    Returns:
+        A row a number of layers, a column an order; spectral norms.
+    """
+    depth = A.shape[-1] // width
+    rows = []
+    for d in range(width, A.shape[-1] + 1, width):
+        own = A[:, :d, :d], B[:, :d, :d]
+        whole = transport.products(own[0] + own[1], len(A))[0]
+        missed = torch.stack([expansion.remainder(*own, K, 1.0) for K in range(depth)])
+        rows.append((torch.linalg.matrix_norm(missed, 2) / torch.linalg.matrix_norm(whole, 2)).tolist())
+    return pd.DataFrame(rows, index=pd.RangeIndex(1, depth + 1, name="layers"), columns=range(depth))
 
 
 def _flat(gradient: dict[str, Tensor]) -> Float[Tensor, "S w"]:

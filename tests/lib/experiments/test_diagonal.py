@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gatelr import expansion, jacobian, transport
+from gatelr import expansion, jacobian, rates, transport
 from gatelr.cells import GatedRNN
 from gatelr.experiments import diagonal
 from gatelr.experiments.digits import for_each_seed
@@ -117,3 +117,59 @@ def test_squares_of_rates_that_turn_have_a_budget() -> None:
     later = torch.cat([torch.ones_like(lam[:1]), lam.flip(0)[:-1].cumprod(0)]).flip(0)
     spent = ((gamma * later).abs() ** 2).sum(0)
     assert (spent - (1 - (lam.abs() ** 2).prod(0))).abs().max() <= 1e-12
+
+
+def test_without_recurrence_rates_and_sweep_give_autograds_gradient(selective: diagonal.Selective) -> None:
+    """C15: every weight, for a loss that reads every state; with a recurrence the rates are off."""
+    u = for_each_seed(selective.u[:12, :3].double(), 2)
+    delta = torch.randn(12, 2, 3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gaps = diagonal.compare_gradients(selective.model, u, delta)
+    assert {"W_r", "W_i", "W_rg", "W_ig", "b", "b_g"} == set(gaps.index)
+    assert gaps.to_numpy().max() <= 1e-12
+    assert not any(weight.requires_grad for weight in selective.model.parameters())
+    diagonal.recur(selective, 1.0, 1.0)
+    off = diagonal.compare_gradients(selective.model, u, delta)
+    diagonal.recur(selective, 0.0, 0.0)
+    assert off["effective rates"].min() > 1e-6
+    assert off["adjoint sweep"].max() <= 1e-12
+
+
+def test_shares_stand_beside_a_constant_gate_of_the_same_mean(selective: diagonal.Selective) -> None:
+    with torch.no_grad():
+        run = selective.model.run(for_each_seed(selective.u[:8, :2].double(), 2))
+    table = diagonal.divided(run, {"slow": 2, "fast": 0}).set_index(["series", "step"])
+    assert len(table) == 16
+    g = run.g[:, 0, 0, 2]
+    assert abs(table.rate["slow", 7] - float(g[6] * (1 - g[7]))) <= 1e-15
+    assert abs(table.constant["slow", 7] - float(g.mean() * (1 - g.mean()))) <= 1e-15
+
+
+def test_an_s6_step_is_the_gated_network_and_its_budget_is_kept(selective: diagonal.Selective) -> None:
+    """C15 and C9: zero-order hold spends 1 - P, and Euler's rule more."""
+    with torch.no_grad():
+        run = selective.model.run(for_each_seed(selective.u[:, :2].double(), 2))
+    assert relative(diagonal.s6_states(run), run.x) <= 1e-12
+    spent = diagonal.spent(-torch.log1p(-run.g))
+    assert relative(spent.budget, 1 - rates.retention(run, len(run.x))[0]) <= 1e-12
+    assert relative(spent.hold, spent.budget) <= 1e-12
+    assert (spent.euler > spent.budget).all()
+
+
+def test_one_clock_is_read_by_many_states() -> None:
+    clock = torch.tensor([0.5, 0.1], dtype=torch.float64)
+    table = diagonal.clocks(clock, [1, 2], np.array([-1.0, 0.0])).set_index(["panel", "nu", "x"]).y
+    assert table["gate", 1, 0.0] == pytest.approx(0.5)
+    assert table["gate", 2, 0.0] == pytest.approx(0.75)
+    assert table["retention", 2, 1] == pytest.approx(np.exp(-0.2))
+    assert table["retention", 1, 2] == pytest.approx(np.exp(-0.6))
+
+
+def test_a_stack_needs_an_order_less_than_it_has_layers() -> None:
+    """C15: exactly zero from order L - 1 on, and not before."""
+    draw = torch.Generator().manual_seed(4)
+    stack = diagonal.layers(4, 3, draw)
+    table = diagonal.left_out(*diagonal.stacked(stack, torch.randn(8, 4, generator=draw, dtype=torch.float64)), 4)
+    assert table.shape == (3, 3)
+    for L in (1, 2, 3):
+        assert (table.loc[L, L - 1 :] == 0).all()
+        assert (table.loc[L, : L - 2] > 1e-6).all()
