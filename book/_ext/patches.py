@@ -435,9 +435,9 @@ def buttons(app: Sphinx, page: str, template: str, context: Context, doctree: Do
     priority=502,  # the theme looks for the heading first
 )
 def head(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
-    """Its heading is its title."""
+    """Its heading is its title, which the general index gives itself later on."""
     if not context.get("pagetitle"):
-        context["pagetitle"] = context.get("title", "")
+        context["pagetitle"] = context.get("title") or context.get("indextitle") or "Index"
 
 
 MAGNIFIER = '<i class="fa-solid fa-magnifying-glass"></i>'

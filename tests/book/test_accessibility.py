@@ -78,6 +78,14 @@ def test_the_second_engine_finds_what_is_wrong(browser: Browser) -> None:
         assert rule in found
 
 
+def test_no_violation_among_the_results_of_a_search(visit: Callable[..., Page]) -> None:
+    page = visit("search")
+    page.goto("/search.html?q=gate", wait_until="networkidle")
+    expect(page.locator("#search-results .highlighted").first).to_be_visible()
+    assert found(page) == []
+    assert sniffed(page) == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_no_violation_in_the_dark(look: Look, name: str) -> None:
     """The structure is that of the light page, so only the rules on colours are asked."""

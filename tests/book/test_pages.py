@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import nbformat
 import pytest
 import yaml
 from playwright.sync_api import expect
@@ -134,6 +135,15 @@ def test_every_text_can_be_read(look: Look, name: str, scheme: Literal["light", 
     faint = page.evaluate(FAINT)
     page.emulate_media(color_scheme="light")
     assert faint == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_no_cell_shows_a_bare_string(name: str) -> None:
+    """A word such as 'refuted' under a cell is left over from looking; the record says it in a sentence."""
+    cells = nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    plain = [output.data.get("text/plain", "") for output in outputs if output.output_type == "execute_result"]
+    assert [text for text in plain if re.match(r"""^['"]""", text)] == []
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

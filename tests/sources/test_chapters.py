@@ -149,6 +149,38 @@ def test_prose_types_no_measured_number(chapter: Path) -> None:
     assert not found
 
 
+def shows_a_string(cell: str) -> bool:
+    """Whether a cell ends in a bare expression that shows a string: a verdict is said in a sentence, by the record."""
+    body = ast.parse(cell).body
+    if not body or not isinstance(body[-1], ast.Expr) or cell.rstrip().endswith(";"):
+        return False
+    shown = body[-1].value
+    if isinstance(shown, ast.Call):
+        writers = {"str", "repr", "format", "join", "replace", "strip", "lower", "capitalize"}
+        return (shown.func.attr if isinstance(shown.func, ast.Attribute) else ast.unparse(shown.func)) in writers
+    last = shown.attr if isinstance(shown, ast.Attribute) else ""
+    literal = isinstance(shown, ast.JoinedStr) or (isinstance(shown, ast.Constant) and isinstance(shown.value, str))
+    return literal or last in {"verdict", "text", "unit", "name"} or isinstance(shown, ast.IfExp | ast.BinOp)
+
+
+@chapters
+def test_no_cell_ends_in_a_string(chapter: Path) -> None:
+    assert [cell.source for cell in cells(chapter, "code") if shows_a_string(cell.source)] == []
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ['"refuted"', "claim.verdict", 'f"{x:.2f}"', 'x = 1\n", ".join(names)', '"a" if x else "b"', '"%s" % x', "str(x)"],
+)
+def test_a_bare_string_is_noticed(cell: str) -> None:
+    assert shows_a_string(cell)
+
+
+@pytest.mark.parametrize("cell", ["table", "frame.round(2)", "chapter.close()", "x = 'a'", "chapter.claim(**claim)"])
+def test_other_ends_of_a_cell_are_not(cell: str) -> None:
+    assert not shows_a_string(cell)
+
+
 @chapters
 def test_the_ledger_is_closed_last(chapter: Path) -> None:
     assert cells(chapter, "code")[-1].source.rstrip().endswith("chapter.close()")
