@@ -30,8 +30,8 @@
 # - One gate that all neurons share adds a single direction: a term of rank one.
 # :::
 #
-# SymPy {cite}`meurer2017sympy` does the differentiation. Every sentence that
-# claims something is followed by a cell that would fail if it were false.
+# SymPy {cite}`meurer2017sympy` does the differentiation. Each formula is followed
+# by a cell that would fail if it were wrong.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
@@ -87,7 +87,8 @@ state = sp.symbols("x")
 g, phi = sp.Function("g")(state), sp.Function("varphi")(state)
 slope = ((1 - g) * state + g * phi).diff(state)
 claimed = (1 - g) + g * phi.diff(state) + (phi - state) * g.diff(state)
-prove("one-neuron", "One neuron's slope has three terms", slope - claimed)
+statement = "One neuron's slope has three terms"
+prove("one-neuron", statement, slope - claimed, scope="n = 1")
 
 # %% [markdown]
 # `prove` asks SymPy to simplify a difference to 0, and a ✓ says that it did. The
@@ -219,12 +220,12 @@ for gate in GATES:
     prove(f"index-{gate}", statement, sp.expand(derived[gate] - claimed))
 
 # %% [markdown]
-# A proof that cannot fail proves nothing. So let us slip on purpose and evaluate
+# A check that cannot fail proves nothing. So let us slip on purpose and evaluate
 # the gate term at the state *after* the update. That is an easy mistake, since
-# $\varphi_t - x_t = (1 - g_t)(\varphi_t - x_{t-1})$ looks so alike. The
+# $\varphi_t - x_t = (1 - g_t)(\varphi_t - x_{t-1})$ looks much the same. The
 # difference must not vanish. The formula below the cell shows what is left of
-# it, and the second check says what the slip does to the gate term: it shrinks
-# it by exactly the part that the gate keeps.
+# it. The second check says what the slip does to the gate term: it shrinks it by
+# exactly the factor that the gate keeps.
 
 # %%
 gate_term = symbolic.closed_form("multi").gate
@@ -233,18 +234,18 @@ left_over = sp.factor(symbolic.abbreviate(gate_term - slip, "multi"))
 shrunk = symbolic.abbreviate(slip - (1 - g_q) * gate_term, "multi")
 show(r"G^{qp} - G^{qp}\big|_{x_t}", left_over)
 statement = "The proof notices a gate term at the state after the update"
-prove("slip-seen", statement, left_over != 0)
-statement = "Such a slip shrinks the gate term by exactly $1 - g^q$"
-prove("slip-size", statement, sp.expand(shrunk))
+prove("slip-seen", statement, left_over != 0, scope="every n, multi gate")
+statement = "Such a slip shrinks the gate term by exactly the factor $1 - g^q$"
+prove("slip-size", statement, sp.expand(shrunk), scope="every n, multi gate")
 
 # %% [markdown]
 # ## The same, entry by entry
 #
-# Index notation is compact, and compact notation hides mistakes. So once more
-# with nothing hidden. For small networks every weight is a symbol of its own,
-# the update is a column of expressions, and `Matrix.jacobian` differentiates it
-# entry by entry. The claim is stated in matrix notation, independently of the
-# indices above.
+# Index notation is compact, and compact notation can hide a mistake. So we do it
+# once more with every entry written out. For small networks every weight is a
+# symbol of its own. The update is a column of expressions, and `Matrix.jacobian`
+# differentiates it entry by entry. The theorem is stated in matrix notation,
+# independently of the indices above.
 
 # %%
 for gate, size in product(GATES, sizes):
@@ -298,7 +299,7 @@ minors = {g: minor(symbolic.closed_form(g).gate) for g in ("scalar", "multi")}
 statement = "Every 2-by-2 minor of the scalar gate's term vanishes"
 prove("rank-one", statement, minors["scalar"])
 statement = "Minors of the multi gate's term do not vanish"
-prove("rank-multi", statement, minors["multi"] != 0)
+prove("rank-multi", statement, minors["multi"] != 0, scope="n ≥ 2, generic weights")
 
 # %% [markdown]
 # The entry itself is a product of three factors and vanishes only with one of
@@ -313,7 +314,8 @@ outer = symbolic.closed_form("scalar").gate - direction * symbolic.w_rg[p]
 prove("outer-product", statement, outer, not direction.has(p))
 shut, open_ = (e.rewrite(sp.exp).simplify() for e in (logistic, 1 - logistic))
 statement = r"$0 < \sigma(z) < 1$ for every real $z$"
-prove("never-shut", statement, shut.is_positive, open_.is_positive)
+facts = shut.is_positive, open_.is_positive
+prove("never-shut", statement, *facts, scope="every z")
 
 # %% [markdown]
 # ## Three terms, three roles
@@ -340,10 +342,10 @@ for gate in ("scalar", "multi"):
     prove(f"frozen-{gate}", statement, difference)
 
 # %% [markdown]
-# The limits tell the same story. With the gate fully open the network is
+# Now open and shut a scalar gate. With the gate fully open the network is
 # vanilla. With the gate shut nothing is written and $J = I$. In both limits the
-# gate's own sensitivity is gone, since $g(1-g)$ vanishes at both ends. It is
-# largest in between, at $g = 1/2$.
+# gate's own sensitivity is gone, since $g(1-g)$ vanishes at both ends. That
+# factor is largest in between, at $g = 1/2$.
 
 # %%
 g = sp.Symbol("g")
@@ -352,12 +354,14 @@ terms = terms.applyfunc(lambda term: symbolic.abbreviate(term, "scalar"))
 vanilla = (1 - sp.IndexedBase("phi")[q] ** 2) * symbolic.W_r[q, p]
 identity = sp.KroneckerDelta(q, p)
 left_over = terms.subs(g, 1) - sp.Matrix([0, vanilla, 0])
-prove("open", "Gate open: $J = D W_r$", left_over)
+limits = {"scope": "every n, scalar gate"}
+prove("open", "Gate open: $J = D W_r$", left_over, **limits)
 left_over = terms.subs(g, 0) - sp.Matrix([identity, 0, 0])
-prove("shut", "Gate shut: $J = I$", left_over)
+prove("shut", "Gate shut: $J = I$", left_over, **limits)
 bump = g * (1 - g)
 facts = sp.solve(bump.diff(g), g) == [sp.S.Half], bump.diff(g, 2) < 0
-prove("half-open", "$g(1-g)$ is largest at $g = 1/2$", *facts)
+statement = "$g(1-g)$ is largest at $g = 1/2$"
+prove("half-open", statement, *facts, scope="every g")
 
 # %% [markdown]
 # ## What they look like
@@ -389,7 +393,7 @@ for gate, seed in product(GATES, range(seeds)):
     total = sum(jacobian.terms(model, path))
     difference = total - jacobian.blocks(model, path)
     worst = max(worst, float(difference.abs().max()))
-scope = f"random networks, n = {n_drawn}"
+scope = f"{seeds} random networks for each gate, n = {n_drawn}, 8 steps"
 statement = "The library's three terms add up to its $J$, every gate and seed"
 chapter.check("sum-of-terms", statement, worst, 1e-15, claim="C2", scope=scope)
 
@@ -440,11 +444,11 @@ chapter.number("gate-share", float(share))
 # ## What it means
 #
 # In this one step the gate term has {result}`exact-jacobians/gate-share` times
-# the spectral norm of the other two together. Whether it stays small in trained
-# networks on real sequences is a question for measurement, not for algebra, and
-# {ref}`ch-agreement` takes a first look. What algebra does say is where to look:
-# a neuron's own time-scale sits in the leak alone, and everything that the gate
-# adds by *moving* sits in the gate term alone.
+# the spectral norm of the other two together. Whether it is small in networks at
+# work is a question for measurement. {ref}`ch-validity` measures it before
+# training, and {ref}`ch-effective` along training. The algebra says where
+# to look. A neuron's own time-scale sits in the leak alone. Everything that the
+# gate adds by *moving* sits in the gate term alone.
 #
 # ## Try it
 #
@@ -458,9 +462,10 @@ chapter.number("gate-share", float(share))
 # :::{admonition} Solution 1
 # :class: dropdown
 #
-# Rows $2k$ and $2k+1$ of $W_{rg}$ are equal, and so are the two gates. The gate
-# term scales the rows of $W_{rg}$, so two of its rows are always multiples of
-# each other. Its rank is at most $n/2$, which the cell finds for random weights.
+# Neurons $2k$ and $2k+1$ share a gate, so rows $2k$ and $2k+1$ of $W_{rg}$ are
+# equal. The gate term only scales the rows of $W_{rg}$. So these two rows of it
+# are multiples of each other, and at most $n/2$ rows are independent. Its rank is
+# at most $n/2$. The cell finds exactly that for random weights.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 1"}
@@ -470,15 +475,16 @@ for weight in (model.W_rg, model.W_ig):
 gate_term = jacobian.terms(model, model.run(path.u)).gate[-1]
 rank = int(torch.linalg.matrix_rank(gate_term))
 statement = "Gates shared by pairs of neurons: rank $n/2$, not $n$"
-missed, scope = abs(rank - n_drawn // 2), f"random weights, n = {n_drawn}"
+missed, scope = abs(rank - n_drawn // 2), f"one random network, n = {n_drawn}"
 chapter.check("exercise-pairs", statement, missed, claim="C2", scope=scope)
 
 # %% [markdown]
 # :::{admonition} Solution 2
 # :class: dropdown
 #
-# The leak does not know $\varphi$ and stays. The recurrent term has
-# $\varphi'(a)$ in place of $1 - \tanh^2 a$. The gate term has $\varphi(a)$ in
+# The leak does not contain $\varphi$, so it stays. The recurrent term comes from
+# the slope of the candidate: it has $\varphi'(a)$ in place of $1 - \tanh^2 a$. The
+# gate term comes from moving between $x$ and the candidate: it has $\varphi(a)$ in
 # place of $\tanh a$. Nothing else changes, for any differentiable function.
 # :::
 
@@ -489,16 +495,17 @@ claim = symbolic.closed_form("multi")
 recurrent = g_q * f(y).diff(y).subs(y, a_q) * symbolic.W_r[q, p]
 claimed = claim.leak + recurrent + claim.gate.replace(sp.tanh, f)
 statement = r"The theorem holds for any differentiable $\varphi$"
-prove("exercise-phi", statement, sp.expand((general - claimed).doit()))
+difference, scope = sp.expand((general - claimed).doit()), "every n, multi gate"
+prove("exercise-phi", statement, difference, scope=scope)
 
 # %% [markdown]
 # :::{admonition} Solution 3
 # :class: dropdown
 #
-# With the number of entries, $n^2$, and with the length of each, which grows
-# with $n$ too. The cell counts the operations of $J$ for up to four neurons. The
-# proof in index notation does not grow at all, which is why the theorem rests on
-# it and not on the matrices.
+# There are $n^2$ entries. Each is a sum over neurons, so its length grows with $n$
+# as well. For large $n$ the work grows as $n^3$. The cell counts the operations of
+# $J$ for up to four neurons. The proof in index notation does not grow at all.
+# That is why the theorem rests on it and not on the matrices.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Count for solution 3"}
@@ -527,6 +534,6 @@ chapter.close()
 # The checks of this chapter: the exact Jacobians of claim C2.
 # :::
 #
-# The Jacobian of a gated network is leak plus recurrence plus the gate's own
-# sensitivity, for every number of neurons. Drop the last and you have the
-# network whose gates are given; keep it and you have the network itself.
+# To take home: the Jacobian of a gated network is leak plus recurrence plus the
+# gate's own sensitivity, for every number of neurons. Without the last term it
+# is the Jacobian of a network whose gates are given numbers.
