@@ -92,47 +92,23 @@ def flat(parts: dict[str, Tensor]) -> Float[Tensor, "S P"]:
     return torch.cat([part.flatten(1) for part in parts.values()], 1)
 
 
-class Size(NamedTuple):
-    """How large a correction is, for each replica.
+def size(parts: Split) -> dict[str, Tensor]:
+    r"""The correction beside the gradient that it is part of, for each replica.
 
-    Attributes:
-        share: its norm over that of the gradient, all weights together.
-        by_weight: the same, weight by weight.
-        cosine: between the two vectors.
+    Returns:
+        ``"share"``, :math:`\lVert c \rVert / \lVert ∇L \rVert` of all weights together, ``"cosine"`` between the two
+        vectors, and by the name of each weight its own share.
     """
-
-    share: Float[Tensor, " S"]
-    by_weight: dict[str, Tensor]
-    cosine: Float[Tensor, " S"]
-
-
-def size(parts: Split) -> Size:
-    r"""The correction beside the gradient that it is part of, :math:`\lVert c \rVert / \lVert ∇L \rVert`."""
     gradient, correction = flat(parts.gradient), flat(parts.correction)
     by_weight = {
         name: part.flatten(1).norm(dim=1) / parts.gradient[name].flatten(1).norm(dim=1)
         for name, part in parts.correction.items()
     }
-    return Size(
-        correction.norm(dim=1) / gradient.norm(dim=1),
-        by_weight,
-        torch.cosine_similarity(correction, gradient, dim=1),
-    )
+    share = correction.norm(dim=1) / gradient.norm(dim=1)
+    return {"share": share, "cosine": torch.cosine_similarity(correction, gradient, dim=1), **by_weight}
 
 
-class Terms(NamedTuple):
-    """The gate term beside the others, for each replica medians over sequences.
-
-    Attributes:
-        step: in a step Jacobian, over steps too.
-        transport: in products of them, by lag.
-    """
-
-    step: Float[Tensor, " S"]
-    transport: dict[int, Tensor]
-
-
-def terms(model: GatedRNN, u: Float[Tensor, "T S B m"], lags: Sequence[int]) -> Terms:
+def terms(model: GatedRNN, u: Float[Tensor, "T S B m"], lags: Sequence[int]) -> dict[str, Tensor]:
     r"""How much the gate term weighs in one Jacobian, and in products of them that end at the last step.
 
     .. math::
@@ -142,25 +118,24 @@ def terms(model: GatedRNN, u: Float[Tensor, "T S B m"], lags: Sequence[int]) -> 
     Args:
         model, u: with replicas and a learned gate, and inputs of its dtype.
         lags: ℓ, at most T.
+
+    Returns:
+        For each replica medians over sequences: ``"G"`` of the first, over steps too, and of the second ``"M @lag"``.
     """
     with torch.no_grad():
         run = model.run(u)
-        step, transport = [], []
+        ratios: dict[str, list[Tensor]] = {name: [] for name in ("G", *(f"M @{lag}" for lag in sorted(lags)))}
         for s in range(u.shape[1]):  # one after the other: the Jacobians of all would take gigabytes
             leak, recurrent, gate = jacobian.terms(model.replica(s), Trajectory(*(v[:, s] for v in run)))
             rest = leak + recurrent
-            norm = torch.linalg.matrix_norm(gate, 2) / torch.linalg.matrix_norm(rest, 2)
-            step.append(norm.median())
+            ratios["G"].append((torch.linalg.matrix_norm(gate, 2) / torch.linalg.matrix_norm(rest, 2)).median())
             whole, without = torch.eye(rest.shape[-1], dtype=u.dtype, device=u.device).expand(2, *rest[0].shape)
-            ratios = []
             for lag in range(1, max(lags) + 1):  # the oldest factor stands on the right
                 whole, without = whole @ (rest[-lag] + gate[-lag]), without @ rest[-lag]
                 if lag in lags:
-                    size = torch.linalg.matrix_norm(whole - without) / torch.linalg.matrix_norm(whole)
-                    ratios.append(size.median())
-            transport.append(torch.stack(ratios))
-    by_lag = torch.stack(transport, 1)
-    return Terms(torch.stack(step), dict(zip(sorted(lags), by_lag, strict=True)))
+                    share = torch.linalg.matrix_norm(whole - without) / torch.linalg.matrix_norm(whole)
+                    ratios[f"M @{lag}"].append(share.median())
+    return {name: torch.stack(medians) for name, medians in ratios.items()}
 
 
 class Persistence(NamedTuple):

@@ -273,20 +273,16 @@ def tables(measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     explained = [fits[value, "true"].add_suffix(f" {value}") for value in values]
     explained += [fits["within r", null].add_suffix(f" {null} r") for null in NULLS]
     profiles = measured["profiles"].pivot(index=KEYS, columns="lag").sort_index(axis=1)
-    relative = profiles[list(SERIES)].apply(np.log10)
-    columns = {
-        f"{name} @{lag}": relative[name, lag] - relative[name, 1]
-        for name, lag in product(SERIES, LAGS)
-        if (name, lag) in relative
-    } | {
-        f"r {gates} @{lag}": profiles[f"r order 0 {gates}", lag]
-        for gates, lag in product(("true", "shuffled"), LAGS)
-        if (f"r order 0 {gates}", lag) in profiles
-    }
+    logs = profiles[list(SERIES)].apply(np.log10)
+    relative = pd.concat({name: logs[name].sub(logs[name, 1], axis=0) for name in SERIES}, axis=1)
+    within = pd.concat({f"r {gates}": profiles[f"r order 0 {gates}"] for gates in ("true", "shuffled")}, axis=1)
+    wide = relative.join(within)
+    wide = wide.loc[:, wide.columns.get_level_values(1).isin(LAGS)]
+    wide.columns = wide.columns.map("{0[0]} @{0[1]}".format)
     return {
         "training": measured["training"][[*KEYS, "loss", "constant", "mean gate", "gate spread"]],
         "fits": pd.concat(explained, axis=1).drop(columns="lag within r").reset_index(),
-        "profiles": pd.DataFrame(columns).reset_index(),
+        "profiles": wide.reset_index(),
     }
 
 

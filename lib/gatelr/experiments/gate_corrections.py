@@ -122,7 +122,7 @@ def measure(
     Returns:
         The run. Its probes hold a record for each seed under ``"training"`` (the loss on fresh data), ``"size"``
         (:func:`~gatelr.experiments.corrections.size`, what the diagonal and order 0 leave out, and
-        :func:`~gatelr.experiments.corrections.terms` as ``G`` and ``M @lag``), ``"displacement"``
+        :func:`~gatelr.experiments.corrections.terms`), ``"displacement"``
         (:meth:`~gatelr.experiments.corrections.Displacement.shares` of all steps before) and, at the last step of a
         window, ``"persistence"`` (:func:`~gatelr.experiments.corrections.persistence`, ``c`` of corrections and ``g``
         of gradients).
@@ -138,13 +138,11 @@ def measure(
 
     def size(model: GatedRNN) -> dict[str, Tensor]:
         wide = protocol.in_float64(model).requires_grad_()
-        whole = corrections.size(corrections.split(wide, task, on_probe))
-        columns = {"share": whole.share, "cosine": whole.cosine, **whole.by_weight}
+        columns = corrections.size(corrections.split(wide, task, on_probe))
         without: tuple[Backward, ...] = ("diagonal", "order 0")
         for name in without:
-            columns[f"beyond {name}"] = corrections.size(corrections.split(wide, task, on_probe, without=name)).share
-        terms = corrections.terms(wide.requires_grad_(False), on_probe.u[:, :, :TRACED], reached)
-        return columns | {"G": terms.step} | {f"M @{lag}": share for lag, share in terms.transport.items()}
+            columns[f"beyond {name}"] = corrections.size(corrections.split(wide, task, on_probe, without=name))["share"]
+        return columns | corrections.terms(wide.requires_grad_(False), on_probe.u[:, :, :TRACED], reached)
 
     def persistence() -> dict[str, Tensor]:
         columns: dict[str, Tensor] = {}

@@ -56,22 +56,22 @@ def test_a_fixed_gate_corrects_nothing_and_is_refused() -> None:
 def test_size_of_known_vectors() -> None:
     gradient = {"a": torch.tensor([[[3.0, 0.0]], [[1.0, 0.0]]]), "b": torch.tensor([[4.0], [0.0]])}
     correction = {"a": torch.tensor([[[0.0, 0.0]], [[0.0, 2.0]]]), "b": torch.tensor([[-1.0], [0.0]])}
-    found = corrections.size(corrections.Split(gradient, correction))
-    assert found.share.tolist() == pytest.approx([0.2, 2.0])
-    assert found.cosine.tolist() == pytest.approx([-0.8, 0.0])
-    assert found.by_weight["a"].tolist() == pytest.approx([0.0, 2.0])
+    size = corrections.size(corrections.Split(gradient, correction))
+    assert size["share"].tolist() == pytest.approx([0.2, 2.0])
+    assert size["cosine"].tolist() == pytest.approx([-0.8, 0.0])
+    assert size["a"].tolist() == pytest.approx([0.0, 2.0])
 
 
 @pytest.mark.parametrize("gate", GATES)
 def test_terms_are_those_of_the_blocks(gate: str) -> None:
     model, u = network(gate).requires_grad_(False), batch().u
-    found = corrections.terms(model, u, (1, 3, 6))
+    medians = corrections.terms(model, u, (1, 3, 6))
     leak, recurrent, gates = jacobian.terms(model, model.run(u))
     norm = torch.linalg.matrix_norm
     step = norm(gates, 2) / norm(leak + recurrent, 2)
-    assert relative(found.step, torch.stack([step[:, s].median() for s in (0, 1)])) <= 1e-12
-    assert list(found.transport) == [1, 3, 6]
-    for lag, ratio in found.transport.items():
+    assert relative(medians.pop("G"), torch.stack([step[:, s].median() for s in (0, 1)])) <= 1e-12
+    assert list(medians) == ["M @1", "M @3", "M @6"]
+    for lag, ratio in zip((1, 3, 6), medians.values(), strict=True):
         whole, without = (transport.products(J, lag)[-1] for J in (leak + recurrent + gates, leak + recurrent))
         expected = (norm(whole - without) / norm(whole)).median(1).values
         assert relative(ratio, expected) <= 1e-12

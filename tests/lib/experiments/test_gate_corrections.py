@@ -76,7 +76,7 @@ def test_the_protocol_measures_what_it_says(gate: str) -> None:
     fresh = TASK.draw(4, training.generators(SEEDS, protocol.PROBE), torch.float64)
     for column, without in {"share": "gate dropped", "beyond order 0": "order 0"}.items():
         expected = corrections.size(corrections.split(wide, TASK, fresh, without=without))
-        assert [r[column] for r in run.probes[6]["size"]] == pytest.approx(expected.share.tolist(), rel=1e-5)
+        assert [r[column] for r in run.probes[6]["size"]] == pytest.approx(expected["share"].tolist(), rel=1e-5)
 
 
 @pytest.mark.usefixtures("small")
