@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gatelr.kernels import compiled, sweep
-from gatelr.kernels.autograd import LastState
+from gatelr.kernels.autograd import LastState, joined
 
 #: What ``gate`` may be.
 GATES = ("none", "constant", "scalar", "multi")
@@ -224,10 +224,10 @@ class GatedRNN(nn.Module):
         last: Tensor = LastState.apply(
             u.reshape(len(u), *lead, -1, self.n_inputs),
             x0.reshape(*lead, -1, self.n_hidden),
-            self._all_weights(),
             None if self.gate == "none" else self._fixed_gate(),
             workspace,
             backward,
+            *self._all_weights(),
         )
         return self._affine(last.reshape(*batch, self.n_hidden), self.W_o, self.b_o)
 
@@ -292,7 +292,7 @@ class GatedRNN(nn.Module):
             return self._record_in_place(u, x0)
         rows = u.reshape(T, S, -1, self.n_inputs)
         alpha = None if self.gate == "none" else self._fixed_gate()
-        W = self._all_weights()
+        W = joined(*self._all_weights())
         a = rows.new_empty(*rows.shape[:-1], W.shape[-2])
         swept = compiled.forward(rows, x0.reshape(S, -1, n), W, alpha, pre_activations=a)
         if self.W_rg is None:
@@ -365,12 +365,9 @@ class GatedRNN(nn.Module):
         stack = candidate if gate is None else torch.cat([candidate, gate], axis)
         return stack.unsqueeze(0) if self.replicas is None else stack
 
-    def _all_weights(self) -> Tensor:
-        """One matrix a replica, ``(S, k, q)``: candidate over gate; state, input and bias beside each other."""
-        weights = [self._stacked(self.W_r, self.W_rg), self._stacked(self.W_i, self.W_ig)]
-        if self.b is not None:
-            weights.append(self._stacked(self.b, self.b_g, axis=-1).unsqueeze(-1))
-        return torch.cat(weights, -1)
+    def _all_weights(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """All but the readout's, as :func:`gatelr.kernels.autograd.joined` takes them."""
+        return self.W_r, self.W_rg, self.W_i, self.W_ig, self.b, self.b_g
 
     def _fixed_gate(self) -> Tensor | None:
         """α as a tensor of the weights' dtype; kept as numbers, it is exact in float64 whatever the model was."""

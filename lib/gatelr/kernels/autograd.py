@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -10,17 +11,35 @@ from torch import Tensor
 from gatelr.kernels import compiled, sweep
 
 
+def joined(
+    W_r: Tensor, W_rg: Tensor | None, W_i: Tensor, W_ig: Tensor | None, b: Tensor | None, b_g: Tensor | None
+) -> Tensor:
+    """One matrix a replica, ``(S, k, q)``: candidate over gate; state, input and bias beside each other."""
+
+    def beside(*parts: Tensor | None) -> Tensor:
+        return torch.cat([w if w.ndim == W_r.ndim else w.unsqueeze(-1) for w in parts if w is not None], -1)
+
+    W = beside(W_r, W_i, b)
+    if W_rg is not None:
+        W = torch.cat([W, beside(W_rg, W_ig, b_g)], -2)
+    return W if W.ndim == 3 else W.unsqueeze(0)
+
+
 class LastState(torch.autograd.Function):
     """x_T with its closed-form backward: the trajectory is kept, the graph of T steps is not.
 
-    What the backward pass reads is saved though a workspace holds it too. Autograd then refuses a backward pass through
-    a workspace that has been filled anew, and frees the trajectory where there is none.
+    The weights come one by one, in the order of :func:`joined`, and are joined in here: autograd then has no graph of
+    that either. What the backward pass reads is saved though a workspace holds it too. Autograd then refuses a backward
+    pass through a workspace that has been filled anew, and frees the trajectory where there is none.
     """
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        u, x0, W, alpha, workspace, backward = inputs
+        u, x0, alpha, workspace, backward, *weights = inputs
+        W = joined(*weights)
+        ctx.replicated, ctx.given = weights[0].ndim == 3, [weight is not None for weight in weights]
         ctx.workspace, ctx.carried, ctx.compiled = workspace, backward, compiled.serves(W)
+        ctx.sizes = x0.shape[-1], u.shape[-1]
         if ctx.compiled:
             swept = compiled.forward(u, x0, W, alpha, into=workspace.compiled if workspace else None)
             if workspace:
@@ -29,7 +48,7 @@ class LastState(torch.autograd.Function):
             ctx.save_for_backward(swept.u, swept.x, swept.phi, swept.g, W)
             return swept.x[-1].clone()
         plain = sweep.forward(u, x0, W, alpha, workspace)
-        ctx.alpha, ctx.sizes = alpha, (x0.shape[-1], u.shape[-1])
+        ctx.alpha = alpha
         ctx.save_for_backward(plain.x, plain.z, plain.W)
         return plain.states[-1].mT.clone()
 
@@ -48,4 +67,9 @@ class LastState(torch.autograd.Function):
             x, z, W = ctx.saved_tensors
             plain = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, *ctx.sizes)
             gradients = sweep.adjoint(plain, cotangents[0], **wanted)
-        return *gradients, None, None, None
+        n, m = ctx.sizes
+        whole = gradients.W if ctx.replicated else gradients.W[0]
+        places = product((slice(n), slice(n, n + m), n + m), (slice(n), slice(n, None)))
+        pairs = zip(places, ctx.given, strict=True)
+        parts = [whole[..., rows, columns] if given else None for (columns, rows), given in pairs]
+        return gradients.u, gradients.x0, None, None, None, *parts
