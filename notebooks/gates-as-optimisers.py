@@ -97,21 +97,21 @@ ell = sp.Symbol("ell", nonnegative=True)
 rate, bracket = g * (1 - g) ** ell, 1 - (ell + 1) * g
 slope = (1 - g) ** (ell - 1) * bracket
 show(r"\frac{d}{dg}\, g (1 - g)^{\ell}", slope)
-prove = partial(chapter.prove, claim="C11")
+prove_schedule = partial(chapter.prove, claim="C11", scope="every n and ℓ")
 text = r"$\frac{d}{dg} g(1-g)^\ell$ is $(1-g)^{\ell-1} (1 - (\ell+1) g)$"
-prove("schedule-slope", text, (rate.diff(g) - slope).subs(g, 1 - kept))
+prove_schedule("schedule-slope", text, (rate.diff(g) - slope).subs(g, 1 - kept))
 
 front = sp.simplify((slope / bracket).subs(g, 1 - kept)).is_positive
 facts = front, bracket.diff(g).is_negative, bracket.subs(g, 1 / (ell + 1))
 text = r"opening a gate raises the rate of lag $\ell$ if and only if $g < 1/(\ell+1)$"
-chapter.prove("schedule-sign", text, *facts, claim="C10")
+prove_schedule("schedule-sign", text, *facts, claim="C10")
 
 ratio = (1 - g) ** more  # of the rates of lag ℓ + more and of lag ℓ
 falls = sp.simplify(ratio.diff(g).subs(g, 1 - kept)).is_negative
 text = "a moving gate changes the ratio of the rates of any two lags, which no "
 text += "common factor can"
 facts = rate.subs(ell, ell + more) / rate - ratio, falls
-prove("schedule-not-global", text, *facts)
+prove_schedule("schedule-not-global", text, *facts)
 
 # %% [markdown]
 # ### A gate that training moves
@@ -145,14 +145,14 @@ curves = pd.DataFrame({lag: sweep * (1 - sweep) ** lag for lag in lags}, index=s
 with figures.style():
     fig, (theory, real) = plt.subplots(1, 2, figsize=(8, 3.3), sharey=True)
     hues = dict(zip(lags, figures.CYCLE, strict=False))
-    sns.lineplot(curves, palette=hues, dashes=False, ax=theory)
+    sns.lineplot(curves, palette=hues, dashes=False, legend=False, ax=theory)
     theory.scatter(1 / (curves.columns + 1), curves.max(), c=hues.values())
-    look = {"hue": "lag", "palette": hues, "legend": False, "ax": real}
+    look = {"hue": "lag", "palette": hues, "ax": real}
     look |= {"units": "seed", "estimator": None, "lw": 1}
     sns.lineplot(schedule, x="step", y="rate", **look)
     theory.set(yscale="log", ylim=(2e-4, 1.3), title="In theory")
     theory.set(xlabel="gate $g$, opening", ylabel=r"rate $\mu_\ell/\mu$")
-    theory.legend(title=r"lag $\ell$", loc="lower center", ncols=len(lags))
+    real.legend(title=r"lag $\ell$", loc="lower left", ncols=len(lags))
     real.set(xlabel="training step $s$", title="In training")
 chapter.figure("schedule-per-lag", fig, schedule)
 
@@ -213,15 +213,15 @@ term = (1 - C[k] / C[k - 1]) * C[t] / C[k] * vs[k]  # g_k P_{t,k} v_k
 before, now = sp.Sum(term.subs(t, t - 1), (k, 1, t - 1)), sp.Sum(term, (k, 1, t - 1))
 old = sp.factor_terms(now) - C[t] / C[t - 1] * sp.factor_terms(before)
 new = term.subs(k, t) - (1 - C[t] / C[t - 1]) * vs[t]
-prove = partial(chapter.prove, claim="C12", scope="every n and t")
+prove_trace = partial(chapter.prove, claim="C12", scope="every n and t")
 text = "from step to step, old terms shrink by $1 - g_t$ and $g_t v_t$ comes in"
-prove("trace-induction", text, old, new)
+prove_trace("trace-induction", text, old, new)
 
 alpha, h, v = sp.symbols("alpha h v", positive=True)
 trace = (1 - alpha) * (alpha * h) + alpha * v  # if the last one was α h
 text = r"a constant gate's trace is $\alpha$ times a heavy-ball buffer, "
 text += r"$\beta = 1 - \alpha$"
-prove("trace-heavy-ball", text, trace - alpha * ((1 - alpha) * h + v))
+prove_trace("trace-heavy-ball", text, trace - alpha * ((1 - alpha) * h + v))
 
 # %% [markdown]
 # ### PyTorch's own momentum computes it
@@ -276,12 +276,13 @@ check("momentum-iterations", text, discrepancy(*heavy) > 0.1)
 # \begin{aligned}
 # p_{ab}(t) &= \tfrac1\tau\, \varphi'(u_a(t))\, h_b(t-1) \\
 #           &\quad + \big(1 - \tfrac1\tau\big)\, p_{ab}(t-1), \\
-# \Delta W_{ab} &= \eta\, [F\, \varepsilon(t)]_a\, p_{ab}(t) ,
+# \Delta W_{ab} &= \eta\, [F\, e(t)]_a\, p_{ab}(t) ,
 # \end{aligned}
 # $$ (eq-rflo)
 #
-# with a fixed random matrix $F$ in place of the transposed readout. The trace is {eq}`eq-trace` with
-# $\alpha = 1/\tau$. The library has it as in that paper, synapse by synapse, to compare.
+# with that paper's $h$ for the state and $u$ for the pre-activation, the error $e$ of the output, and a fixed
+# random matrix $F$ in place of the transposed readout. The trace is {eq}`eq-trace` with $\alpha = 1/\tau$.
+# The library also has it as the paper writes it, synapse by synapse, to compare.
 #
 # **SnAp-1** {cite}`menick2021snap` keeps what a weight does to its own neuron. So its trace decays by the
 # derivative of a neuron's state with respect to *its own* previous state. That is the diagonal of $J_t$:
@@ -289,7 +290,7 @@ check("momentum-iterations", text, discrepancy(*heavy) > 0.1)
 #
 # $$
 # \begin{aligned}
-# \epsilon_t &= \big(\Lambda_t + \operatorname{diag}(R_t + G_t)\big)\, \epsilon_{t-1} \\
+# \tilde E_t &= \big(\Lambda_t + \operatorname{diag}(R_t + G_t)\big)\, \tilde E_{t-1} \\
 #            &\quad + \operatorname{diag}(g_t)\, \varphi'(a_t)\, x_{t-1}^\top .
 # \end{aligned}
 # $$ (eq-eprop)
@@ -405,9 +406,12 @@ chapter.figure("trace-and-momentum", fig, lines)
 # | $W_{rg}$, $W_{ig}$, $b_g$ | $\delta_t\, x_{k-1}^\top$, $\delta_t\, u_k^\top$, $\delta_t$ | $\mu\, (\varphi_k - x_{k-1}) \odot g_k \odot (1 - g_k) \odot P_{t,k}$ |
 # | $W_o$ | the error of the output at $t$, times $x_t^\top$ | $\mu$ |
 #
-# The weights of the gate have a factor without a fixed sign: it is that of $\varphi_k - x_{k-1}$, of what
-# the candidate would change. So for these weights no gate is a positive preconditioner, not even for a
-# single pair. Rates that are summed lag by lag must give what the closed-form sweep gives.
+# The factor of the gate's own weights has no fixed sign. It is positive where the candidate lies above the
+# state, and negative where it lies below. So for these weights a gate is no positive preconditioner, not
+# even for a single pair.
+#
+# The table is checked weight by weight. Rates that are summed lag by lag must give the gradient that the
+# closed-form sweep gives when it carries the leaks alone. For $W_o$ autograd has the answer.
 
 # %%
 gaps = agreement.compare_order_0(5, 2, 12, device=chapter.device)
@@ -432,8 +436,8 @@ chapter.check("gate-factor-signs", text, either, claim="C8", scope=trained)
 # A step of training adds up all pairs. Write $V_{t,k} = D_k \delta_t x_{k-1}^\top$ for the credit of one
 # pair. With all rates one, the sum is $v = \sum_{t,k} V_{t,k}$. With the gates' rates it is the order-0
 # gradient $c = \sum_{t,k} \operatorname{diag}(g_k \odot P_{t,k})\, V_{t,k}$. Is $c$ some
-# preconditioner times $v$? The terms have signs, and a sum of numbers with signs may turn its own sign
-# when they are weighted.
+# preconditioner times $v$? Take the two numbers 1 and $-3/4$. Their sum is positive. Weighted with 1/4 and
+# 1/2, it is negative. The weights are positive, and still the sum has turned its sign.
 #
 # :::{prf:proposition} When the sum is a preconditioned gradient
 # :label: prop-preconditioner
@@ -448,30 +452,30 @@ chapter.check("gate-factor-signs", text, either, claim="C8", scope=trained)
 # 4. No $Q$ that is fixed by the forward pass serves every $\delta$.
 # :::
 #
-# *Proof of 1.* A positive factor keeps the sign of a number. In return, take the quotients of equal
-# signs as the diagonal, and 1 where both numbers are zero.
+# *Proof of 1.* A positive factor keeps the sign of a number. In return, if all signs agree, put the
+# quotients $c/v$ on the diagonal, and 1 where both numbers are zero.
 #
 # *Proof of 2.* If $Q$ is positive definite, then $\langle c, v \rangle = v^\top Q v > 0$. In return, take
 # one axis along $v$ and the next along what is left of $c$. On all other axes the $Q$ above is the
-# identity. On these two it is a matrix of four numbers, and SymPy finds that it takes $v$ to $c$ and that
-# its leading minors are positive.
+# identity. On these two it has four entries. SymPy finds that it takes $v$ to $c$, and that its leading
+# minors are positive.
 #
 # *Proof of 3 and 4.* One linear neuron is enough, $x_t = (1 - g)\, x_{t-1} + g\, w\, u_t$. Let it read two
 # inputs, $u_1 = 1$ and $u_2 = -r$. If the loss reads $x_2$, then
 #
 # $$ c / v = g - \frac{g^2}{1 - r} , $$ (eq-turned)
 #
-# which is $-1/2$ at $g = 1/2$ and $r = 3/4$. The fresh input has the larger rate and the opposite sign, so
-# it wins the weighted sum and loses the plain one. If the loss reads $x_1$, then $c / v = g$. The forward
-# pass is the same, and $Q$ would have to be two numbers at once.
+# which is $-1/2$ at $g = 1/2$ and $r = 3/4$. These are the two numbers from above: the fresh input has the
+# larger rate and the opposite sign, so it wins the weighted sum and loses the plain one. If the loss reads
+# $x_1$ instead, then $c / v = g$. The forward pass is the same, and $Q$ would have to be two numbers at once.
 
 # %%
 q, a, b = sp.symbols("q a b", positive=True)
 v, sign = sp.symbols("v sign", real=True)
 facts = sp.sign(q * v) - sp.sign(v), a / b * (sign * b) - sign * a
-prove = partial(chapter.prove, claim="C8", scope="every n")
+prove_sum = partial(chapter.prove, claim="C8", scope="every n")
 text = "a positive diagonal $Q$ takes $v$ to $c$ if and only if all signs agree"
-prove("preconditioner-diagonal", text, *facts)
+prove_sum("preconditioner-diagonal", text, *facts)
 
 length, along = sp.symbols("length along", positive=True)  # of v; c along v
 v, c = sp.Matrix([length, 0]), sp.Matrix([along, sp.Symbol("across", real=True)])
@@ -479,7 +483,7 @@ Q = c * c.T / c.dot(v) + sp.eye(2) - v * v.T / v.dot(v)
 minors = Q[0, 0].is_positive, sp.simplify(Q.det()).is_positive
 text = r"if $\langle c, v \rangle > 0$, the explicit $Q$ takes $v$ to $c$, is symmetric"
 text += " and positive definite, in the plane of $v$ and $c$"
-prove("preconditioner-full", text, Q * v - c, Q - Q.T, *minors)
+prove_sum("preconditioner-full", text, Q * v - c, Q - Q.T, *minors)
 
 w, spare = sp.symbols("w spare", positive=True)  # spare is 1 - r
 x_1 = g * w
@@ -488,18 +492,18 @@ factor_1, factor_2 = x_1.diff(w), sp.expand(x_2.diff(w) / spare)
 show("c/v", factor_2.subs(spare, 1 - sp.Symbol("r")))
 half = sp.Rational(1, 2)
 facts = factor_2 - (g - g**2 / spare), factor_2.subs({g: half, spare: half / 2}) + half
-prove = partial(chapter.prove, claim="C8", scope="n = 1, T = 2")
+prove_neuron = partial(chapter.prove, claim="C8", scope="n = 1, T = 2")
 text = "one linear neuron: $c/v = g - g^2/(1-r)$, or $-1/2$ at $g = 1/2$, $r = 3/4$"
-prove("preconditioner-counter-example", text, *facts)
+prove_neuron("preconditioner-counter-example", text, *facts)
 text = "the factors for a loss at step 1 and at step 2 differ, whatever the gate"
-prove("preconditioner-every-loss", text, (factor_2 - factor_1).is_negative)
+prove_neuron("preconditioner-every-loss", text, (factor_2 - factor_1).is_negative)
 
 # %% [markdown]
 # ### How often it happens
 #
-# Is that a curiosity of two steps? In the trained networks the *signed factor* $c/v$ can be read off, for
+# Is that a curiosity of two steps? In the trained networks the *signed factor* $c/v$ can be read off for
 # each weight of $W_r$, after the sum over steps and digits. If the gates were a positive diagonal
-# preconditioner of the sum, it would be positive everywhere. If it were a mean of rates, it would also be
+# preconditioner of the sum, it would be positive everywhere. If it were a mean of rates, it would also lie
 # below one.
 
 # %%
@@ -648,13 +652,13 @@ betas = sp.symbols("beta_1 beta_2", positive=True)
 c_1, c_2, mu, times = sp.symbols("c_1 c_2 mu times", positive=True)
 m, v = adam_moments([c_1], *betas)
 first = m / sp.sqrt(v)  # Adam's first step in units of -μ, with ε = 0
-prove = partial(chapter.prove, claim="C13")
+prove_adam = partial(chapter.prove, claim="C13")
 text = "rows: a gate keeps the ratio of two coordinates in a row; Adam's first step "
 facts = mu * c_1 / (mu * c_2) - c_1 / c_2, first - 1
-prove("adam-rows", text + "has size one in both", *facts, scope="one pair, one step")
+prove_adam("adam-rows", text + "has size one in both", *facts, scope="one step")
 facts = first / c_1 - 1 / c_1, sp.limit(first / c_1, c_1, 0, "+") == sp.oo
 text = "budget: Adam's first factor is one over the gradient's size, without a bound"
-prove("adam-budget", text, *facts, scope="the first step")
+prove_adam("adam-budget", text, *facts, scope="the first step")
 
 near, far, mu_n, mu_f = sp.symbols("c_n c_f mu_n mu_f", positive=True)
 by_adam, by_gate = a * (near + far), mu_n * near + mu_f * far
@@ -662,7 +666,7 @@ share = far / (near + far)
 equal = sp.solve(mu_f * far / by_gate - share, mu_f) == [mu_n]
 text = "lags: Adam leaves each lag's share of a step as it is in the gradient, a gate "
 text += "does not unless its rates are equal"
-prove("adam-lags", text, a * far / by_adam - share, equal, scope="two lags")
+prove_adam("adam-lags", text, a * far / by_adam - share, equal, scope="two lags")
 
 rho, other = sp.symbols("rho_1 rho_2", real=True)  # near over far, two coordinates
 factor = (mu_n * rho + mu_f) / (rho + 1)
@@ -670,7 +674,7 @@ uneven = (mu_n - mu_f) * (rho - other) / ((rho + 1) * (other + 1))
 text = "summed over two lags, two coordinates of a row have different factors, unless "
 text += "their credits are proportional or the rates equal"
 two_lags = factor - factor.subs(rho, other) - uneven
-prove("rows-not-summed", text, two_lags, scope="two lags")
+prove_adam("rows-not-summed", text, two_lags, scope="two lags")
 
 seen = sp.symbols("d_1:5", real=True)
 (m, v), (m_s, v_s) = (adam_moments([s * d for d in seen], *betas) for s in (1, times))
@@ -678,13 +682,13 @@ scaled = by_gate.subs({near: times * near, far: times * far}) - times * by_gate
 facts = sp.cancel(m_s - times * m), sp.cancel(v_s - times**2 * v), sp.expand(scaled)
 text = r"scale: a loss $s$ times as large makes Adam's $\hat m$ and $\hat v$ $s$ and "
 text += r"$s^2$ times as large, so $\hat m/\sqrt{\hat v}$ stays; the gate's step is "
-prove("adam-scale", text + "$s$ times as large", *facts, scope="four steps")
+prove_adam("adam-scale", text + "$s$ times as large", *facts, scope="four steps")
 
 z, beta = sp.Symbol("z", positive=True), betas[0]
 m, _ = adam_moments([1, -beta / (1 + z)], *betas)  # any size below β₁
 text = r"sign: after a gradient 1, Adam moves along a second, $-r$, if $r < \beta_1$"
 positive = sp.factor(m * (1 + beta)).is_positive
-prove("adam-sign", text, positive, scope="two steps")
+prove_adam("adam-sign", text, positive, scope="two steps")
 
 # %% [markdown]
 # ### On a real gradient
@@ -754,7 +758,7 @@ chapter.figure("adam-and-gate-rows", fig, panels.stack().rename("log").reset_ind
 # :::{figure} /artifacts/gates-as-optimisers/figures/adam-and-gate-rows.svg
 # :name: fig-adam-and-gate-rows
 # :alt: Three square heat maps over the weights. Adam's is speckled, each weight for itself. The gates' at one lag is made
-#   of uniform rows. That of the gates' sum is speckled too, with faint columns.
+#   of uniform rows. That of the gates' sum is speckled, as Adam's is.
 #
 # Adam treats each weight for itself, a gate whole rows, but only at one lag. By how much each weight of
 # $W_r$ has its gradient multiplied: by Adam's first step; by the gates at one lag of one digit; by the gates
@@ -789,9 +793,9 @@ A gate is momentum along iterations;false;trace-no-iterations momentum-iteration
 Online and batch order-0 gradients are the same;identity;online-batch
 RFLO's trace is that of a constant gate;identity;rflo-trace
 SnAp-1's trace decays by $J_t$'s diagonal;identity;eprop-trace eprop-is-not-order-0
-A gate preconditions one pair of steps;identity;rates-of-weights gates-within-budget
-It does so for its own weights;false;rates-of-gate-weights gate-factor-signs
-It does so for the sum;false;preconditioner-counter-example signed-factors
+For one pair a gate is a positive preconditioner;identity;rates-of-weights
+For its own weights a gate is one;false;rates-of-gate-weights gate-factor-signs
+For the sum a gate is one;false;preconditioner-counter-example signed-factors
 Neurons learn more unequally with each lag;false;condition-turns
 A gate is a diagonal preconditioner, as Adam is;analogy;adam-rows adam-lags
 A gate rescales rows of the credit of one lag;identity;adam-rows rows-one-lag
@@ -804,7 +808,8 @@ Adam always steps against the current gradient;false;adam-sign adam-sign-torch
 """
 columns = ["statement, at order 0", "verdict", "decided by"]
 verdicts, rests = tables.decided(DECIDED, columns, chapter.checks)
-chapter.check("verdicts", "every verdict rests on checks that hold", rests)
+text = "every verdict rests on checks that hold"
+chapter.check("verdicts", text, rests, scope="this table")
 chapter.table("verdicts", verdicts)
 
 # %% [markdown]
@@ -865,7 +870,8 @@ step = times * c_1 / (times * c_1 + eps)  # the first, loss times a number
 tiny = sp.limit(step * eps / (times * c_1), times, 0, "+") - 1
 text = r"for tiny losses Adam with $\epsilon > 0$ is plain SGD at the rate "
 text += r"$\mu/\epsilon$, for large ones its step has size one"
-prove("exercise-epsilon", text, tiny, step.limit(times, sp.oo) - 1, scope="one step")
+large = step.limit(times, sp.oo) - 1
+prove_adam("exercise-epsilon", text, tiny, large, scope="one step")
 text = "one moment per row keeps ratios within it, and ignores the scale"
 check("exercise-row-adam", text, adam["by row"], 1e-12)
 
