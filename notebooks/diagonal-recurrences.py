@@ -107,7 +107,7 @@ prove("terms-vanish", statement, recurrent, gate, slope - leak, scope="every n")
 #
 # which SymPy sums below for symbolic $n$. *Remainder.* It starts at zero and obeys
 #
-# $$ R_K(j) = (A_j + \varepsilon B_j) R_K(j-1) + \varepsilon^{K+1} B_j M^{(K)}_{j-1} . $$
+# $$ \mathcal{E}_K(j) = (A_j + \varepsilon B_j) \mathcal{E}_K(j-1) + \varepsilon^{K+1} B_j M^{(K)}_{j-1} . $$
 #
 # With $B_j = 0$ it stays there. *Converse.* At lag 1 the remainder of order 0 is
 # $J_t - \Lambda_t$. For the whole network, before any wire is cut, that is $R_t + G_t$, and
@@ -272,8 +272,8 @@ chapter.number("selective-spread", float(spread.median()))
 # ## The step of a selective state-space model
 #
 # S6, the layer inside Mamba, does not begin with a gate. It begins with a differential equation for
-# each channel and each of its $N$ states, $\dot x = -\nu\, x + B u$ with $\nu > 0$ (the paper
-# writes $A = -\nu$), and a step size $\Delta_t = \operatorname{softplus}(z_t)$ that the input sets.
+# each channel and each of its $N$ states, $\dot x = -\nu\, x + W_i u$ with $\nu > 0$ (the paper
+# writes $A = -\nu$ and $B$ for $W_i$), and a step size $\Delta_t = \operatorname{softplus}(a^g_t)$ that the input sets.
 # Holding the input over the step, *zero-order hold*, is the exponential integrator of
 # {ref}`ch-time-scales`. SymPy solves it:
 
@@ -281,7 +281,7 @@ chapter.number("selective-spread", float(spread.median()))
 nu, Delta, drive = sp.symbols("nu Delta varphi", positive=True)
 x_0, z, t = sp.symbols("x_0 z t", real=True)
 state = sp.Function("x")(t)
-ode = sp.Eq(state.diff(t), -nu * state + nu * drive)  # φ = B u / ν
+ode = sp.Eq(state.diff(t), -nu * state + nu * drive)  # φ = W_i u / ν
 solution = sp.dsolve(ode, state, ics={state.subs(t, 0): x_0})
 held = sp.collect(sp.expand(solution.rhs.subs(t, Delta)), [x_0, drive])
 show("x_t", held)
@@ -360,38 +360,38 @@ check("s6-power-numbers", statement, gap, 1e-12)
 # :::{prf:theorem} The budget of a diagonal recurrence
 # :label: thm-diagonal-budget
 #
-# Let $\kappa_1, \kappa_2, \dots \in [0,1]$ be any fractions kept and let step $k$ write with
-# weight $w_k$. Then $S_t = \sum_{k \le t} w_k \prod_{j=k+1}^{t} \kappa_j$ obeys
-# $S_t = \kappa_t S_{t-1} + w_t$. If $w_k = 1 - \kappa_k$ at every step, then
+# Let $\rho_1, \rho_2, \dots \in [0,1]$ be any fractions kept and let step $k$ write with
+# weight $w_k$. Then $S_t = \sum_{k \le t} w_k \prod_{j=k+1}^{t} \rho_j$ obeys
+# $S_t = \rho_t S_{t-1} + w_t$. If $w_k = 1 - \rho_k$ at every step, then
 #
-# $$ S_t = 1 - \kappa_1 \kappa_2 \cdots \kappa_t . $$ (eq-diag-budget)
+# $$ S_t = 1 - \rho_1 \rho_2 \cdots \rho_t . $$ (eq-diag-budget)
 #
-# If instead $w_k = c_k (1 - \kappa_k)$, then $S_t / (1 - \prod_{j \le t} \kappa_j)$ is a weighted
+# If instead $w_k = c_k (1 - \rho_k)$, then $S_t / (1 - \prod_{j \le t} \rho_j)$ is a weighted
 # mean of $c_1, \dots, c_t$.
 # :::
 #
 # :::{prf:proof}
 # By induction over $t$ from $S_0 = 0$, in the next cell. In the first case the step turns $1 - Q$
-# into $1 - \kappa_t Q$. In the second it turns a mean of the weights so far into a mean with one
+# into $1 - \rho_t Q$. In the second it turns a mean of the weights so far into a mean with one
 # more.
 # :::
 #
-# Zero-order hold is the first case. The released code of Mamba discretises $A$ by zero-order hold
-# and $B$ by Euler's rule, writing $\Delta B u$ (its authors
+# Zero-order hold is the first case. The released code of Mamba discretises $\nu$ by zero-order
+# hold and $W_i$ by Euler's rule, writing $\Delta W_i u$ (its authors
 # [explain](https://github.com/state-spaces/mamba/issues/114) that this is simpler and does not
-# change the results). In units of the candidate $\varphi = B u/\nu$ that is a weight
+# change the results). In units of the candidate $\varphi = W_i u/\nu$ that is a weight
 # $h = \nu\Delta$ where the gate would have $1 - e^{-h}$. This is the second case, with
 #
 # $$ c(h) = \frac{h}{1 - e^{-h}} > 1 . $$ (eq-overspent)
 
 # %%
-kappa, c, Q, mean, h = sp.symbols("kappa c Q m h", positive=True)
-kept_one = kappa * (1 - Q) + (1 - kappa) - (1 - kappa * Q)
-theta = kappa * (1 - Q) / (1 - kappa * Q)  # the weight of the mean so far
-new_mean = (kappa * mean * (1 - Q) + c * (1 - kappa)) / (1 - kappa * Q)
+rho, c, Q, mean, h = sp.symbols("rho c Q m h", positive=True)
+kept_one = rho * (1 - Q) + (1 - rho) - (1 - rho * Q)
+theta = rho * (1 - Q) / (1 - rho * Q)  # the weight of the mean so far
+new_mean = (rho * mean * (1 - Q) + c * (1 - rho)) / (1 - rho * Q)
 averages = [new_mean - theta * mean - (1 - theta) * c]
-averages += [(1 - theta) - (1 - kappa) / (1 - kappa * Q)]
-statement = r"from $S = 1 - Q$ follows $\kappa S + (1-\kappa) = 1 - \kappa Q$"
+averages += [(1 - theta) - (1 - rho) / (1 - rho * Q)]
+statement = r"from $S = 1 - Q$ follows $\rho S + (1-\rho) = 1 - \rho Q$"
 prove_budget("budget-induction", statement, kept_one)
 statement = r"a mean $m$ becomes $\theta m + (1-\theta) c$ with $0 \le \theta \le 1$"
 prove_budget("budget-weighted-mean", statement, *averages)
@@ -420,7 +420,7 @@ c_h, ratio = h_t / -torch.expm1(-h_t), spent.euler / spent.budget
 outside = torch.maximum(c_h.amin(0) - ratio, ratio - c_h.amax(0)).max().clamp(min=0)
 statement = "Euler's ratio is between the least and the largest $c(h_k)$"
 check_budget("euler-budget-between", statement, outside, 1e-12)
-statement = "with Euler's $B$ every state overspends (share that does not)"
+statement = "by Euler's rule every state overspends (share that does not)"
 check_budget("euler-budget-broken", statement, float((ratio <= 1).double().mean()))
 for index, decay in enumerate(rates_of_decay):
     chapter.number(f"overspent-{decay}", float(ratio[..., index].median()))
@@ -428,13 +428,13 @@ corner = float(overspent.subs(h, state_size * largest_step))
 chapter.number("overspent-corner", corner, f"{corner:.2f}")
 
 # %% [markdown]
-# Euler's $B$ hands out {result}`diagonal-recurrences/overspent-1` times the budget to the slowest
+# Euler's rule hands out {result}`diagonal-recurrences/overspent-1` times the budget to the slowest
 # state ($\nu = 1$). To the fastest ($\nu = 16$) it hands out
 # {result}`diagonal-recurrences/overspent-16` times. Both are medians over neurons and digits. Where
 # Mamba starts, with the largest decay and the largest step of its initialisation, it is at most
 # {result}`diagonal-recurrences/overspent-corner` times.
 #
-# Is that a fault? Not by itself. The factor $c(h_k)$ depends on the input as $B$ does, and a network
+# Is that a fault? Not by itself. The factor $c(h_k)$ depends on the input as $W_i u$ does, and a network
 # can learn to make up for it. But the sum over lags is no longer fixed. Opening the gate of such a
 # layer raises the total rate. With a budget it could only move the rate between lags.
 #
@@ -472,13 +472,13 @@ chapter.figure("s6-scales", grid.figure, curves)
 #
 # The LRU {cite}`orvieto2023lru` has no data-dependent gate at all, but its state is complex:
 #
-# $$ x_t = \lambda\, x_{t-1} + \gamma\, B u_t $$ (eq-lru)
+# $$ x_t = \rho\, e^{i\theta}\, x_{t-1} + \gamma\, W_i u_t $$ (eq-lru)
 #
-# with one $\lambda = e^{-\nu + i\theta}$ for each neuron. Every Jacobian is the same diagonal
+# with $\rho = e^{-\nu}$ and one $\nu$ and $\theta$ for each neuron. Every Jacobian is the same diagonal
 # matrix, so {prf:ref}`thm-order-zero-exact` holds *over the complex numbers*. The effective rate
-# at lag $\ell$ is $\gamma\lambda^\ell$. Its modulus is $\gamma |\lambda|^\ell$, and its phase
+# at lag $\ell$ is $\gamma \rho^\ell e^{i\ell\theta}$. Its modulus is $\gamma \rho^\ell$, and its phase
 # turns by $\theta$ a step. Written as two real neurons, the unit is a rotation that shrinks. There the
-# leak is only the diagonal, $|\lambda|\cos\theta$, and the rest is recurrence. So order 0 is exact in
+# leak is only the diagonal, $\rho\cos\theta$, and the rest is recurrence. So order 0 is exact in
 # the basis that diagonalises the network. In the real basis it is exact only where $\theta$ is a
 # multiple of $\pi$.
 
@@ -487,7 +487,7 @@ rho, theta, ell = sp.symbols("rho theta ell", positive=True)
 
 
 def turned(lag):
-    """λ^lag as a matrix on (Re x, Im x)."""
+    """(ρ e^{iθ})^lag as a matrix on (Re x, Im x)."""
     cos, sin = sp.cos(lag * theta), sp.sin(lag * theta)
     return rho**lag * sp.Matrix([[cos, -sin], [sin, cos]])
 
@@ -497,57 +497,57 @@ longer = (one_step * turned(ell) - turned(ell + 1)).applyfunc(sp.expand_trig)
 modulus = turned(ell).T * turned(ell) - rho ** (2 * ell) * identity
 missed = one_step - rho * sp.cos(theta) * identity
 missed = missed.T * missed - (rho * sp.sin(theta)) ** 2 * identity
-statement = r"on real pairs $\lambda^\ell$ has modulus $\rho^\ell$, phase $\ell\theta$"
-prove("lru-rotation", statement, longer, modulus, scope="every λ and ℓ")
+statement = r"on real pairs $\ell$ steps have modulus $\rho^\ell$, phase $\ell\theta$"
+prove("lru-rotation", statement, longer, modulus, scope="every ρ, θ and ℓ")
 statement = r"over the reals order 0 misses a part of size $\rho\,|\sin\theta|$ a step"
-prove("lru-real-order-zero", statement, missed, scope="every λ, ℓ = 1")
+prove("lru-real-order-zero", statement, missed, scope="every ρ and θ, ℓ = 1")
 
 # %% [markdown]
-# Its normalisation $\gamma = \sqrt{1 - |\lambda|^2}$ (the value at which the LRU starts) is a
+# Its normalisation $\gamma = \sqrt{1 - \rho^2}$ (the value at which the LRU starts) is a
 # budget, too, of another kind.
 #
 # :::{prf:proposition} A budget of squares
 # :label: prop-lru-budget
 #
-# If $\gamma^2 = 1 - |\lambda|^2$, then
+# If $\gamma^2 = 1 - \rho^2$, then
 #
-# $$ \sum_{k=0}^{t-1} \gamma^2 |\lambda|^{2k} = 1 - |\lambda|^{2t} . $$ (eq-lru-budget)
+# $$ \sum_{k=0}^{t-1} \gamma^2 \rho^{2k} = 1 - \rho^{2t} . $$ (eq-lru-budget)
 #
-# More generally, if $\lambda_t$ is set by the data and $\gamma_t^2 = 1 - |\lambda_t|^2$, as in
+# More generally, if $\rho_t$ is set by the data and $\gamma_t^2 = 1 - \rho_t^2$, as in
 # the recurrent unit of Griffin {cite}`de2024griffin`, then
-# $\sum_k \gamma_k^2 \prod_{j>k} |\lambda_j|^2 = 1 - \prod_j |\lambda_j|^2$.
+# $\sum_k \gamma_k^2 \prod_{j>k} \rho_j^2 = 1 - \prod_j \rho_j^2$.
 # :::
 #
-# It is {prf:ref}`thm-diagonal-budget` once more, with $\kappa = |\lambda|^2$. A gate makes the
+# It is {prf:ref}`thm-diagonal-budget` once more, with $\rho^2$ for $\rho$. A gate makes the
 # *weights* of the past add to one, and so keeps the size of a constant input. The LRU makes their
 # *squares* add to one, and so keeps the variance of white noise. No rule does both. Over all lags the
-# rates of an LRU sum to $\sqrt{(1+\rho)/(1-\rho)}$ with $\rho = |\lambda|$, which grows without bound
+# rates of an LRU sum to $\sqrt{(1+\rho)/(1-\rho)}$, which grows without bound
 # as $\rho$ nears one. The squares of a gate's rates sum to $g/(2-g)$, which is below one.
 
 # %%
 k, steps = sp.symbols("k T", integer=True, nonnegative=True)
 squares = sp.summation((1 - rho**2) * rho ** (2 * k), (k, 0, steps - 1))
-statement = r"$\sum_{k<t} (1-\rho^2)\rho^{2k} = 1 - \rho^{2t}$, $\rho = |\lambda|$"
+statement = r"$\sum_{k<t} (1-\rho^2)\rho^{2k} = 1 - \rho^{2t}$, every $\rho$"
 fact = squares - (1 - rho ** (2 * steps))
-prove_budget("lru-budget", statement, fact, scope="every λ and t")
+prove_budget("lru-budget", statement, fact, scope="every ρ and t")
 
 below_one = 1 / (1 + sp.Symbol("s", positive=True))  # ρ, with s > 0
-summed = {sp.sqrt(1 - rho**2) * rho**k: (1 + rho) / (1 - rho)}  # γ|λ|^k: its square
+summed = {sp.sqrt(1 - rho**2) * rho**k: (1 + rho) / (1 - rho)}  # γ ρ^k: its square
 summed[((1 - rho) * rho**k) ** 2] = ((1 - rho) / (1 + rho)) ** 2  # (g P)², g = 1 - ρ
 summed = [[e.subs(rho, below_one) for e in pair] for pair in summed.items()]
 facts = [sp.summation(term, (k, 0, sp.oo)) ** 2 - square for term, square in summed]
 statement = (
     r"LRU rates sum to $\sqrt{(1+\rho)/(1-\rho)}$, a gate's squares to $g/(2-g)$"
 )
-prove_budget("two-budgets", statement, *facts, scope="every |λ| < 1, all lags")
+prove_budget("two-budgets", statement, *facts, scope="every ρ < 1, all lags")
 
 # %% [markdown]
 # ## Why such models train fast
 #
 # A step of a diagonal recurrence is a pair: what is kept, and what is added,
-# $(\kappa, v) = (1 - g,\, g \odot \varphi)$. Two steps in a row are again such a pair,
+# $(\rho, v) = (1 - g,\, g \odot \varphi)$. Two steps in a row are again such a pair,
 #
-# $$ (\kappa_2, v_2) \circ (\kappa_1, v_1) = (\kappa_2 \kappa_1,\, \kappa_2 v_1 + v_2) . $$ (eq-scan)
+# $$ (\rho_2, v_2) \circ (\rho_1, v_1) = (\rho_2 \rho_1,\, \rho_2 v_1 + v_2) . $$ (eq-scan)
 #
 # Its first member is order 0 of the transport. Its second is the state that was written meanwhile.
 #
@@ -590,7 +590,7 @@ gaps = [sp.expand(right_first[i] - left_first[i]) for i in (0, 1)]
 unit = compose((1, 0), one) == one == compose(one, (1, 0))
 swapped = compose(one, two)[1] - compose(two, one)[1]
 differ = sp.expand(swapped.subs({k_1: 1, k_2: 2})) != 0
-statement = r"$(\kappa, v)$ compose associatively, with the unit $(1, 0)$"
+statement = r"$(\rho, v)$ compose associatively, with the unit $(1, 0)$"
 prove("scan-associative", statement, *gaps, unit, scope="every n, matrices included")
 statement = "two steps do not commute, even where their entries do"
 prove("scan-not-commutative", statement, differ, scope="one case, n = 1")
@@ -795,8 +795,8 @@ chapter.table("depth-orders", shown.rename(columns="order {}".format).reset_inde
 # 1. **Diagonal is not enough.** Give the network a *diagonal* $W_r$, so that each neuron reads
 #    itself. All its Jacobians are diagonal. Is order 0 exact? Is the corrected rate of
 #    {ref}`claim C8 <claim-c8>`?
-# 2. **A third discretisation.** The bilinear rule keeps $\kappa = (1 - h/2)/(1 + h/2)$ and writes
-#    $h/(1 + h/2)$. Does it keep the budget? For which $h$ is $\kappa$ a fraction kept?
+# 2. **A third discretisation.** The bilinear rule keeps $\rho = (1 - h/2)/(1 + h/2)$ and writes
+#    $h/(1 + h/2)$. Does it keep the budget? For which $h$ is $\rho$ a fraction kept?
 # 3. **Cheating the scan.** With cumulative products,
 #    $x_t = P_{t,0} \sum_k g_k \varphi_k / P_{k,0}$ takes two lines. Try it on a network with fast
 #    gates. Why does nobody do it?
@@ -827,17 +827,15 @@ chapter.number("try-order-1", order_1)
 # %% [markdown]
 # :::{dropdown} Solution 2: a third discretisation
 # What it keeps and what it writes add to one:
-# $\kappa + w = (1 - h/2 + h)/(1 + h/2) = 1$. So {prf:ref}`thm-diagonal-budget` applies, and the budget
-# is kept. But $\kappa$ is a fraction only up to $h = 2$. There the step forgets everything, and beyond
+# $\rho + w = (1 - h/2 + h)/(1 + h/2) = 1$. So {prf:ref}`thm-diagonal-budget` applies, and the budget
+# is kept. But $\rho$ is a fraction only up to $h = 2$. There the step forgets everything, and beyond
 # it the state changes sign at every step.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "The code of solution 2"}
 keeps, writes = (1 - h / 2) / (1 + h / 2), h / (1 + h / 2)
 facts = keeps + writes - 1, sp.solve(keeps, h)[0] - 2
-statement = (
-    r"bilinear: $w = 1 - \kappa$, a budget kept; $\kappa$ changes sign at $h = 2$"
-)
+statement = r"bilinear: $w = 1 - \rho$, a budget kept; $\rho$ changes sign at $h = 2$"
 prove_budget("try-bilinear", statement, *facts, scope="every h > 0")
 
 # %% [markdown]
@@ -878,14 +876,15 @@ check("try-scan-holds", statement, gap, 1e-12, scope=scope)
 # Inside one layer of minGRU, LRU or S6 the coupling between gates and learning is exact. A push of
 # neuron $q$ at step $k$ reaches step $t$ multiplied by $P^q_{t,k}$, on every sequence. So the effective
 # rates $\mu\, g^q_k P^q_{t,k}$ give the whole gradient of every weight of the layer. With zero-order hold
-# they come out of a fixed budget. With Euler's $B$ the budget grows with the step. In an LRU it is a
+# they come out of a fixed budget. With Euler's rule the budget grows with the step. In an LRU it is a
 # budget of squares. The $N$ states of an S6 channel are $N$ readings of one clock. All of it can be
 # computed forwards.
 #
 # A *model* is not diagonal. Layers mix neurons, and each further layer adds one order
 # ({prf:ref}`thm-depth-order`). Projections, normalisation and output gates stand between the layers and
 # enter through $V$. Mamba puts a short convolution over time before each S6 layer. It is a memory of
-# its own and outside the theorem. So are $B_t$ and $C_t$, which Mamba also lets the input choose. They
+# its own and outside the theorem. So are the weights with which a state is
+# written and read. Mamba lets the input choose them too. They
 # weigh what is written and read, but carry nothing through time. Nor does the theorem say what an
 # *optimiser* makes of these gradients ({ref}`ch-optimisers`). Such models are trained with Adam, and
 # the word *rate* refers to plain gradient descent here.

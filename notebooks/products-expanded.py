@@ -245,7 +245,7 @@ chapter.prove("step-any-order", statement, sp.expand(fact), claim="C3")
 #
 # Stop after order $K$. The rest is
 #
-# $$ R_K = M(\varepsilon) - \sum_{r \le K} \varepsilon^r M^{(r)}, $$ (eq-rest)
+# $$ \mathcal{E}_K = M(\varepsilon) - \sum_{r \le K} \varepsilon^r M^{(r)}, $$ (eq-rest)
 #
 # and computing it like that is a trap. For small $\varepsilon$ two nearly equal
 # matrices are subtracted, and what remains is rounding. No subtraction is
@@ -254,17 +254,17 @@ chapter.prove("step-any-order", statement, sp.expand(fact), claim="C3")
 # :::{prf:theorem} The remainder, exactly
 # :label: thm-remainder
 #
-# From $R_K(k) = 0$,
+# From $\mathcal{E}_K(k) = 0$,
 #
 # $$
 # \begin{aligned}
-# R_K(j) ={}& (A_j + \varepsilon B_j)\, R_K(j-1) \\
+# \mathcal{E}_K(j) ={}& (A_j + \varepsilon B_j)\, \mathcal{E}_K(j-1) \\
 # &{}+ \varepsilon^{K+1} B_j\, M^{(K)}_{j-1} .
 # \end{aligned}
 # $$ (eq-remainder)
 # :::
 #
-# *Proof.* The start is $R_K(k) = I - I = 0$. For the step, let $P$ be the
+# *Proof.* The start is $\mathcal{E}_K(k) = I - I = 0$. For the step, let $P$ be the
 # transport to $j-1$, *any* matrix. Put the definition {eq}`eq-rest` on both
 # sides and use {eq}`eq-orders` on the left. Both sides must be the same
 # combination of words, for each $K$. As a test of the test, the same comparison
@@ -310,7 +310,7 @@ for K in range(longest_word):
         leading.append(sp.expand(R.coeff(eps, K + 1) - swept[lag][K + 1]))
 statement = "the recursion gives the words of orders above $K$ and no other"
 chapter.prove("remainder-words", statement, *above, claim="C4", scope=short)
-statement = r"$R_K = \varepsilon^{K+1} M^{(K+1)} + O(\varepsilon^{K+2})$"
+statement = r"$\mathcal{E}_K = \varepsilon^{K+1} M^{(K+1)} + O(\varepsilon^{K+2})$"
 chapter.prove("remainder-leading", statement, *leading, claim="C4", scope=short)
 
 # %% [markdown]
@@ -329,37 +329,38 @@ chapter.prove("remainder-leading", statement, *leading, claim="C4", scope=short)
 # $$
 # \begin{aligned}
 # m^{(r)}_j ={}& a_j m^{(r)}_{j-1} + b_j m^{(r-1)}_{j-1}, \\
-# \rho_j ={}& (a_j + |\varepsilon| b_j)\, \rho_{j-1} \\
+# e_j ={}& (a_j + |\varepsilon| b_j)\, e_{j-1} \\
 # &{}+ |\varepsilon|^{K+1} b_j\, m^{(K)}_{j-1},
 # \end{aligned}
 # $$ (eq-bound)
 #
 # from $m^{(0)} = 1$, all others 0. Then $\|M^{(r)}_j\| \le m^{(r)}_j$ and
-# $\|R_K(j)\| \le \rho_j$.
+# $\|\mathcal{E}_K(j)\| \le e_j$.
 # :::
 #
 # *Proof.* Induction over $j$. Suppose that the bounds hold at $j-1$ with some
-# slack, $\|R_K\| = \rho - s$ and $\|M^{(r)}\| = m^{(r)} - s_r$, where no slack
+# slack, $\|\mathcal{E}_K\| = e - s$ and $\|M^{(r)}\| = m^{(r)} - s_r$, where no slack
 # is negative. Write down what the two inequalities guarantee at $j$, and
 # subtract it from {eq}`eq-bound`. The difference must be a sum of products of
 # numbers that are not negative. SymPy decides that, and refuses when a sign is
 # turned.
 
 # %%
-a, b, e, rho, s = sp.symbols("a b e rho s", nonnegative=True)
+a, b, eps_size, e, s = sp.symbols(r"a b |\varepsilon| e s", nonnegative=True)
 m, m_1, s_m, s_m1 = sp.symbols("m m_1 s_m s_m1", nonnegative=True)
-slack_before = {rho: rho - s, m: m - s_m, m_1: m_1 - s_m1}
+slack_before = {e: e - s, m: m - s_m, m_1: m_1 - s_m1}
 slacks = []
 for K in range(-1, longest_word + 1):  # -1 stands for the orders themselves
-    fed = e ** (K + 1) * b * m
-    bound = (a + e * b) * rho + fed if K >= 0 else a * m + b * m_1
+    fed = eps_size ** (K + 1) * b * m
+    bound = (a + eps_size * b) * e + fed if K >= 0 else a * m + b * m_1
     guaranteed = bound.subs(slack_before, simultaneous=True)
     slacks.append(sp.expand(bound - guaranteed))
-show(r"\rho_j - \|R_1(j)\| \;\ge\; ", slacks[2])
+show(r"e_j - \|\mathcal{E}_1(j)\| \;\ge\; ", slacks[2])
 statement = "the bound's slack stays a sum of products of nonnegative numbers"
 facts = [slack.is_nonnegative for slack in slacks]
 chapter.prove("bound-step", statement, *facts, claim="C4", scope=low)
-signs = [sp.expand(slack - 2 * e * b * s).is_nonnegative for slack in slacks]
+turned = 2 * eps_size * b * s
+signs = [sp.expand(slack - turned).is_nonnegative for slack in slacks]
 noticed = True not in signs
 statement = "with a sign turned, SymPy does not call the slack nonnegative"
 chapter.prove("bound-sign-noticed", statement, noticed, claim="C4", scope=low)
@@ -376,7 +377,7 @@ chapter.prove("bound-sign-noticed", statement, noticed, claim="C4", scope=low)
 trials = expansions.bound_trials(torch.Generator().manual_seed(0))
 chapter.number("bound-cases", len(trials))
 holds = (trials.norm <= trials.bound * (1 + 1e-12)).all()  # up to rounding
-statement = rf"$\|R_K\| \le \rho$ in each of {len(trials)} random cases"
+statement = rf"$\|\mathcal{{E}}_K\| \le e_K$ in each of {len(trials)} random cases"
 chapter.check("bound-holds", statement, holds, claim="C4", scope="n ≤ 5, ℓ ≤ 8")
 trials["used"] = (trials.norm / trials.bound).where(trials.norm > 0)
 attained = (trials.used > 0.99).any()
@@ -436,33 +437,33 @@ chapter.number("bound-used", used[5, 8])
 # rest on $q$'s clock. All possible steps of crossing are added up.
 #
 # *Proof*, for symbolic $n$. First the sums over neurons collapse, since the
-# leak has the entries $A^{qr} = \lambda^q \delta^{qr}$ and order 0 the entries
+# leak has the entries $A^{qr} = \rho^q \delta^{qr}$ and order 0 the entries
 # $M^{(0)\,rp} = \delta^{rp} P^p$. As in {ref}`ch-jacobians`, SymPy keeps the
 # condition that $q$ and $p$ number a neuron; it holds and is dropped.
 
 # %%
 q, p, r = symbolic.q, symbolic.p, symbolic.r
-lam, P, M, b = map(sp.IndexedBase, ("lambda", "P", "M", "B"))
+lam, P, M, b = map(sp.IndexedBase, ("rho", "P", "M", "B"))
 leak, order_0 = lam[q] * delta(q, r), delta(r, p) * P[p]
 order_1 = symbolic.over_neurons(leak * M[r, p])
 order_1 += symbolic.over_neurons(b[q, r] * order_0)
-statement = r"order 0 stays diagonal, $\delta^{qp} \lambda^q P^p$"
+statement = r"order 0 stays diagonal, $\delta^{qp} \rho^q P^p$"
 fact = symbolic.over_neurons(leak * order_0) - delta(q, p) * lam[q] * P[p]
 chapter.prove("collapse-order-0", statement, fact, claim="C6")
-statement = r"$M_j^{(1)\,qp} = \lambda^q M_{j-1}^{(1)\,qp} + B^{qp} P^p$"
+statement = r"$M_j^{(1)\,qp} = \rho^q M_{j-1}^{(1)\,qp} + B^{qp} P^p$"
 fact = order_1 - lam[q] * M[q, p] - b[q, p] * P[p]
 chapter.prove("collapse-order-1", statement, fact, claim="C6")
 
 # %% [markdown]
 # Order 0 is thus the product {eq}`eq-retention`. For order 1 the sum
 # {eq}`eq-leak-order-one` must obey the collapsed sweep. One step more, and each
-# old crossing must gain exactly the factor $\lambda_{t+1}^q$; the new crossing,
+# old crossing must gain exactly the factor $\rho_{t+1}^q$; the new crossing,
 # at $i = t+1$, must be $B_{t+1}^{qp} P^p_{t,k}$. SymPy has the retentions as
 # products with symbolic limits, and multiplies neighbouring ones into one.
 
 # %%
 t, i, j, k = sp.symbols("t i j k", integer=True)
-lam_q, lam_p = map(sp.Function, ("lambda^q", "lambda^p"))
+lam_q, lam_p = map(sp.Function, ("rho^q", "rho^p"))
 b_qp = sp.Function("B^{qp}")
 
 
@@ -543,30 +544,30 @@ chapter.prove("scalar-case", statement, *facts, claim="C6")
 
 # %% [markdown]
 # A worked case shows what different clocks do. Give each neuron a constant of
-# its own, so that it keeps $\kappa_q = 1 - \alpha_q$ a step, and hold $B$
+# its own, so that it keeps $\rho_q = 1 - \alpha_q$ a step, and hold $B$
 # still. Then the sum over crossings is a geometric one:
 #
 # :::{prf:proposition} The slower of two
 # :label: prop-slower
 #
-# $$ \sum_{i=1}^{\ell} \kappa_q^{\ell-i}\,\kappa_p^{i-1}
-# = \frac{\kappa_q^\ell - \kappa_p^\ell}{\kappa_q - \kappa_p}
-# \quad (\kappa_q \ne \kappa_p) , $$ (eq-slower)
+# $$ \sum_{i=1}^{\ell} \rho_q^{\ell-i}\,\rho_p^{i-1}
+# = \frac{\rho_q^\ell - \rho_p^\ell}{\rho_q - \rho_p}
+# \quad (\rho_q \ne \rho_p) , $$ (eq-slower)
 #
-# and $\ell \kappa^{\ell-1}$ for two neurons with one clock,
-# $\kappa_q = \kappa_p = \kappa$. In both cases, from one lag to the next the
-# coupling of order 1 shrinks, in the limit, by $\max(\kappa_q, \kappa_p)$.
+# and $\ell \rho^{\ell-1}$ for two neurons with one clock,
+# $\rho_q = \rho_p = \rho$. In both cases, from one lag to the next the
+# coupling of order 1 shrinks, in the limit, by $\max(\rho_q, \rho_p)$.
 # :::
 #
 # *Proof.* At lag 1 every sum is 1. One more step multiplies the old terms by
-# $\kappa_q$ and adds $\kappa_p^\ell$, and so do the closed forms. For the limit let $q$ be the slower of the
-# two, $\kappa_p = \kappa_q/(1+u)$ with $u > 0$; the sum is symmetric in $q$ and
-# $p$, so nothing is lost. What one more step leaves of the coupling then tends
-# to $\kappa_q$. With one clock all $\ell$ terms are equal, and one more step
-# leaves $\kappa\,(\ell+1)/\ell$.
+# $\rho_q$ and adds $\rho_p^\ell$, and so do the closed forms. For the limit let
+# $q$ be the slower of the two, $\rho_p = \rho_q/(1+u)$ with $u > 0$; the sum is
+# symmetric in $q$ and $p$, so nothing is lost. What one more step leaves of the coupling then tends
+# to $\rho_q$. With one clock all $\ell$ terms are equal, and one more step
+# leaves $\rho\,(\ell+1)/\ell$.
 
 # %%
-k_q, k_p, u = sp.symbols("kappa_q kappa_p u", positive=True)
+k_q, k_p, u = sp.symbols("rho_q rho_p u", positive=True)
 lag = sp.Symbol("ell", integer=True, positive=True)
 closed, equal = (k_q**lag - k_p**lag) / (k_q - k_p), lag * k_q ** (lag - 1)
 facts = []
@@ -594,17 +595,17 @@ chapter.prove("slower-limit", statement, *facts, claim="C6", scope=scope)
 # the transport forgets at the neuron's own pace, since with $q = p$ both waits
 # have its clock. **From order 2 on that is no longer so.** A push can leave a fast
 # neuron, wait in a slow one, and come back. Take two neurons that keep
-# $\kappa_q = 0.3$ and $\kappa_p = 0.95$ a step, with couplings of $0.05$ both
+# $\rho_q = 0.3$ and $\rho_p = 0.95$ a step, with couplings of $0.05$ both
 # ways, over forty steps. The fast neuron's own entry of the transport is
 # {result}`products-expanded/return-whole`. Orders 0 and 1 together give
 # {result}`products-expanded/return-first-two`. Order 2 is
 # {result}`products-expanded/return-order-2`: one way there and one way back.
 #
 # In general order 2 of the diagonal is
-# $\sum_{i<j} \kappa_q^{\ell-j}\, b_{qp}\, \kappa_p^{j-i-1}\, b_{pq}\,
-# \kappa_q^{i-1}$. It is $b_{qp} b_{pq}$ times the derivative of
-# {eq}`eq-slower` by $\kappa_q$. If $p$ is the slower one, it decays at the pace of
-# $p$: divided by $\kappa_p^{\ell-2}$ it tends to a positive number.
+# $\sum_{i<j} \rho_q^{\ell-j}\, b_{qp}\, \rho_p^{j-i-1}\, b_{pq}\,
+# \rho_q^{i-1}$. It is $b_{qp} b_{pq}$ times the derivative of
+# {eq}`eq-slower` by $\rho_q$. If $p$ is the slower one, it decays at the pace of
+# $p$: divided by $\rho_p^{\ell-2}$ it tends to a positive number.
 
 # %%
 derivative, facts = closed.diff(k_q), []
@@ -615,12 +616,12 @@ for steps in range(2, longest_word + 1):
 statement = "order 2 of the diagonal is the derivative of the sum over crossings"
 scope = f"n = 2, constant clocks, {short}"
 chapter.prove("return-sum", statement, *facts, claim="C6", scope=scope)
-v = sp.Symbol("v", positive=True)  # κ_q over κ_p
+v = sp.Symbol("v", positive=True)  # ρ_q over ρ_p
 scaled = derivative.subs(k_q, v * k_p) / k_p ** (lag - 2)
 ratio = (1 - v**lag - lag * v ** (lag - 1) * (1 - v)) / (1 - v) ** 2
 tends = sp.limit(ratio.subs(v, 1 / (1 + u)), lag, sp.oo) - (1 + 1 / u) ** 2
-statement = r"order 2 over $\kappa_p^{\ell-2}$ tends to $b_{qp} b_{pq}/(1-v)^2$"
-statement += r" with $v = \kappa_q/\kappa_p < 1$"
+statement = r"order 2 over $\rho_p^{\ell-2}$ tends to $b_{qp} b_{pq}/(1-v)^2$"
+statement += r" with $v = \rho_q/\rho_p < 1$"
 facts = sp.expand(sp.powsimp((scaled - ratio) * (1 - v) ** 2)), tends
 scope = "constant clocks, long lags"
 chapter.prove("return-limit", statement, *facts, claim="C6", scope=scope)
@@ -632,7 +633,7 @@ sums = {"first-two": own[:2].sum(), "order-2": own[2], "whole": own.sum()}
 for name, value in sums.items():
     chapter.number(f"return-{name}", float(value), f"{value:.1e}")
 statement = "the fast neuron's own entry is far above its orders 0 and 1"
-scope = "κ = 0.3 and 0.95, couplings 0.05, ℓ = 40"
+scope = "ρ = 0.3 and 0.95, couplings 0.05, ℓ = 40"
 above = bool(sums["whole"] > 1e12 * sums["first-two"])
 chapter.check("return-noticed", statement, above, claim="C6", scope=scope)
 

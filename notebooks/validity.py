@@ -134,7 +134,7 @@ span = slice(start, start + slope_lag)
 
 
 def remainders(A: Tensor, B: Tensor) -> Tensor:
-    """Size of R_K by ε, order K = 0 … 3 and network."""
+    """Size of the remainder by ε, order K = 0 … 3 and network."""
     R = [expansion.remainder(A, B, K, e) for e in EPS for K in range(4)]
     return torch.stack([size(R_K) for R_K in R]).view(len(EPS), 4, -1).cpu()
 
@@ -211,7 +211,7 @@ with figures.style():
     shown = table[table.remainder > 0]
     grid = panels(shown, "eps", "remainder", col="panel", aspect=0.85, **look)
     grid.set(xticks=[1e-12, 1e-8, 1e-4, 1])
-    grid.set_axis_labels(r"$\varepsilon$", r"size of the remainder $R_K$")
+    grid.set_axis_labels(r"$\varepsilon$", r"size of the remainder $\mathcal{E}_K$")
 chapter.figure("validity-slopes", grid.figure, table)
 
 # %% [markdown]
@@ -334,7 +334,7 @@ chapter.figure("validity-bound", grid.figure, summary)
 # :  orders of magnitude.
 #
 # The certified bound loses orders of magnitude with every few steps: how much
-# too large it is, $\rho_1/\|R_1\|_2$ at $\varepsilon = 1$, medians over
+# too large it is, $e_1/\|\mathcal{E}_1\|_2$ at $\varepsilon = 1$, medians over
 # networks.
 # :::
 #
