@@ -43,7 +43,7 @@ LEFT_OUT = ("book/api/",)
 #: What one presses on a screen, pictures for dark pages, and what turns a gallery of figures into a list of them.
 ONLINE = (
     "a.headerlink, button, script, style, img.only-dark, .citable > :not(.citable-address), "
-    ".citable-figures p:has(img), .citable-tables a[href$='.csv']"
+    ".citable-figures p:has(img), .citable-tables a[href$='.csv'], .ledger-filter"
 )
 #: Marks around words that look no different for them. A tagged PDF has an object for each: they made it twice as large.
 IDLE = "span.pre, .highlight span:is(.n, .nn, .o, .p, .w)"
@@ -227,6 +227,9 @@ def unfold(chapters: list[Chapter]) -> Chapter | None:
     )
     section = _first(book, "section")
     for chapter in chapters:
+        for rows in chapter.article.select("details.ledger-rows"):  # the ledger is read in its place
+            _first(rows, "summary").name = "p"
+            rows.unwrap()
         folds = chapter.article.select("details:has(> summary)")
         if not folds:
             continue
