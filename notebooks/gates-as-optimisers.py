@@ -133,7 +133,9 @@ text = r"rates of a network in training are $g(s)(1 - g(s))^{\ell}$"
 check("schedule-numbers", text, deviation, 1e-12, claim="C11")
 
 wrong, readings = moving_gate.wrong_way(schedule)
-text = f"rates that moved the wrong way, of {readings} readings"
+text = (
+    f"of {readings} readings on one side of the matched gate, none moved the wrong way"
+)
 check("schedule-direction", text, wrong, claim="C10")
 
 # %% tags=["hide-input"]
@@ -202,6 +204,7 @@ chapter.figure("schedule-per-lag", fig, schedule)
 # *Proof.* By induction, one entry at a time; $v_k$ stands for an entry of $\varphi'(a_k) x_{k-1}^\top$.
 # Write $P_{t,k}$ as $C_t / C_k$ with the product $C_t = P_{t,0}$ of all that is kept up to $t$. From step
 # $t - 1$ to step $t$ every old term is multiplied by $C_t / C_{t-1} = 1 - g_t$, and one new term comes in.
+# (That takes gates below one. A gate of exactly one forgets all old terms, and both sides are the new one.)
 #
 # For a constant gate $\beta = 1 - \alpha$ never changes. The trace is then textbook momentum: $\alpha$
 # times Polyak's heavy-ball buffer $h_t = \beta h_{t-1} + v_t$.
@@ -301,9 +304,9 @@ check("momentum-iterations", text, discrepancy(*heavy) > 0.1)
 # left: that is order 0.
 #
 # One function, `online_rules.online`, runs them all, with the decay as its argument, and
-# `online_rules.deviations` compares. For a loss at every step the rules must agree with the backward sweep of the library that carries the leaks alone, or the diagonal
-# alone. (A test of the library holds the second to autograd, in a network where every neuron sees all
-# others detached.)
+# `online_rules.deviations` compares. For a loss at every step the rules must agree with the backward sweep
+# of the library that carries the leaks alone, or the diagonal alone. (A test of the library holds the second
+# to autograd, in a network where every neuron sees all others detached.)
 
 # %%
 check = partial(chapter.check, claim="C12", scope=small_case)
@@ -643,7 +646,7 @@ for lag in range(5):
 #
 # Here are the four statements, the one about sums, and the one about signs. A row has two coordinates with
 # credits $c_1, c_2$. A coordinate has two lags, near and far, with rates $\mu_n, \mu_f$; over both, its
-# factor depends on the ratio $\rho$ of the two credits, which may be negative. For the sign, the second of
+# factor depends on the ratio of the two credits, which may be negative. For the sign, the second of
 # two gradients points back, with a size below $\beta_1$ times the first. `adam_moments` gives Adam's
 # $\hat m$ and $\hat v$ after any gradients of one coordinate.
 
@@ -668,12 +671,12 @@ text = "lags: Adam leaves each lag's share of a step as it is in the gradient, a
 text += "does not unless its rates are equal"
 prove_adam("adam-lags", text, a * far / by_adam - share, equal, scope="two lags")
 
-rho, other = sp.symbols("rho_1 rho_2", real=True)  # near over far, two coordinates
-factor = (mu_n * rho + mu_f) / (rho + 1)
-uneven = (mu_n - mu_f) * (rho - other) / ((rho + 1) * (other + 1))
+one, other = sp.symbols("one other", real=True)  # near over far, two coordinates
+factor = (mu_n * one + mu_f) / (one + 1)
+uneven = (mu_n - mu_f) * (one - other) / ((one + 1) * (other + 1))
 text = "summed over two lags, two coordinates of a row have different factors, unless "
 text += "their credits are proportional or the rates equal"
-two_lags = factor - factor.subs(rho, other) - uneven
+two_lags = factor - factor.subs(one, other) - uneven
 prove_adam("rows-not-summed", text, two_lags, scope="two lags")
 
 seen = sp.symbols("d_1:5", real=True)
