@@ -224,7 +224,7 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 # Memory
 # : Each peer trains in a process of its own, and the system says how far its
 #   resident set rose above what it was before the first step. It is given as a
-#   multiple of the trajectory, $3 \, T S B n$ numbers: every state, candidate
+#   multiple of the trajectory, $3 \, T S n$ numbers for each sequence: every state, candidate
 #   and gate once. Whoever takes the seeds in turn holds one of them at a time.
 #
 # The ceiling

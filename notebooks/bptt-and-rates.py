@@ -41,7 +41,7 @@ out = "../artifacts/draft/bptt-and-rates"
 longest_proof = 6  # steps written out in proofs by brute force
 n_hidden = 24  # neurons of the networks that read digits
 training_steps = 300
-probes = 12  # digits along which the trained networks are measured
+probes = 24  # digits along which the trained networks are measured
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 from functools import partial
@@ -131,7 +131,7 @@ for gate in GATES:
 # = \lambda_k^\top f_k .
 # $$ (eq-telescope)
 #
-# Sum it over $k$: the $\lambda$ terms telescope to
+# Sum it over $k$: the $\lambda_k$ terms telescope to
 # $\lambda_T^\top s_T = \delta_T^\top s_T$, and what remains on the left is the
 # gradient. SymPy checks the line with symbols that do not commute, since
 # matrices must not change places. Then it writes out the whole sum for six
@@ -844,15 +844,24 @@ for gate in LEARNED:
         slug = f"{name.replace(' ', '-')}-{gate}"
         for what, value in zip(("error", "cosine"), rows[-1][2:], strict=True):
             chapter.number(f"gradient-{what}-{slug}", value, f"{value:.2f}")
-    cosines = {name: float(cosine.median()) for name, (_, cosine) in imitations.items()}
-    added[gate] = cosines["order 0"] - cosines["lag 0 alone"]
-added |= {"least": min(added.values()), "most": max(added.values())}
-for name, value in added.items():
-    chapter.number(f"time-scales-add-{name}", value, f"{value:.2f}")
+    beyond = imitations["order 0"][1] - imitations["lag 0 alone"][1]
+    added[gate] = pd.Series(beyond.median(-1).values.tolist())
+added = pd.concat(added, names=["gate", "seed"])
+for gate, value in added.groupby("gate").mean().items():
+    chapter.number(f"time-scales-add-{gate}", value, f"{value:.2f}")
 columns = ["gate", "rates", "relative error", "cosine"]
 imitated = pd.DataFrame(rows, columns=columns)
 imitated[columns[2:]] = imitated[columns[2:]].map("{:.2f}".format)
 chapter.table("imitated-gradients", imitated)
+chapter.claim(
+    "time-scales-add",
+    "the order-0 gradient is closer in direction to the exact one than its newest "
+    "term alone: cosine minus that of lag 0 alone",
+    added,
+    about="C8",
+    smallest=0.1,
+    note="median over digits, mean over three gates; lag 0 alone is the null",
+)
 
 # %% [markdown]
 # :::{table-file} /artifacts/bptt-and-rates/tables/imitated-gradients.csv
@@ -872,10 +881,12 @@ chapter.table("imitated-gradients", imitated)
 # *Direction.* With a multi gate the order-0 gradient has a cosine of
 # {result}`bptt-and-rates/gradient-cosine-order-0-multi` to the exact one. But
 # lag 0 alone has {result}`bptt-and-rates/gradient-cosine-lag-0-alone-multi`, and
-# lag 0 knows nothing of time-scales. What these add to the cosine is the rest:
-# {result}`bptt-and-rates/time-scales-add-constant` for the constant gate,
-# {result}`bptt-and-rates/time-scales-add-scalar` for the scalar one and
-# {result}`bptt-and-rates/time-scales-add-multi` for the multi gate.
+# lag 0 knows nothing of time-scales. Digit by digit, these add to the cosine
+# {result}`bptt-and-rates/time-scales-add-constant` with the constant gate,
+# {result}`bptt-and-rates/time-scales-add-scalar` with the scalar one and
+# {result}`bptt-and-rates/time-scales-add-multi` with the multi gate. They do add:
+# the claim is *{result}`bptt-and-rates/time-scales-add.verdict`*. But the sum of
+# all that time-scales know is less than a quarter of what lag 0 knows alone.
 #
 # *Which digit.* Multi gates fixed at their means reach
 # {result}`bptt-and-rates/gradient-cosine-mean-gates-multi`: so much is known from

@@ -539,7 +539,7 @@ facts = [sp.summation(term, (k, 0, sp.oo)) ** 2 - square for term, square in sum
 statement = (
     r"LRU rates sum to $\sqrt{(1+\rho)/(1-\rho)}$, a gate's squares to $g/(2-g)$"
 )
-prove_budget("two-budgets", statement, *facts, scope="every ρ < 1, all lags")
+prove_budget("two-budgets", statement, *facts, scope="every ρ in (0, 1) and lag")
 
 # %% [markdown]
 # ## Why such models train fast

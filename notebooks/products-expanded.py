@@ -69,6 +69,7 @@ from torch import Tensor
 
 chapter = Chapter("products-expanded")
 short, low = f"ℓ ≤ {longest_word}", f"every ℓ, K ≤ {longest_word}"  # scopes
+EVERY = "every n and ℓ"
 
 # %% [markdown]
 # ## Words
@@ -235,7 +236,7 @@ letter = a[q, i] * delta(s, r) + b[q, i] * delta(s + 1, r)
 collected = sp.Sum(sp.expand(letter * M[s, i, p]), (s, 0, sp.oo)).doit()
 fact = collected - a[q, i] * M[r, i, p] - b[q, i] * M[r - 1, i, p]
 statement = r"the coefficient of $\varepsilon^r$ is $A M^{(r)} + B M^{(r-1)}$"
-chapter.prove("step-any-order", statement, sp.expand(fact), claim="C3")
+chapter.prove("step-any-order", statement, sp.expand(fact), claim="C3", scope=EVERY)
 
 # %% [markdown]
 # With the start and the step, {prf:ref}`thm-expansion` holds for every lag.
@@ -359,8 +360,7 @@ show(r"e_j - \|\mathcal{E}_1(j)\| \;\ge\; ", slacks[2])
 statement = "the bound's slack stays a sum of products of nonnegative numbers"
 facts = [slack.is_nonnegative for slack in slacks]
 chapter.prove("bound-step", statement, *facts, claim="C4", scope=low)
-turned = 2 * eps_size * b * s
-signs = [sp.expand(slack - turned).is_nonnegative for slack in slacks]
+signs = [sp.expand(slack - 2 * eps_size * b * s).is_nonnegative for slack in slacks]
 noticed = True not in signs
 statement = "with a sign turned, SymPy does not call the slack nonnegative"
 chapter.prove("bound-sign-noticed", statement, noticed, claim="C4", scope=low)
@@ -449,10 +449,10 @@ order_1 = symbolic.over_neurons(leak * M[r, p])
 order_1 += symbolic.over_neurons(b[q, r] * order_0)
 statement = r"order 0 stays diagonal, $\delta^{qp} \rho^q P^p$"
 fact = symbolic.over_neurons(leak * order_0) - delta(q, p) * lam[q] * P[p]
-chapter.prove("collapse-order-0", statement, fact, claim="C6")
+chapter.prove("collapse-order-0", statement, fact, claim="C6", scope=EVERY)
 statement = r"$M_j^{(1)\,qp} = \rho^q M_{j-1}^{(1)\,qp} + B^{qp} P^p$"
 fact = order_1 - lam[q] * M[q, p] - b[q, p] * P[p]
-chapter.prove("collapse-order-1", statement, fact, claim="C6")
+chapter.prove("collapse-order-1", statement, fact, claim="C6", scope=EVERY)
 
 # %% [markdown]
 # Order 0 is thus the product {eq}`eq-retention`. For order 1 the sum
@@ -481,7 +481,7 @@ one_more = sp.simplify(P(lam_q, t + 1, t) * crossing(t, i))
 new = crossing(t + 1, t + 1).doit() - b_qp(t + 1) * P(lam_p, t, k)
 facts = P(lam_q, t + 1, t).doit() - lam_q(t + 1), one_more - crossing(t + 1, i), new
 statement = r"one step more turns the sum over crossings to $t$ into that to $t+1$"
-chapter.prove("order-1-induction", statement, *facts, claim="C6")
+chapter.prove("order-1-induction", statement, *facts, claim="C6", scope=EVERY)
 
 # %% [markdown]
 # That is the induction. A cross-check shares nothing with it: explicit matrices
@@ -534,13 +534,13 @@ alpha, g = sp.Symbol("alpha", positive=True), sp.Function("g")
 kept = sp.Lambda(j, 1 - alpha)
 constant = (P(kept, t, i) * P(kept, i - 1, k)).doit() - (1 - alpha) ** (t - k - 1)
 statement = r"constant: the waits of every crossing multiply to $(1-\alpha)^{\ell-1}$"
-chapter.prove("constant-case", statement, sp.powsimp(constant), claim="C6")
+chapter.prove("constant-case", statement, sp.powsimp(constant), claim="C6", scope=EVERY)
 kept = sp.Lambda(j, 1 - g(j))
 joined = sp.simplify(P(kept, t, i) * P(kept, i, i - 1))
 joined = sp.simplify(joined * P(kept, i - 1, k))
 facts = P(kept, i, i - 1).doit() - kept(i), joined - P(kept, t, k)
 statement = r"one clock: the waits of a crossing, times $1 - g_i$, are $P_{t,k}$"
-chapter.prove("scalar-case", statement, *facts, claim="C6")
+chapter.prove("scalar-case", statement, *facts, claim="C6", scope=EVERY)
 
 # %% [markdown]
 # A worked case shows what different clocks do. Give each neuron a constant of

@@ -684,20 +684,20 @@ chapter.figure("rate-over-gate-and-lag", fig, rates)
 # ## What it means
 #
 # **A gate is a bet on a lag**, and the bet is lopsided. Take the gate that is
-# matched to a long lag $\ell$ and look at a lag $\kappa$ times as long. Of the
+# matched to a long lag $\ell$ and look at a lag $v$ times as long. Of the
 # best rate that any gate has there, it keeps the share
 #
-# $$ \kappa\, e^{\,1-\kappa}. $$ (eq-share)
+# $$ v\, e^{\,1-v}. $$ (eq-share)
 
 # %%
-kappa = sp.symbols("kappa", positive=True)
-there = log_rate.subs(ell, kappa * ell)  # at κ times the lag
-best_there = there.subs(g, matched.subs(ell, kappa * ell))
+v = sp.symbols("v", positive=True)
+there = log_rate.subs(ell, v * ell)  # at v times the lag
+best_there = there.subs(g, matched.subs(ell, v * ell))
 share = sp.exp(sp.limit(there.subs(g, matched) - best_there, ell, sp.oo))
-statement = r"At $\kappa$ times a long lag its gate keeps $\kappa e^{1-\kappa}$"
-in_the_limit("matched-share", statement, share - kappa * sp.exp(1 - kappa))
+statement = r"At $v$ times a long lag its gate keeps $v e^{1-v}$"
+in_the_limit("matched-share", statement, share - v * sp.exp(1 - v))
 for name, value in {"half": sp.S.Half, "twice": 2, "ten-times": 10}.items():
-    there = float(share.subs(kappa, value))
+    there = float(share.subs(v, value))
     chapter.number(f"share-{name}", there, f"{there:.2%}")
 
 # %% [markdown]

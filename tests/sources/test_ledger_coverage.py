@@ -61,6 +61,67 @@ def claims(tree: ast.Module) -> set[str]:
     return found
 
 
+def shorthands(tree: ast.Module) -> dict[str, ast.Call]:
+    """What a chapter writes checks with beside the record's own methods: ``prove = partial(chapter.prove, …)``."""
+    found: dict[str, ast.Call] = {}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args):
+            continue
+        made, of = node.value.func, node.value.args[0]
+        if ast.unparse(made) == "partial" and ast.unparse(of) in {*WRITERS, *found}:
+            found[ast.unparse(node.targets[0])] = node.value
+    return found
+
+
+def has_scope(tree: ast.Module, call: ast.Call, known: dict[str, ast.Call]) -> bool:
+    """Whether a call says for what it checks: itself, by a dictionary that it unpacks, or by its shorthand."""
+    for keyword in call.keywords:
+        if keyword.arg == "scope":
+            return ast.unparse(keyword.value) not in ("''", '""')
+        if keyword.arg is None:
+            given = [keyword.value, *(origins(tree, keyword.value.id) if isinstance(keyword.value, ast.Name) else [])]
+            keys = [key for each in given if isinstance(each, ast.Dict) for key in each.keys if key]
+            keys += [ast.Constant(k.arg) for each in given if isinstance(each, ast.Call) for k in each.keywords]
+            if "scope" in [key.value for key in keys if isinstance(key, ast.Constant)]:
+                return True
+    for name in (ast.unparse(call.func), *(ast.unparse(argument) for argument in call.args[:1])):
+        if name in known and call is not known[name] and has_scope(tree, known[name], known):
+            return True
+    return False
+
+
+def without_scope(tree: ast.Module) -> list[str]:
+    """The checks and proofs that do not say for what they were made."""
+    known = shorthands(tree)
+    names = {"chapter.check", "chapter.prove", *known}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in names]
+    return [f"line {call.lineno}: {ast.unparse(call)[:60]}" for call in calls if not has_scope(tree, call, known)]
+
+
+@pytest.mark.parametrize("chapter", TREES)
+def test_every_check_says_for_what_it_was_made(chapter: str) -> None:
+    assert without_scope(TREES[chapter]) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ('chapter.check("a", "s", 0, claim="C3")', 1),
+        ('chapter.check("a", "s", 0, claim="C3", scope="")', 1),
+        ('chapter.check("a", "s", 0, claim="C3", scope="n = 2")', 0),
+        ('about = {"claim": "C3", "scope": f"n = {n}"}\nchapter.check("a", "s", 0, **about)', 0),
+        ('about = dict(claim="C3", scope=wide)\nchapter.check("a", "s", 0, **about)', 0),
+        ('about = {"claim": "C3"}\nchapter.check("a", "s", 0, **about)', 1),
+        ('prove = partial(chapter.prove, claim="C4", scope="every n")\nprove("a", "s", True)', 0),
+        ('prove = partial(chapter.prove, claim="C4")\nprove("a", "s", True)', 1),
+        ('a = partial(chapter.prove, scope="every n")\nb = partial(a, claim="C4")\nb("a", "s", True)', 0),
+        ('chapter.prove("a", "s", True, claim="C9")', 1),
+    ],
+)
+def test_a_check_without_a_scope_is_found(source: str, missing: int) -> None:
+    assert len(without_scope(ast.parse(source))) == missing
+
+
 @pytest.mark.parametrize("claim", OWED)
 def test_every_claim_is_checked_somewhere(claim: str) -> None:
     assert claim in set().union(*(claims(tree) for tree in TREES.values()))
