@@ -590,7 +590,8 @@ chapter.number("rule-tenth", tenth, f"{tenth:.2f}")
 # standard deviation: a large random $W_r$ has eigenvalues up to about its gain,
 # whatever $n$ is. The paper's networks have the gain $1.6$. A recurrent layer of
 # PyTorch starts at $1/\sqrt{3} \approx 0.58$, since it draws weights uniformly
-# between $-1/\sqrt{n}$ and $1/\sqrt{n}$. The reference is the product of
+# between $-1/\sqrt{n}$ and $1/\sqrt{n}$. Here all weights of a network have the
+# same $\sigma$, those that read inputs too. The reference is the product of
 # closed-form Jacobians, which was checked against autograd above.
 
 # %%
@@ -666,11 +667,13 @@ chapter.table("validity-reach", reach.reset_index())
 #
 # Now to the two rules. {numref}`tab-validity-rule` compares them with the truth
 # at lag 40 and the paper's gain, in the gate splitting. Look at the scalar gate.
-# The worst case predicts an error of {result}`validity/rule-worst` %. The size
-# of order 1 predicts {result}`validity/rule-better` %. Measured are
-# {result}`validity/rule-measured` %. The column in the middle repeats the first
-# with Frobenius norms, so with a typical push in place of the worst one. For the
-# rank-one $G$ that alone takes most of the excess away.
+# The worst case predicts an error of
+# {result}`validity/rule-scalar-worst-case` %. The size of order 1 predicts
+# {result}`validity/rule-scalar-size-of-order-1` %. The measured error is
+# {result}`validity/rule-scalar-measured` %. The column *typical push* is the worst
+# case with Frobenius norms in place of spectral ones. It asks how far a typical
+# push is stretched, not the worst one. For the rank-one $G$ that alone takes most
+# of the excess away.
 
 # %%
 named = cells[(cells.lag == 40) & (cells.gain == 1.6) & (cells.splitting == "gate")]
