@@ -961,9 +961,9 @@ for name, B_j in {"leak": R + G, "gate": G, "recurrent": leak + G}.items():
 # clocks. At order 0 a gradient stays where it is and fades at its neuron's own
 # pace. At order 1 it changes neurons once, through the couplings
 # $[R_i + G_i]_{qp}$ of a single step, and fades on two clocks. From order 2 on it
-# can come back, and then even a neuron's own memory is not its own pace. *If*
-# order 0 were the whole, gates would act on learning by rescaling alone.
-# {ref}`ch-bptt` reads off these rates.
+# can come back. Then even what a neuron remembers of itself no longer fades at its
+# own pace. *If* order 0 were the whole, gates would act on learning by rescaling
+# alone. {ref}`ch-bptt` reads off these rates.
 #
 # To take home: a product of Jacobians can be sorted by how often one term enters,
 # with one sweep for all orders and one for what is left out. That is exact for the
