@@ -118,13 +118,18 @@ class Chapter:
             value: the discrepancy, or the truth of a statement (``True`` counts as 0, ``False`` as 1).
             tolerance: the largest value that passes.
             claim: the claim it supports, as numbered in the notation page (``"C2"``); None: reproducibility.
-            scope: what it was checked for, such as ``"n = 2, ℓ ≤ 4"``.
+            scope: what it was checked for, such as ``"n = 2, ℓ ≤ 4"``; what supports a claim must say so.
             note: how it was checked, for the reader of the table.
 
         Raises:
-            ValueError: for a name used before, or a tolerance that is negative or not finite.
+            ValueError: for a name used before, a tolerance that is negative or not finite, or a claim without a scope.
         """
         self._new(name, [row["id"] for row in self.checks], "check")
+        if claim and not scope.strip():
+            raise ValueError(
+                f"check {name!r} got no scope, expected one since it supports {claim}: say for what it was made, "
+                "such as scope='n = 2, ℓ ≤ 4'"
+            )
         if not (math.isfinite(tolerance) and tolerance >= 0):
             raise ValueError(f"check {name!r} got tolerance {tolerance}, expected a finite number of at least 0")
         number = (0.0 if value else 1.0) if isinstance(value, (bool, np.bool_)) else float(value)
@@ -145,9 +150,7 @@ class Chapter:
         )
         display(forms.check(self.slug, self.checks[-1]))
 
-    def prove(
-        self, name: str, statement: str, *facts: Any, claim: str, scope: str = "every n and ℓ", note: str = ""
-    ) -> None:
+    def prove(self, name: str, statement: str, *facts: Any, claim: str, scope: str, note: str = "") -> None:
         """Record a proof by computer algebra: every fact must hold; what SymPy cannot decide does not.
 
         Args:

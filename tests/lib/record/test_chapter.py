@@ -105,7 +105,7 @@ SEEDS = pd.Index([1, 2, 3, 4, 5], name="seed")
 
 
 def test_a_chapter_that_holds(chapter: Chapter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chapter.prove("identity", "one  is\none", True, claim="C1")
+    chapter.prove("identity", "one  is\none", True, claim="C1", scope="every n and ℓ")
     chapter.check("close", "near", 1e-13, 1e-12, claim="C2", scope="n = 2", note="by looking")
     chapter.number("found", 0.123456)
     chapter.number("count", 12, unit="cases")
@@ -150,8 +150,8 @@ def test_parameters_are_the_caller_s(
 
 @pytest.mark.parametrize("value", [2e-12, math.nan, math.inf, False])
 def test_a_red_check_is_written_down_and_then_raised(chapter: Chapter, value: float) -> None:
-    chapter.check("good", "holds", 0.0, claim="C1")
-    chapter.check("bad", "does not hold", value, 1e-12, claim="C2")
+    chapter.check("good", "holds", 0.0, claim="C1", scope="one point")
+    chapter.check("bad", "does not hold", value, 1e-12, claim="C2", scope="one point")
     with pytest.raises(CheckFailed, match=r"1 of 2 checks fail in a-test: bad \(.* > 1e-12\)"):
         chapter.close()
     assert not results(chapter)["passed"]
@@ -190,16 +190,16 @@ x = sp.Symbol("x", real=True)
     ],
 )
 def test_a_proof_is_a_list_of_facts(chapter: Chapter, fact: Any, holds: bool) -> None:
-    chapter.prove("fact", "it holds", True, fact, claim="C1")
+    chapter.prove("fact", "it holds", True, fact, claim="C1", scope="n = 2")
     assert chapter.checks[0]["passed"] is holds
     assert chapter.checks[0]["value"] == (0.0 if holds else 1.0)
 
 
 def test_a_proof_of_nothing_is_refused(chapter: Chapter) -> None:
     with pytest.raises(ValueError, match="proof 'nothing' got no fact"):
-        chapter.prove("nothing", "it holds", claim="C1")
+        chapter.prove("nothing", "it holds", claim="C1", scope="n = 2")
     with pytest.raises(TypeError, match="proof 'number' got 0, expected a truth value or an expression of SymPy"):
-        chapter.prove("number", "it holds", 0, claim="C1")
+        chapter.prove("number", "it holds", 0, claim="C1", scope="n = 2")
 
 
 # Five seeds whose mean has the interval, to two digits, that stands beside them.
@@ -223,7 +223,7 @@ def test_a_verdict_follows_from_the_interval(
     estimate = statistics.estimate(values, threshold=0.1)
     assert (found.mean, found.interval, found.p, found.seeds) == (estimate.mean, estimate.interval, estimate.p, 5)
     assert found.verdict == verdict
-    chapter.check("identity", "one", True, claim="C1")
+    chapter.check("identity", "one", True, claim="C1", scope="n = 2")
     chapter.close()  # refuted stops nothing
     [claim] = results(chapter)["claims"]
     assert claim["verdict"] == verdict
@@ -298,7 +298,7 @@ def test_bad_figures_are_refused(chapter: Chapter) -> None:
 
 
 def test_tables_are_files(chapter: Chapter) -> None:
-    chapter.check("identity", "$x$", True, claim="C1")
+    chapter.check("identity", "$x$", True, claim="C1", scope="n = 2")
     chapter.check("again", "this run and the last", 0.0)
     chapter.validation()
     csv = pd.read_csv(chapter.out / "tables" / "a-test-validation.csv")
@@ -347,6 +347,7 @@ def test_bad_entries_are_refused(chapter: Chapter, tmp_path: Path) -> None:
         (lambda: chapter.check("Bad Name", "s", 0.0), "got check name 'Bad Name', expected lower-case"),
         (lambda: chapter.check("t", "s", 0.0, -1.0), "got tolerance -1.0, expected a finite number of at least 0"),
         (lambda: chapter.check("t", "s", 0.0, math.inf), "got tolerance inf"),
+        (lambda: chapter.check("t", "s", 0.0, claim="C1"), "check 't' got no scope, expected one since it supports C1"),
         (lambda: chapter.number("once", 2.0), "number 'once' is already in the record"),
         (lambda: chapter.number("nan", math.nan), "prose can only quote a finite number"),
         (lambda: chapter.table("empty", pd.DataFrame()), "table 'empty' is empty"),
