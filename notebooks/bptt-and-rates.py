@@ -885,8 +885,8 @@ chapter.claim(
 # {result}`bptt-and-rates/time-scales-add-constant` with the constant gate,
 # {result}`bptt-and-rates/time-scales-add-scalar` with the scalar one and
 # {result}`bptt-and-rates/time-scales-add-multi` with the multi gate. They do add:
-# the claim is *{result}`bptt-and-rates/time-scales-add.verdict`*. But the sum of
-# all that time-scales know is less than a quarter of what lag 0 knows alone.
+# the claim is *{result}`bptt-and-rates/time-scales-add.verdict`*. But it is little
+# beside what lag 0 knows alone.
 #
 # *Which digit.* Multi gates fixed at their means reach
 # {result}`bptt-and-rates/gradient-cosine-mean-gates-multi`: so much is known from

@@ -544,7 +544,7 @@ chapter.check(
 # %% [markdown]
 # They differ in nearly all else.
 #
-# | | rate of the state, $g_t$ or $\beta_t$ | effective rate, $\mu\,g_k P_{t,k}$ |
+# | asked | rate of the state, $g_t$ or $\beta_t$ | effective rate, $\mu\,g_k P_{t,k}$ |
 # |:---|:---|:---|
 # | what moves | the state | the weights |
 # | when | at each step, after training too | at each update of training |

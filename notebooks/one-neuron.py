@@ -23,7 +23,7 @@
 # step later $\tfrac34$ of that is left, then $\tfrac34$ of the rest, and so on.
 # In symbols, with a weight $w$ that reads the input $u_t$,
 #
-# $$ x_t = (1 - g)\, x_{t-1} + g\, w\, u_t, \qquad x_0 = 0 . $$ (eq-one-neuron)
+# $$ x_t = (1 - g)\, x_{t-1} + g\, w\, u_t, \qquad x_0 = 0 . $$ (eq-one-update)
 #
 # Now let a loss look at the last state $x_T$. Gradient descent asks how $x_T$
 # answers to the weight. The weight was used at every step, so every step has

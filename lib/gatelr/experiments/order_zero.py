@@ -58,6 +58,20 @@ def diagonal_errors(trajectory: Trajectory, terms: Terms, lag: int) -> dict[str,
     return errors | {"off the diagonal": off.norm(dim=-1) / M.flatten(-2).norm(dim=-1)}
 
 
+def corrected_to_last(terms: Terms) -> Float[Tensor, "T S B n"]:
+    """What each step's state is kept of at the last step, corrected to first order: ``rates.corrected`` at every lag.
+
+    Index ``j`` holds step ``j + 1``; one sweep backwards, where a call for each lag would go over all windows.
+    """
+    kept, change = (part.diagonal(dim1=-2, dim2=-1) for part in (terms.leak, terms.recurrent + terms.gate))
+    order0, order1 = torch.ones_like(kept[0]), torch.zeros_like(kept[0])
+    retained = []
+    for kept_t, change_t in zip(kept.flip(0), change.flip(0), strict=True):
+        retained.append(order0 + order1)
+        order0, order1 = order0 * kept_t, order1 * kept_t + order0 * change_t
+    return torch.stack(retained[::-1])
+
+
 def imitations(
     model: GatedRNN, trajectory: Trajectory, terms: Terms, target: Int[Tensor, " B"]
 ) -> dict[str, tuple[Float[Tensor, "S B"], Float[Tensor, "S B"]]]:
@@ -73,10 +87,9 @@ def imitations(
         fixed = trajectory._replace(g=trajectory.g.mean((0, 2), keepdim=True).expand_as(trajectory.g))
         newest = torch.zeros_like(share)
         newest[-1] = share[-1]
-        retained = [rates.corrected(terms, lag)[-1] for lag in reversed(range(len(share)))]
         by_rates = {
             "order 0": share,
-            "corrected": trajectory.g * torch.stack(retained),
+            "corrected": trajectory.g * corrected_to_last(terms),
             "another digit": share.roll(1, 2),
             "mean gates": rates.shares(fixed),
             "lag 0 alone": newest,

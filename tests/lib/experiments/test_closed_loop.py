@@ -18,8 +18,9 @@ def test_states_and_derivatives_are_sums_over_lags() -> None:
     assert found["pre-activation"] == pytest.approx(by_gate * g * (1 - g), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_it_learns_its_teacher() -> None:
-    path = closed_loop.train((1.0, 0.4), (0.8, 0.6), steps=600, rate=1.0, seeds=[0, 1], length=20, batch=16)
+    path = closed_loop.train((1.0, 0.4), (0.8, 0.6), steps=250, rate=2.0, seeds=[0, 1], length=12, batch=16)
     last = path[path.time == path.time.max()]
     assert list(path.columns) == ["time", "seed", "weight", "gate"]
     assert last.weight.to_numpy() == pytest.approx(0.8, abs=0.02)

@@ -64,6 +64,14 @@ def test_the_correction_is_exact_over_one_step(network: GatedRNN, u: torch.Tenso
     assert 0 < errors["off the diagonal"].median() < 1
 
 
+def test_the_last_step_is_corrected_as_every_window_is(network: GatedRNN, u: torch.Tensor) -> None:
+    with torch.no_grad():
+        terms = jacobian.terms(network, network.run(u))
+    retained = order_zero.corrected_to_last(terms)
+    for lag in range(20):
+        assert torch.allclose(retained[19 - lag], rates.corrected(terms, lag)[-1], atol=1e-14)
+
+
 def test_a_budget_is_divided_into_groups_of_lags(network: GatedRNN, u: torch.Tensor) -> None:
     with torch.no_grad():
         run = network.run(u)
