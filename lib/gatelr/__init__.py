@@ -27,6 +27,7 @@ _MODULES = (
     "kernels",
     "rates",
     "record",
+    "stability",
     "statistics",
     "symbolic",
     "tasks",

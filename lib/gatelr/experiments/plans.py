@@ -14,6 +14,7 @@ CHAPTERS = {
     "joint-anisotropy": "joint_anisotropy",
     "gate-corrections": "gate_corrections",
     "gates-against-optimisers": "against_optimisers",
+    "stability": "trainability",
 }
 
 

@@ -30,12 +30,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gate_corrections": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}}
     | {"rate": 0.1, "sizes": [0, 12], "windows": [4], "every": 5},
     "against_optimisers": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}, "rate": 0.1},
+    "trainability": {"steps": 12, "checkpoints": [12], "task_options": {"steps": 6}},
 }
 #: What makes it a small one where a module has its sizes as constants.
 CONSTANTS: dict[str, dict[str, Any]] = {
     "gate_corrections": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "TRACED": 2, "LAGS": (1, 6)}
     | {"WINDOW": 6, "DISTANCES": (1, 2)},
     "against_optimisers": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4},
+    "trainability": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "RATES": (0.01, 0.1)},
 }
 EXPERIMENTS = pytest.mark.parametrize("experiment", SETTINGS)
 

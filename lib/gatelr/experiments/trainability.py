@@ -1,0 +1,301 @@
+r"""E6, the trainability map: at which gains and learning rates which kind of network learns to remember an input.
+
+A number is shown at the first step and is to be said ℓ steps later, after silence or after noise. A network is trained
+at each gain of the recurrent weights and each learning rate; what is compared is the area of the map in which it
+learns. Beside the gates stand networks that share with them one thing each: the slow start without a gate, the gate
+without its learning, the gradient without its gate term, and the other network's gradient norms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gatelr import adjoint, tasks, training
+from gatelr.cells import GatedRNN
+from gatelr.experiments import protocol
+from gatelr.experiments.runs import Run
+from gatelr.kernels.sweep import Backward, Workspace
+
+#: Gains :math:`γ = σ\sqrt n` of the recurrent weights, in equal steps of their logarithm.
+GAINS = (0.25, 0.41, 0.68, 1.11, 1.82, 3.0)
+#: Learning rates of plain SGD, two a decade.
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 1e1, 3e1, 1e2)
+#: Lags of the task.
+LAGS = (10, 20, 40)
+
+#: Neurons, sequences of a batch, of fresh ones for the loss, and of those on which a profile is measured.
+NEURONS, BATCH, FRESH, PROBED = 32, 16, 400, 32
+#: Updates between two looks at the profile of the network that gives its own.
+EVERY = 50
+#: A network is trained if its loss on fresh data is so many times smaller than the best constant's.
+BETTER = 5.0
+#: The norm to which a clipped gradient is shortened.
+CLIP = 1.0
+
+#: The arms: a kind of gate, and what else of :func:`measure` is set.
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "none": ("none", {}),
+    "near identity": ("none", {"near_identity": True}),
+    "constant": ("constant", {}),
+    "scalar": ("scalar", {}),
+    "multi": ("multi", {}),
+    "scalar, frozen": ("scalar", {"frozen": True}),
+    "scalar, gate term dropped": ("scalar", {"backward": "gate dropped"}),
+    "scalar, order 0": ("scalar", {"backward": "order 0"}),
+    "none, clipped": ("none", {"clip": CLIP}),
+    "scalar, clipped": ("scalar", {"clip": CLIP}),
+    "none, norms of scalar": ("none", {"donor": "scalar"}),
+    "scalar, norms of none": ("scalar", {"donor": "none"}),
+}
+#: Those without an ablation, which are also trained in noise, at one lag.
+MAIN = ("none", "near identity", "constant", "scalar", "multi")
+NOISY_LAG = 10
+
+
+def plan(parameters: Mapping[str, Any]) -> list[Run]:
+    """All runs of the chapter: one for each arm, lag and gain, each with all seeds and learning rates.
+
+    Args:
+        parameters: ``seeds``, ``arms_here``, ``lags_here``, ``noise_here`` (whether the main arms are also trained in
+            noise) and ``updates``, how many each network gets.
+
+    Returns:
+        The runs.
+    """
+    seeds, runs = tuple(range(1, parameters["seeds"] + 1)), []
+    settings_here = [(0.0, lag, arm) for arm in parameters["arms_here"] for lag in parameters["lags_here"]]
+    settings_here += [(1.0, NOISY_LAG, arm) for arm in MAIN if parameters["noise_here"]]
+    for noise, lag, arm in settings_here:
+        gate, options = ARMS[arm]
+        shared = {"task_options": {"steps": lag + 1, "n_inputs": 1, "delays": [lag]}, "noise": noise}
+        shared |= {"steps": parameters["updates"], "checkpoints": [parameters["updates"]]} | options
+        for gain in GAINS:
+            labels = {"after": "noise" if noise else "silence", "arm": arm, "lag": lag, "gain": gain}
+            labels["updates"] = parameters["updates"]
+            runs.append(Run("trainability", "delay_sum", gate, "SGD", seeds, shared | {"gain": gain}, labels))
+    return runs
+
+
+def held(task: tasks.Task, noise: float) -> tasks.Task:
+    """The same task with all inputs but the first scaled by ``noise``: at 0 what is shown is followed by silence."""
+
+    def make(batch: int, generator: Any, *, dtype: torch.dtype, held_out: bool = False) -> tasks.Batch:
+        data = task.make(batch, generator, dtype=dtype, held_out=held_out)
+        data.u[1:] *= noise
+        return data
+
+    return replace(task, make=make)
+
+
+def network(
+    task: tasks.Task,
+    gate: str,
+    seeds: Sequence[int],
+    gain: float,
+    *,
+    near_identity: bool = False,
+    make: type[GatedRNN] = GatedRNN,
+    device: torch.device | str = "cpu",
+) -> GatedRNN:
+    r"""Networks at the start: recurrent weights of one gain, gates with the mean :math:`\bar g = 1/T`.
+
+    A fixed gate has the value ḡ. A learned one has a bias of logit ḡ, which is its pre-activation in silence and near
+    the zero state. Candidate and readout have no bias: theirs are zero, and :func:`measure` leaves them so.
+
+    Args:
+        task: what to learn, over T steps.
+        gate: which.
+        seeds: one replica for each; the same seed has the same W_r (but for the gain), W_i and W_o for every gate.
+        gain: γ, the standard deviation of an entry of W_r times √n.
+        near_identity: without a gate, start from the same linear network as a constant gate does:
+            :math:`W_r = (1 - \bar g) I + \bar g W_0` and :math:`W_i` times ḡ.
+        make: the class.
+        device: where.
+
+    Returns:
+        The networks.
+    """
+    mean_gate = 1 / task.steps
+    options: dict[str, Any] = {"bias": True, "replicas": len(seeds), "device": device}
+    options |= {"generator": training.generators(seeds), "alpha": mean_gate if gate == "constant" else None}
+    model = make(task.n_inputs, NEURONS, gate, n_outputs=task.n_outputs, **options)
+    with torch.no_grad():
+        model.W_r.mul_(gain * 3**0.5)  # nn.Linear draws uniformly, with a gain of 1/√3
+        for bias in (model.b, model.b_o):
+            if bias is not None:
+                bias.zero_()
+        if near_identity:
+            model.W_r.mul_(mean_gate).diagonal(dim1=-2, dim2=-1).add_(1 - mean_gate)
+            model.W_i.mul_(mean_gate)
+        if model.b_g is not None:
+            model.b_g.fill_(float(torch.logit(torch.tensor(mean_gate, dtype=torch.float64))))
+    return model
+
+
+def profile(model: GatedRNN, task: tasks.Task, data: tasks.Batch) -> Float[Tensor, "lags S"]:
+    r"""How the norm of the backward signal changes with the lag: :math:`\|λ_{T-\ell}\| / \|λ_T\|` for ℓ = 1 … T−1.
+
+    Args:
+        model: networks with replicas.
+        task: whose loss is taken at the last step.
+        data: on which; norms are over its sequences and over neurons.
+
+    Returns:
+        Row ℓ − 1 has lag ℓ; ones where there is no signal at all.
+    """
+    u, target = data.u.to(model.W_r.device), data.target.to(model.W_r.device)
+    with torch.no_grad():
+        trajectory = model.run(u)
+        last = trajectory.x[-1].clone().requires_grad_()
+        with torch.enable_grad():
+            loss = task.loss(last @ model.W_o.mT + cast(Tensor, model.b_o).unsqueeze(-2), target).sum()
+        delta = torch.zeros_like(trajectory.x)
+        (delta[-1],) = torch.autograd.grad(loss, last)
+        norms = adjoint.costates(model, trajectory, delta)[1:].flatten(2).norm(dim=-1)
+    return (norms[:-1] / norms[-1]).nan_to_num(1.0, posinf=1.0).flip(0)
+
+
+class Transplanted(GatedRNN):
+    """Networks whose backward signal has at each lag the norm that :attr:`profile` says; its direction stays.
+
+    A plain loop in autograd: a hook on each state gives the signal that arrives there its new norm, replica by replica.
+    """
+
+    profile: Tensor
+
+    def forward(
+        self,
+        u: Float[Tensor, "T *batch m"],
+        x0: Float[Tensor, "*batch n"] | None = None,
+        *,
+        workspace: Workspace | None = None,
+        backward: Backward = "full",
+    ) -> Float[Tensor, "*batch o"]:
+        """The readout of the last state, as :meth:`gatelr.cells.GatedRNN.forward`, with the transplanted backward."""
+        if not torch.is_grad_enabled():
+            return super().forward(u, x0, workspace=workspace, backward=backward)
+        at_end: list[Tensor] = []
+
+        def norm(signal: Tensor) -> Tensor:
+            return signal.flatten(1).norm(dim=1)
+
+        def rescaled(lag: int, signal: Tensor) -> Tensor:
+            if lag == 0:  # the backward pass comes here first
+                at_end.append(norm(signal))
+                return signal
+            scale = self.profile[lag - 1] * at_end[0] / norm(signal)
+            return signal * scale.nan_to_num(0.0, posinf=0.0)[:, None, None]
+
+        x = u.new_zeros(*u.shape[1:-1], self.n_hidden) if x0 is None else x0
+        for t, step in enumerate(u.split(1)):
+            x = self.run(step, x).x[-1]
+            x.register_hook(partial(rescaled, len(u) - 1 - t))
+        return self._affine(x, self.W_o, self.b_o)
+
+
+def measure(
+    setup: protocol.Setup,
+    *,
+    gain: float = 1.0,
+    noise: float = 0.0,
+    near_identity: bool = False,
+    frozen: bool = False,
+    backward: Backward = "full",
+    clip: float | None = None,
+    donor: str | None = None,
+) -> training.Run:
+    """Train a network for each seed and each of :data:`RATES` by plain SGD, and take its loss on fresh data at the end.
+
+    The networks of one seed start from the same weights and see the same data.
+
+    Args:
+        setup: whose rate and checkpoints are not used.
+        gain: of the recurrent weights.
+        noise: what inputs after the first are scaled by.
+        near_identity: the slow start without a gate, as for :func:`network`.
+        frozen: whether the gate's own weights keep their first values.
+        backward: what each backward pass carries from step to step.
+        clip: the norm to which a longer gradient of all weights is shortened; None for none.
+        donor: the gate of the networks, of the same seed, gain, rate and data, whose profile of norms the backward
+            signal takes. They are trained before, and their profile of every :data:`EVERY` updates is used for as many.
+
+    Returns:
+        A run with one replica for each seed, whose losses are medians over rates and whose ``diverged`` is the first
+        step at which a network of the seed did. Its probe of the last step holds in ``"map"`` for each seed and rate
+        the loss on fresh data, infinite for a network that diverged.
+    """
+    cells = [(seed, rate) for seed in setup.seeds for rate in RATES]
+    wide = replace(setup, task=held(setup.task, noise), seeds=[seed for seed, _ in cells], checkpoints=[setup.steps])
+    rates, unseen = torch.tensor([rate for _, rate in cells], device=setup.device), wide.draw(FRESH, protocol.FRESH)
+
+    def train(model: GatedRNN, probe: Callable[[int, GatedRNN], Any], **options: Any) -> training.Run:
+        engine = torch.optim.SGD(model.parameters(), lr=1.0)
+        engine.register_step_pre_hook(lambda *_: _prepare(model, rates, clip, frozen))
+        return wide.train(model, probe, engine=engine, batch=BATCH, **options)
+
+    @torch.no_grad()
+    def fresh_losses(step: int, model: GatedRNN) -> Tensor:
+        output = model(unseen.u.to(setup.device))
+        return wide.task.loss(output, unseen.target.to(setup.device)).cpu()
+
+    start = partial(network, wide.task, seeds=wide.seeds, gain=gain, device=setup.device)
+    if donor is None:
+        run = train(start(setup.gate, near_identity=near_identity), fresh_losses, backward=backward)
+    else:
+        run = _transplanted(start, train, fresh_losses, wide, donor)
+    losses = torch.where(run.alive, run.probes[setup.steps].nan_to_num(torch.inf), torch.inf).tolist()
+    records = [{"seed": seed, "rate": rate, "loss": loss} for (seed, rate), loss in zip(cells, losses, strict=True)]
+    steps = torch.where(run.alive, setup.steps, run.diverged).view(len(setup.seeds), -1).amin(1)
+    return training.Run(
+        losses=run.losses.view(setup.steps, len(setup.seeds), -1).nanmedian(-1).values,
+        diverged=torch.where(run.alive.view(len(setup.seeds), -1).all(1), -1, steps),
+        redrawn=run.redrawn.view(len(setup.seeds), -1).sum(1),
+        probes={setup.steps: {"map": records}},
+    )
+
+
+def _transplanted(
+    start: Callable[..., GatedRNN],
+    train: Callable[..., training.Run],
+    fresh_losses: Callable[[int, GatedRNN], Tensor],
+    setup: protocol.Setup,
+    donor: str,
+) -> training.Run:
+    """Train the donors, whose profiles are kept, and then the networks that follow them."""
+    probed, at = setup.draw(PROBED, protocol.PROBE), range(0, setup.steps, EVERY)
+    aside = None if setup.save is None else Path(setup.save).with_name(f"{Path(setup.save).stem}-donor.checkpoint")
+    given = train(start(donor), lambda _, model: profile(model, setup.task, probed), checkpoints=at, save=aside)
+    model = start(setup.gate, make=Transplanted)
+    # a buffer, so that it is saved with the weights
+    model.register_buffer("profile", given.probes[0].clone())
+
+    def follow(step: int, model: GatedRNN) -> Tensor | None:
+        if step == setup.steps:
+            return fresh_losses(step, model)
+        model.profile = given.probes[step]
+        return None
+
+    return train(model, follow, checkpoints=[*at, setup.steps])
+
+
+@torch.no_grad()
+def _prepare(model: GatedRNN, rates: Tensor, clip: float | None, frozen: bool) -> None:
+    """Each network's gradient, clipped and times its own rate, so that plain SGD with the rate 1 takes its step."""
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    scale = rates
+    for name in {"b", "b_o"} | ({"W_rg", "W_ig", "b_g"} if frozen else set()):
+        if name in gradients:
+            gradients[name].zero_()
+    if clip is not None:
+        squares = [gradient.flatten(1).square().sum(1) for gradient in gradients.values()]
+        scale = rates * (clip / torch.stack(squares).sum(0).sqrt()).clamp(max=1.0)
+    for gradient in gradients.values():
+        gradient.mul_(scale.view(-1, *(1,) * (gradient.ndim - 1)))

@@ -1,0 +1,145 @@
+"""What the trainability map starts from, and that each arm changes what it says and nothing else."""
+
+import copy
+
+import pytest
+import torch
+from gatelr import jacobian, tasks, training
+from gatelr.cells import GatedRNN
+from gatelr.experiments import trainability
+from gatelr.experiments.protocol import Setup
+from gatelr.experiments.trainability import ARMS, LAGS, MAIN, RATES
+
+TASK = tasks.get("delay_sum", steps=7, n_inputs=1, delays=(6,))
+SEEDS = (3, 5)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"NEURONS": 6, "BATCH": 4, "FRESH": 5, "PROBED": 3, "EVERY": 2, "RATES": (0.01, 0.1)}.items():
+        monkeypatch.setattr(trainability, name, value)
+
+
+def weights(gate: str, gain: float = 1.3, **options: bool) -> GatedRNN:
+    return trainability.network(TASK, gate, SEEDS, gain, **options)
+
+
+def data(batch: int = 4) -> tasks.Batch:
+    return trainability.held(TASK, 0.0).draw(batch, training.generators(SEEDS))
+
+
+def gradients(model: GatedRNN, **options: str) -> dict[str, torch.Tensor]:
+    u, target = data()
+    model.zero_grad()
+    TASK.loss(model(u, **options), target).sum().backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def test_the_plan_names_every_arm_at_every_lag_and_the_main_ones_in_noise() -> None:
+    parameters = {"seeds": 3, "arms_here": list(ARMS), "lags_here": list(LAGS), "noise_here": True, "updates": 10}
+    plan = trainability.plan(parameters)
+    assert len(plan) == len(trainability.GAINS) * (len(ARMS) * len(LAGS) + len(MAIN))
+    assert len({run.name for run in plan}) == len(plan)
+    assert {run.settings["noise"] for run in plan if run.labels["arm"] not in MAIN} == {0.0}
+    assert len(RATES) == 11
+    fewer = trainability.plan(parameters | {"noise_here": False, "lags_here": [20], "arms_here": ["none"]})
+    assert {(run.gate, run.settings["task_options"]["steps"]) for run in fewer} == {("none", 21)}
+
+
+def test_only_the_first_input_is_heard_in_silence() -> None:
+    quiet, noisy = (trainability.held(TASK, noise).draw(4, training.generators(SEEDS)) for noise in (0.0, 1.0))
+    torch.testing.assert_close(quiet.u[0], noisy.u[0], atol=0, rtol=0)
+    torch.testing.assert_close(quiet.target, quiet.u[0, ..., :1], atol=0, rtol=0)
+    assert not quiet.u[1:].any()
+    assert noisy.u[1:].all()
+
+
+def test_the_same_seed_has_the_same_weights_with_every_gate() -> None:
+    models = [weights(gate) for gate in ("none", "constant", "scalar", "multi")]
+    for name in ("W_r", "W_i", "W_o"):
+        for model in models[1:]:
+            torch.testing.assert_close(getattr(model, name), getattr(models[0], name), atol=0, rtol=0)
+    many = trainability.network(TASK, "none", range(60), 1.3).W_r.detach()
+    assert float(many.std()) * 6**0.5 == pytest.approx(1.3, rel=0.02)
+
+
+@pytest.mark.parametrize("gate", ["constant", "scalar", "multi"])
+def test_a_gate_starts_at_its_mean(gate: str) -> None:
+    model = weights(gate)
+    g = model.run(torch.zeros(1, 2, 1, 1)).g
+    torch.testing.assert_close(g, torch.full_like(g, 1 / 7))
+
+
+def test_near_the_identity_is_the_linear_network_of_the_constant_gate() -> None:
+    slow, constant = weights("none", near_identity=True), weights("constant")
+    silence = torch.zeros(1, 2, 1, 1)
+    J = [jacobian.blocks(model, model.run(silence)) for model in (slow, constant)]
+    torch.testing.assert_close(J[0], J[1])
+    torch.testing.assert_close(slow.W_i, constant.W_i / 7)
+
+
+def test_a_profile_is_the_norm_of_the_backward_signal() -> None:
+    model, batch = weights("multi"), data()
+    x, states = torch.zeros(2, 4, 6), []
+    for step in batch.u.split(1):
+        x = model.run(step, x).x[-1]
+        x.retain_grad()
+        states.append(x)
+    TASK.loss(model._affine(x, model.W_o, model.b_o), batch.target).sum().backward()
+    norms = torch.stack([state.grad.flatten(1).norm(dim=1) for state in states])
+    expected = (norms[:-1] / norms[-1]).flip(0)
+    torch.testing.assert_close(trainability.profile(model, TASK, batch), expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("gate", ["none", "scalar"])
+def test_a_transplant_of_its_own_profile_changes_nothing_and_another_sets_the_norms(gate: str) -> None:
+    model = weights(gate)
+    changed = trainability.network(TASK, gate, SEEDS, 1.3, make=trainability.Transplanted)
+    changed.register_buffer("profile", trainability.profile(model, TASK, data()))
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradients(changed)[name], gradient, atol=1e-6, rtol=1e-3)
+    # with norms of zero at every lag but the first, nothing comes from before the last two steps
+    changed.profile = torch.zeros(6, 2)
+    at_end = gradients(changed)["W_i"]
+    assert not at_end.any() or gate != "none"  # the input is shown at the first step only
+    u, _ = data()
+    torch.testing.assert_close(changed(u), model(u), atol=1e-6, rtol=1e-5)
+
+
+def test_each_network_takes_its_own_step_clipped_to_its_own_norm() -> None:
+    model = weights("scalar")
+    before, found = copy.deepcopy(model.state_dict()), gradients(model)
+    trained = [gradient for name, gradient in found.items() if name not in ("b", "b_o")]
+    size = torch.stack([g.flatten(1).square().sum(1) for g in trained]).sum(0).sqrt()
+    clip = float(size.mean())  # of the two networks one is clipped
+    trainability._prepare(model, torch.tensor([0.5, 2.0]), clip, frozen=False)
+    assert [bool(norm > clip) for norm in size].count(True) == 1
+    scale = torch.tensor([0.5, 2.0]) * (clip / size).clamp(max=1)
+    torch.testing.assert_close(model.W_r.grad, scale[:, None, None] * found["W_r"])
+    assert not model.b.grad.any()
+    assert not model.b_o.grad.any()
+    gradients(model)
+    trainability._prepare(model, torch.ones(2), None, frozen=True)
+    assert not any(getattr(model, name).grad.any() for name in ("W_rg", "W_ig", "b_g"))
+    assert model.W_r.grad.any()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_trains(arm: str) -> None:
+    gate, options = ARMS[arm]
+    run = trainability.measure(Setup(TASK, gate, "SGD", SEEDS, 5, [5], progress=False), gain=1.1, **options)
+    (records,) = run.probes[5].values()
+    assert [(record["seed"], record["rate"]) for record in records] == [(3, 0.01), (3, 0.1), (5, 0.01), (5, 0.1)]
+    assert all(0 < record["loss"] < 10 for record in records)
+    assert run.losses.shape == (5, 2)
+    assert run.diverged.tolist() == [-1, -1]
+
+
+def test_what_diverges_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainability, "RATES", (0.01, 1e6))
+    run = trainability.measure(Setup(TASK, "none", "SGD", SEEDS, 30, [30], progress=False), gain=3.0)
+    losses = [record["loss"] for record in run.probes[30]["map"]]
+    assert [loss < 10 for loss in losses] == [True, False, True, False]
+    assert losses[1] == float("inf")
+    assert all(0 < step <= 30 for step in run.diverged.tolist())
