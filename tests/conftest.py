@@ -10,9 +10,7 @@ LIBRARY = Path(__file__).parents[1] / "lib"
 # Files only: the hook of a package is also that of every module in it.
 MODULES = {".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in LIBRARY.rglob("[a-z]*.py")}
 # Not symbolic: beartype refuses SymPy's classes, whose repr is not that of a class; it has no tensors in it but one.
-# Not lanczos_compiled: numba compiles what is written there, not what checks it.
-UNCHECKED = {"gatelr.symbolic", "gatelr.kernels.lanczos_compiled"}
-install_import_hook(sorted(MODULES - UNCHECKED), "beartype.beartype")
+install_import_hook(sorted(MODULES - {"gatelr.symbolic"}), "beartype.beartype")
 
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402

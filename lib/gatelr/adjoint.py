@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gatelr.cells import GatedRNN, Trajectory, check_backward
-from gatelr.kernels import compiled, sweep
+from gatelr.kernels import build, compiled, sweep
 
 
 def costates(
@@ -150,7 +150,7 @@ def _sweep(
     h = 0 if model.W_rg is None else model.W_rg.shape[-2]
     W = model.W_r if model.W_rg is None else torch.cat([model.W_r, gate_sensitivity * model.W_rg], -2)
     W = W.reshape(S, n + h, n)
-    if compiled.serves(x) and model.W_r.dtype == x.dtype:
+    if build.serves(x) and model.W_r.dtype == x.dtype:
         states = torch.cat([trajectory.x_prev[:1], x]).reshape(T + 1, S, -1, n)
         rows = states.shape[2]
         phi, g = (v.reshape(T, S, rows, -1).contiguous() for v in (trajectory.phi, trajectory.g))

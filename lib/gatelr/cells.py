@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatelr.kernels import compiled, sweep
+from gatelr.kernels import build, compiled, sweep
 from gatelr.kernels.autograd import LastState, joined
 
 #: What ``gate`` may be.
@@ -288,7 +288,7 @@ class GatedRNN(nn.Module):
     def _record(self, u: Tensor, x0: Tensor) -> Trajectory:
         """:meth:`run` where nobody differentiates: one of the two sweeps, the same numbers to rounding."""
         T, n, S, batch = len(u), self.n_hidden, self.replicas or 1, u.shape[1:-1]
-        if not compiled.serves(self.W_r):
+        if not build.serves(self.W_r):
             return self._record_in_place(u, x0)
         rows = u.reshape(T, S, -1, self.n_inputs)
         alpha = None if self.gate == "none" else self._fixed_gate()

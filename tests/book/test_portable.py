@@ -195,8 +195,8 @@ def test_what_is_installed_is_what_is_locked(book: str) -> None:
 
 
 def not_installed(source: str) -> list[str]:
-    """What a chapter imports that its set-up cell does not install; NumPy comes with numba."""
-    needed, providers = {*names(portable.requirements()), "numpy"}, metadata.packages_distributions()
+    """What a chapter imports that its set-up cell does not install."""
+    needed, providers = names(portable.requirements()), metadata.packages_distributions()
     modules: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -21,7 +21,7 @@ from gatelr.experiments.effective_rates import GATES
 from gatelr.experiments.joint_anisotropy import LAGS
 from gatelr.experiments.protocol import Records
 from gatelr.experiments.released import AS_DEFINED, AS_RELEASED, Departures
-from gatelr.kernels import compiled
+from gatelr.kernels import plain
 
 #: The models of the anisotropy experiment, gate and optimiser.
 PAIRS: dict[str, protocol.Optimiser] = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
@@ -53,7 +53,7 @@ Networks = dict[tuple[str, int], Network]
 # The script for effective rates
 
 
-@compiled.plain()  # rounds as the released code does, product by product
+@plain()  # rounds as the released code does, product by product
 def effective_rate_runs(
     seeds: Sequence[int], checkpoints: Sequence[int], *, length: int = 80, n: int = 64, probed: int = 12
 ) -> tuple[pd.DataFrame, Networks]:
@@ -113,7 +113,7 @@ def adding() -> tasks.Task:
     return tasks.get("adding", steps=120, n_inputs=6)
 
 
-@compiled.plain()
+@plain()
 def anisotropy_runs(seeds: Sequence[int], checkpoints: Sequence[int]) -> tuple[pd.DataFrame, Snapshots]:
     """Train on adding as the script for anisotropy does, on the one batch and on fresh data.
 

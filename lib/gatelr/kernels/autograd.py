@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatelr.kernels import compiled, sweep
+from gatelr.kernels import build, compiled, sweep
 
 
 def joined(
@@ -38,7 +38,7 @@ class LastState(torch.autograd.Function):
         u, x0, alpha, workspace, backward, *weights = inputs
         W = joined(*weights)
         ctx.replicated, ctx.given = weights[0].ndim == 3, [weight is not None for weight in weights]
-        ctx.workspace, ctx.carried, ctx.compiled = workspace, backward, compiled.serves(W)
+        ctx.workspace, ctx.carried, ctx.compiled = workspace, backward, build.serves(W)
         ctx.sizes = x0.shape[-1], u.shape[-1]
         if ctx.compiled:
             swept = compiled.forward(u, x0, W, alpha, into=workspace.compiled if workspace else None)

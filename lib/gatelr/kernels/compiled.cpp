@@ -6,66 +6,27 @@
 // Every sum has an order that depends on the sizes alone, never on the number of threads.
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <limits>
 #include <vector>
 
+#include "vectors.h"
+
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int BYTES = 64, WIDE = 4;
-#elif defined(__AVX__)
-constexpr int BYTES = 32, WIDE = 2;
-#else
-constexpr int BYTES = 16, WIDE = 4;
-#endif
+constexpr int WIDE = BYTES == 32 ? 2 : 4;
 constexpr int ROWS = 6;
 constexpr int TOGETHER = 8; // steps whose gradients are added at once
 
 template <class F> struct Format;
 template <> struct Format<float> {
-    typedef int32_t whole;
     static constexpr int mantissa = 23, bias = 127, terms = 7;
     // ln 2 in two parts, of which the first times a whole number below 2^8 is exact
     static constexpr float limit = 87, ln2_high = 0x1.62ep-1f, ln2_low = 0x1.0bfbe8p-15f;
 };
 template <> struct Format<double> {
-    typedef int64_t whole;
     static constexpr int mantissa = 52, bias = 1023, terms = 13;
     static constexpr double limit = 708, ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
 };
-
-template <class F> struct Lanes {
-    typedef F type __attribute__((vector_size(BYTES)));
-    typedef F loose __attribute__((vector_size(BYTES), aligned(sizeof(F)), may_alias));
-    typedef typename Format<F>::whole whole __attribute__((vector_size(BYTES)));
-    static constexpr long count = BYTES / sizeof(F);
-};
-template <class F> using Vector = typename Lanes<F>::type;
-
-// A whole vector at i, and the rest of a row that fills none.
-struct Whole {
-    long i;
-};
-struct Part {
-    long i, count;
-};
-template <class F> inline Vector<F> get(const F *p, Whole at) { return *(const typename Lanes<F>::loose *)(p + at.i); }
-template <class F> inline Vector<F> get(const F *p, Part at) {
-    Vector<F> v{};
-    std::memcpy(&v, p + at.i, at.count * sizeof(F));
-    return v;
-}
-template <class F> inline void put(F *p, Whole at, Vector<F> v) { *(typename Lanes<F>::loose *)(p + at.i) = v; }
-template <class F> inline void put(F *p, Part at, Vector<F> v) { std::memcpy(p + at.i, &v, at.count * sizeof(F)); }
-
-template <class F, class Body> inline void for_each(long n, Body body) {
-    constexpr long W = Lanes<F>::count;
-    long i = 0;
-    for (; i + W <= n; i += W) body(Whole{i});
-    if (i < n) body(Part{i, n - i});
-}
 
 // exp(x) - 1 = 2^k (exp(r) - 1) + (2^k - 1), |r| <= ln 2 / 2, by Taylor's series; exact to some units in the last place,
 // near 0 too. Beyond the limit it stays what it is there; NaN stays NaN.
@@ -214,7 +175,7 @@ void forward_slice(const Sizes<F> &z, long s, long b0, long rows, const F *u, co
 enum { FULL, GATE_DROPPED, DIAGONAL, ORDER_0 };
 
 template <class F>
-void adjoint_slice(const Sizes<F> &z, int carry, long s, long b0, long rows, const F *u, const F *Wb, const F *Wi,
+void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, const F *u, const F *Wb, const F *Wi,
                    const F *own, const F *alpha, const F *x, const F *phi, const F *g, const F *delta, bool every,
                    F *grad_u, F *grad_x0, F *Gt, F *costates, F *signals) {
     const long n = z.n, m = z.m, h = z.h, kp = z.kp, np = z.np, mp = z.mp;
@@ -315,7 +276,7 @@ void adjoint_slice(const Sizes<F> &z, int carry, long s, long b0, long rows, con
 }
 
 template <class F>
-void forward(const long *sizes, int threads, const F *u, const F *Wt, const F *alpha, F *x, F *phi, F *g,
+void forward(const long *sizes, long threads, const F *u, const F *Wt, const F *alpha, F *x, F *phi, F *g,
              F *a) {
     const Sizes<F> z(sizes);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
@@ -326,8 +287,8 @@ void forward(const long *sizes, int threads, const F *u, const F *Wt, const F *a
 }
 
 template <class F>
-void adjoint(const long *sizes, int carry, int threads, const F *u, const F *Wb, const F *Wi, const F *own,
-             const F *alpha, const F *x, const F *phi, const F *g, const F *delta, int every, F *grad_u, F *grad_x0,
+void adjoint(const long *sizes, long carry, long threads, const F *u, const F *Wb, const F *Wi, const F *own,
+             const F *alpha, const F *x, const F *phi, const F *g, const F *delta, long every, F *grad_u, F *grad_x0,
              F *Gt, F *costates, F *signals) {
     const Sizes<F> z(sizes);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
@@ -340,7 +301,7 @@ void adjoint(const long *sizes, int carry, int threads, const F *u, const F *Wb,
 
 // C (rows x n) = left (rows x n) right (n x n) for every b; a thread takes some rows at a time.
 template <class F>
-void tall(long B, long rows, long n, long left_stride, long right_stride, long out_stride, int threads,
+void tall(long B, long rows, long n, long left_stride, long right_stride, long out_stride, long threads,
           const F *left, const F *right, F *C) {
     constexpr long SOME = 96;
     const long np = (n + Lanes<F>::count - 1) / Lanes<F>::count * Lanes<F>::count, parts = (rows + SOME - 1) / SOME;
@@ -367,17 +328,17 @@ void tall(long B, long rows, long n, long left_stride, long right_stride, long o
 extern "C" {
 int bytes_of_a_vector() { return BYTES; }
 #define BOTH(F, name)                                                                                                  \
-    void forward_##name(const long *sizes, int threads, const F *u, const F *Wt, const F *alpha, F *x,    \
+    void forward_##name(const long *sizes, long threads, const F *u, const F *Wt, const F *alpha, F *x,    \
                         F *phi, F *g, F *a) {                                                                          \
         forward<F>(sizes, threads, u, Wt, alpha, x, phi, g, a);                                                    \
     }                                                                                                                  \
-    void adjoint_##name(const long *sizes, int carry, int threads, const F *u, const F *Wb, const F *Wi, const F *own, \
-                        const F *alpha, const F *x, const F *phi, const F *g, const F *delta, int every, F *grad_u,    \
+    void adjoint_##name(const long *sizes, long carry, long threads, const F *u, const F *Wb, const F *Wi, const F *own, \
+                        const F *alpha, const F *x, const F *phi, const F *g, const F *delta, long every, F *grad_u,    \
                         F *grad_x0, F *Gt, F *costates, F *signals) {                                                  \
         adjoint<F>(sizes, carry, threads, u, Wb, Wi, own, alpha, x, phi, g, delta, every, grad_u, grad_x0, Gt,         \
                    costates, signals);                                                                                 \
     }                                                                                                                  \
-    void tall_##name(long B, long rows, long n, long left_stride, long right_stride, long out_stride, int threads,     \
+    void tall_##name(long B, long rows, long n, long left_stride, long right_stride, long out_stride, long threads,     \
                      const F *left, const F *right, F *C) {                                                            \
         tall<F>(B, rows, n, left_stride, right_stride, out_stride, threads, left, right, C);                           \
     }

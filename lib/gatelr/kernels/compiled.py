@@ -1,124 +1,19 @@
-"""The two sweeps compiled: built on first use where there is a C++ compiler, and kept for the next process.
-
-The shared library lies in a cache folder under a name that holds a digest of its source, the compiler, the flags and
-the processor. It is written aside and renamed, so that two processes that build it at once both end with a whole one.
-Without a compiler, on CUDA and where ``GATELR_KERNEL=plain`` asks for it, :mod:`gatelr.kernels.sweep` serves.
-"""
+"""The two sweeps compiled by :mod:`gatelr.kernels.build`; without it, :mod:`gatelr.kernels.sweep` serves."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr.kernels import build
 from gatelr.kernels.sweep import BACKWARD, Backward, Gradients, diagonal
-
-SOURCE = Path(__file__).with_suffix(".cpp")
 
 #: Sequences that one thread takes through all steps. The order of sums follows from it, so it is the same everywhere.
 SLICE = 32
-
-#: Without -ffast-math, which breaks NaN and infinity; a library linked with it makes its process flush denormals.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
-
-#: The C functions of each dtype are named after it.
-_NAMES = {torch.float32: "float32", torch.float64: "float64"}
-
-_plain = 0
-
-
-class Unavailable(RuntimeError):
-    """The compiled sweep cannot be had here; the message says why."""
-
-
-def which() -> str:
-    """Which sweep a CPU gets: ``"compiled, 512-bit vectors"``, or ``"plain"`` and why."""
-    if _plain or os.environ.get("GATELR_KERNEL") == "plain":
-        return "plain, as asked for"
-    try:
-        return f"compiled, {8 * _library().bytes_of_a_vector()}-bit vectors"
-    except Unavailable as error:
-        return f"plain, {error}"
-
-
-@contextmanager
-def plain() -> Iterator[None]:
-    """In this context, the plain sweep serves: for an emulation, or to compare the two."""
-    global _plain
-    _plain += 1
-    try:
-        yield
-    finally:
-        _plain -= 1
-
-
-def serves(like: Tensor) -> bool:
-    """Whether the compiled sweep can be used for tensors of this dtype and device."""
-    return like.device.type == "cpu" and like.dtype in _NAMES and which().startswith("compiled")
-
-
-@lru_cache
-def _library() -> ctypes.CDLL:
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        raise Unavailable("since there is no C++ compiler: install one, such as g++, or name it in CXX")
-    wrong = ""
-    for flags in ((*FLAGS, "-fopenmp"), FLAGS):  # threads by the OpenMP that PyTorch brings, if it brings one
-        try:
-            return ctypes.CDLL(str(_built(compiler, flags)))
-        except (OSError, subprocess.SubprocessError) as error:
-            wrong = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[0]
-    raise Unavailable(f"since {compiler} failed: {wrong}")
-
-
-def _built(compiler: str, flags: tuple[str, ...]) -> Path:
-    """The shared library, which is compiled if it is not there yet."""
-    stamp = os.stat(compiler)
-    identity = (SOURCE.read_bytes(), compiler, stamp.st_size, stamp.st_mtime_ns, flags, _processor(), torch.__version__)
-    path = _cache() / f"sweep-{hashlib.sha256(repr(identity).encode()).hexdigest()[:20]}.so"
-    if not path.exists():
-        with tempfile.TemporaryDirectory(dir=path.parent) as aside:
-            made, linked = Path(aside) / "sweep.o", Path(aside) / "sweep.so"
-            for command in (
-                [compiler, *flags, "-c", str(SOURCE), "-o", str(made)],
-                [compiler, "-shared", str(made), "-o", str(linked)],
-            ):
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-            os.replace(linked, path)
-    return path
-
-
-def _cache() -> Path:
-    """A folder for what was compiled, the user's if it can be written to."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(home) / "gatelr"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir()) / f"gatelr-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def _processor() -> str:
-    """What -march=native depends on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    return f"{platform.machine()} {flags}"
 
 
 class Swept(NamedTuple):
@@ -225,34 +120,27 @@ def tall_products(
 ) -> None:
     """``out = left @ right`` for many rows; each matrix of rows lies without gaps, and all may lie apart."""
     B, rows, n = left.shape
-    if not serves(left) or (left.stride(-1), right.stride(-1), out.stride(-1)) != (1, 1, 1):
+    if not build.serves(left) or (left.stride(-1), right.stride(-1), out.stride(-1)) != (1, 1, 1):
         torch.bmm(left, right, out=out)
         return
-    function = getattr(_library(), f"tall_{_NAMES[left.dtype]}")
-    function.restype = None
-    strides = (ctypes.c_long(tensor.stride(0)) for tensor in (left, right, out))
-    places = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (left, right, out))
-    function(ctypes.c_long(B), ctypes.c_long(rows), ctypes.c_long(n), *strides, torch.get_num_threads(), *places)
+    strides = (tensor.stride(0) for tensor in (left, right, out))
+    build.call("tall", left.dtype, B, rows, n, *strides, torch.get_num_threads(), left, right, out)
 
 
 def _width(dtype: torch.dtype) -> int:
     """Numbers in a vector; rows are padded to whole ones."""
-    return int(_library().bytes_of_a_vector()) // dtype.itemsize
+    return build.bytes_of_a_vector() // dtype.itemsize
 
 
 def _call(name: str, swept: Swept, *rest: Any) -> None:
-    """Hand sizes and addresses to C. ctypes lets other Python threads run meanwhile."""
     (T, S, B, m), n, (k, q) = swept.u.shape, swept.x.shape[-1], swept.W.shape[-2:]
     sizes = (ctypes.c_long * 8)(T, S, B, n, m, k - n, SLICE, q - n - m)
     threads, u, x, g = torch.get_num_threads(), swept.u, swept.x, swept.g
     phi = swept.phi if len(swept.phi) else None
-    function = getattr(_library(), f"{name}_{_NAMES[u.dtype]}")
     if name == "forward":
         padded, a = rest
-        arguments = [sizes, threads, u, padded, swept.alpha, x, phi, g, a]
+        build.call(name, u.dtype, sizes, threads, u, padded, swept.alpha, x, phi, g, a)
     else:
         carry, to_state, to_input, own, delta, every, *results = rest
         of_run = [u, to_state, to_input, own, swept.alpha, x, phi, g]
-        arguments = [sizes, carry, threads, *of_run, delta, int(every), *results]
-    function.restype = None
-    function(*(ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a for a in arguments))
+        build.call(name, u.dtype, sizes, carry, threads, *of_run, delta, int(every), *results)

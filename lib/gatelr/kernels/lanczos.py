@@ -21,8 +21,8 @@ for to be a hundredth of the error that is allowed, and where a start is a guess
 part again. (Golub & Van Loan, *Matrix Computations*, 4th edition, 2013, chapter 10;
 Parlett, *The Symmetric Eigenvalue Problem*, 1998, chapters 10 and 13.)
 
-On a CPU the matrices are served one after the other by :mod:`gatelr.kernels.lanczos_compiled`. Elsewhere a batched
-eigenvalue solver is at home, and takes the Gram matrices whole.
+On a CPU with a compiler the matrices are served one after the other, each in the processor's nearest cache; the outcome
+does not depend on the number of threads. Elsewhere a batched eigenvalue solver takes the Gram matrices whole.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr.kernels import lanczos_compiled
+from gatelr.kernels import build
 
 #: Temple's bound, relative to θ, at which a value is taken.
 ERROR_AT_MOST = 1e-6
@@ -43,6 +43,9 @@ RESIDUAL_AT_MOST = 1e-8
 
 #: The largest size that is given all its steps, after which the value is exact but for rounding.
 SMALL = 12
+
+#: Matrices below which a second thread costs more than it gains.
+WORTHWHILE = 64
 
 
 def spectral_norms(M: Float[Tensor, "N m n"], near: Float[Tensor, "N k"] | None = None) -> Float[Tensor, " N"]:
@@ -54,7 +57,7 @@ def spectral_norms(M: Float[Tensor, "N m n"], near: Float[Tensor, "N k"] | None 
     Args:
         M: any matrices, float32 or float64.
         near: float64, k the smaller of m and n: guesses at the first singular vectors of that side, or zeros. They save
-            steps, on a CPU; what is found is written over them.
+            steps of the compiled process, which writes what it finds over them.
 
     Returns:
         ``(N,)``, infinite where a matrix has an entry that is not finite.
@@ -66,13 +69,20 @@ def spectral_norms(M: Float[Tensor, "N m n"], near: Float[Tensor, "N k"] | None 
         raise ValueError(f"got matrices of {M.dtype}, expected torch.float32 or torch.float64: convert them first")
     if M.shape[1] > M.shape[2]:
         M = M.mT  # the process runs on the shorter side
-    if M.device.type == "cpu":
-        start = _start(M.shape[1])
-        near = M.new_zeros(M.shape[:2], dtype=torch.float64) if near is None else near
-        return lanczos_compiled.largest(
-            M, start, near, residual_at_most=RESIDUAL_AT_MOST, error_at_most=ERROR_AT_MOST, small=SMALL
-        )
-    return _by_gram(M.detach())
+    return _one_by_one(M.detach(), near) if build.serves(M) else _by_gram(M.detach())
+
+
+def _one_by_one(M: Float[Tensor, "N m n"], near: Float[Tensor, "N m"] | None) -> Float[Tensor, " N"]:
+    N, m, n = M.shape
+    guesses = M.new_zeros(N, m, dtype=torch.float64) if near is None else near.contiguous()
+    first = m if m <= SMALL else 3  # step at which to look for the first time
+    threads = min(torch.get_num_threads(), -(-N // WORTHWHILE))
+    norms = M.new_empty(N)
+    arguments = M.contiguous(), _start(m), guesses, RESIDUAL_AT_MOST, ERROR_AT_MOST, first, norms
+    build.call("norms", M.dtype, N, m, n, max(1, threads), *arguments)
+    if near is not None and guesses is not near:
+        near.copy_(guesses)
+    return norms
 
 
 @lru_cache

@@ -1,17 +1,12 @@
-"""The compiled sweep against the plain one, in all sizes; and what loading it must not do."""
+"""The compiled sweep against the plain one, in all sizes."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
 from gatelr import training
 from gatelr.cells import GATES, GatedRNN
-from gatelr.kernels import compiled, sweep
+from gatelr.kernels import compiled, plain, sweep, which
 from hypothesis import given
 from networks import Case, and_the_smallest, cases, relative
 from torch import Tensor
@@ -23,7 +18,7 @@ SIZES = [(16, 4, 32), (17, 1, 33), (15, 3, 31), (64, 4, 64), (65, 7, 97), (130, 
 
 @pytest.fixture(autouse=True)
 def a_compiler() -> None:
-    assert compiled.which().startswith("compiled"), compiled.which()
+    assert which().startswith("compiled"), which()
 
 
 @pytest.fixture
@@ -67,7 +62,7 @@ def test_run_and_readout_in_random_networks(case: Case) -> None:
     model, (u, x0) = case.model(), case.inputs()
     with torch.no_grad():
         ours = model.run(u, x0)
-        with compiled.plain():
+        with plain():
             theirs = model.run(u, x0)
     for name, a, b in zip(ours._fields, ours, theirs, strict=True):
         assert torch.equal(a, b) or relative(a, b) <= 1e-12, name  # equal: without a gate a_g is infinite
@@ -119,8 +114,8 @@ def test_a_replica_that_overflows_is_left_to_the_plain_sweep_and_disturbs_nobody
         wrong[1] *= spoilt
         with_it = compiled.adjoint(compiled.forward(u, x0, W, None), wrong)
         assert torch.equal(with_it.W[::2], healthy[::2])
-        plain = sweep.adjoint(sweep.forward(u, x0, W, None), wrong)
-        assert torch.equal(with_it.W[1].isfinite(), plain.W[1].isfinite())
+        expected = sweep.adjoint(sweep.forward(u, x0, W, None), wrong)
+        assert torch.equal(with_it.W[1].isfinite(), expected.W[1].isfinite())
         weights = W.clone()
         weights[1, 0, 0] = spoilt
         states = compiled.forward(u, x0, weights, None).x[-1]
@@ -145,57 +140,18 @@ def test_tall_products(rows: int, n: int) -> None:
         assert out[:, 0].isnan().all()
 
 
-def script(code: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "OMP_NUM_THREADS": "1", **variables}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-
-
-LOOK = "from gatelr.kernels import compiled; print(compiled.which())"
-
-
-def test_loading_changes_no_denormal(tmp_path: Path) -> None:
-    code = (
-        "import torch; from gatelr.kernels import compiled; before = float(torch.tensor(1e-40) * 0.5); compiled.which()"
-    )
-    run = script(f"{code}; after = float(torch.tensor(1e-40) * 0.5); print(before == after > 0)", tmp_path)
-    assert run.stdout.strip() == "True", run.stderr
-
-
-def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
-    assert script(LOOK, tmp_path).stdout.startswith("compiled")
-    (made,) = (tmp_path / "gatelr").iterdir()
-    when = made.stat().st_mtime_ns
-    assert script(LOOK, tmp_path).stdout.startswith("compiled")
-    assert made.stat().st_mtime_ns == when
-
-
-def test_two_processes_that_build_at_once_both_end_well(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda _: script(LOOK, tmp_path), range(2)))
-    assert [run.stdout.startswith("compiled") for run in runs] == [True, True]
-    assert len(list((tmp_path / "gatelr").iterdir())) == 1
-
-
-def test_without_a_compiler_the_plain_sweep_serves_and_says_so(tmp_path: Path) -> None:
-    assert script(LOOK, tmp_path, CXX="no-such-compiler").stdout.startswith("plain, since there is no C++ compiler")
-    assert script(LOOK, tmp_path, CXX="false").stdout.startswith("plain, since")
-    assert script(LOOK, tmp_path, GATELR_KERNEL="plain").stdout.strip() == "plain, as asked for"
-    code = "import torch; from gatelr import GatedRNN; print(GatedRNN(2, 3, 'multi')(torch.ones(4, 2, 2)).shape)"
-    assert "torch.Size([2, 1])" in script(code, tmp_path, CXX="no-such-compiler").stdout
-
-
 def test_training_with_either_ends_in_the_same_network() -> None:
     from gatelr import tasks
 
     task, ends = tasks.get("adding", steps=12), []
-    for plain in (False, True):
+    for without in (False, True):
         model = GatedRNN(
             task.n_inputs, 8, "multi", replicas=2, generator=training.generators([0, 1]), dtype=torch.float64
         )
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
         data = training.generators([0, 1], offset=123)
-        if plain:
-            with compiled.plain():
+        if without:
+            with plain():
                 training.train(model, task, optimiser, 20, data, progress=False)
         else:
             training.train(model, task, optimiser, 20, data, progress=False)

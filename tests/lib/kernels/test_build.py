@@ -1,0 +1,44 @@
+"""The compiled kernels are built once, whole, and only where they can be; and loading them does nothing else."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+
+def script(code: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+LOOK = "from gatelr import kernels; print(kernels.which())"
+
+
+def test_loading_changes_no_denormal(tmp_path: Path) -> None:
+    code = "import torch; from gatelr import kernels; before = float(torch.tensor(1e-40) * 0.5); kernels.which()"
+    run = script(f"{code}; after = float(torch.tensor(1e-40) * 0.5); print(before == after > 0)", tmp_path)
+    assert run.stdout.strip() == "True", run.stderr
+
+
+def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
+    assert script(LOOK, tmp_path).stdout.startswith("compiled")
+    (made,) = (tmp_path / "gatelr").iterdir()
+    when = made.stat().st_mtime_ns
+    assert script(LOOK, tmp_path).stdout.startswith("compiled")
+    assert made.stat().st_mtime_ns == when
+
+
+def test_two_processes_that_build_at_once_both_end_well(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: script(LOOK, tmp_path), range(2)))
+    assert [run.stdout.startswith("compiled") for run in runs] == [True, True]
+    assert len(list((tmp_path / "gatelr").iterdir())) == 1
+
+
+def test_without_a_compiler_plain_pytorch_serves_and_says_so(tmp_path: Path) -> None:
+    assert script(LOOK, tmp_path, CXX="no-such-compiler").stdout.startswith("plain, since there is no C++ compiler")
+    assert script(LOOK, tmp_path, CXX="false").stdout.startswith("plain, since")
+    assert script(LOOK, tmp_path, GATELR_KERNEL="plain").stdout.strip() == "plain, as asked for"
+    code = "import torch; from gatelr import GatedRNN; print(GatedRNN(2, 3, 'multi')(torch.ones(4, 2, 2)).shape)"
+    assert "torch.Size([2, 1])" in script(code, tmp_path, CXX="no-such-compiler").stdout
