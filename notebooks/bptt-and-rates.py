@@ -847,7 +847,7 @@ for gate in LEARNED:
     beyond = imitations["order 0"][1] - imitations["lag 0 alone"][1]
     added[gate] = pd.Series(beyond.median(-1).values.tolist())
 added = pd.concat(added, names=["gate", "seed"])
-for gate, value in added.groupby("gate").mean().items():
+for gate, value in [*added.groupby("gate").mean().items(), ("mean", added.mean())]:
     chapter.number(f"time-scales-add-{gate}", value, f"{value:.2f}")
 columns = ["gate", "rates", "relative error", "cosine"]
 imitated = pd.DataFrame(rows, columns=columns)

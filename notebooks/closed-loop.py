@@ -256,7 +256,7 @@ chapter.check(
 # :::
 #
 # The cell proves it, and asks the library for the gradients of a trained
-# network on random inputs.
+# neuron on random inputs.
 
 # %%
 cosine_squared = overlap(1, g, 1, h) ** 2 / (overlap(1, g, 1, g) * overlap(1, h, 1, h))
@@ -307,7 +307,9 @@ chapter.number("left-by-weight", 100 * share, f"{100 * share:.0f}", "%")
 # output, since it is felt at every lag. Zucchet and Orvieto
 # {cite}`zucchet2024curse` call it the curse of memory. Write
 # $\rho = 1 - g$ for what is kept. With white inputs, the expected squared
-# derivative measures how sharp the loss is in $\rho$:
+# derivative measures how sharp the loss is in $\rho$: where the neuron matches
+# its teacher, it is the second derivative of $\tfrac12 E(x - x^*)^2$ by $\rho$.
+# The sharper a loss, the smaller the steps that gradient descent can take.
 #
 # :::{prf:theorem} Sharpness
 # :label: thm-sharpness
@@ -554,7 +556,7 @@ chapter.check(
 #
 # ## Try it
 #
-# *A patient teacher.* Let the teacher have $g^* = \tfrac12$ and the neuron
+# *An impatient teacher.* Let the teacher have $g^* = \tfrac12$ and the neuron
 # start at $g = \tfrac1{10}$, with the weights at 1. Will the rate of lag 4 rise
 # first and then fall, as in {numref}`fig-loop-rates`? Predict with
 # {eq}`eq-turn` before you run it.

@@ -205,7 +205,7 @@ chapter.figure("one-budget", fig, budgets)
 # three from networks, and not from the formulas. Online it has sliders. Move
 # $g$ and watch the three change together.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the measurement"}
 lags, measured = np.arange(longest_lag + 1), {}
 for gate in (0.02, 1 / 11, 0.4):  # too slow for lag 10, matched, too fast
     network = GatedRNN(1, 1, "constant", alpha=gate, dtype=torch.float64)
@@ -279,7 +279,7 @@ chapter.figure("one-gate", grid.figure, one_gate)
 # the best gate can give falls about as one over the lag: **long memories are
 # taught slowly**.
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the search"}
 searched = [
     minimize_scalar(
         lambda gate, lag=lag: -gate * (1 - gate) ** lag,
