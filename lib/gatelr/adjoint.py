@@ -158,7 +158,7 @@ def _sweep(
         phi, g = phi if h or alpha is not None else phi[:0], g if h else g[..., :0].contiguous()
         u = trajectory.u.reshape(T, S, rows, -1).contiguous()
         swept = compiled.Swept(u, states, phi, g, torch.nn.functional.pad(W, (0, u.shape[-1])), alpha)
-        return compiled.costates(swept, W, delta.reshape(T, S, rows, n), backward)
+        return compiled.costates(swept, delta.reshape(T, S, rows, n), backward)
     scalings = sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
     wide = sweep.Coefficients(*(v.expand(x.shape).reshape(T, S, -1, n) for v in scalings))
     alone = wide.leak  # the part of J that a neuron has for itself

@@ -133,12 +133,14 @@ template <class F> struct Sizes {
 };
 
 template <class F>
-void forward_slice(const Sizes<F> &z, long s, long b0, long rows, const F *u, const F *Wt, const F *alpha,
+void forward_slice(const Sizes<F> &z, long s, long b0, long rows, const F *u, const F *weights, const F *alpha,
                    F *x, F *phi, F *g, F *a) {
     const long n = z.n, m = z.m, h = z.h, kp = z.kp;
-    const F *W = Wt + s * z.q * kp, *bias = z.bias ? W + (n + m) * kp : nullptr;
-    std::vector<F> buffer(rows * kp);
-    F *Z = buffer.data();
+    std::vector<F> buffer((rows + z.q) * kp);
+    F *Z = buffer.data(), *W = Z + rows * kp;
+    for (long i = 0; i < z.k; ++i)
+        for (long j = 0; j < z.q; ++j) W[j * kp + i] = weights[(s * z.k + i) * z.q + j];
+    const F *bias = z.bias ? W + (n + m) * kp : nullptr;
     // x holds T + 1 states, of which the first is there already
     for (long t = 0; t < z.T; ++t) {
         const long here = (t * z.S + s) * z.B + b0, next = ((t + 1) * z.S + s) * z.B + b0;
@@ -175,12 +177,21 @@ void forward_slice(const Sizes<F> &z, long s, long b0, long rows, const F *u, co
 enum { FULL, GATE_DROPPED, DIAGONAL, ORDER_0 };
 
 template <class F>
-void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, const F *u, const F *Wb, const F *Wi,
-                   const F *own, const F *alpha, const F *x, const F *phi, const F *g, const F *delta, bool every,
-                   F *grad_u, F *grad_x0, F *Gt, F *costates, F *signals) {
+void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, const F *u, const F *weights,
+                   const F *alpha, const F *x, const F *phi, const F *g, const F *delta, bool every, F *grad_u,
+                   F *grad_x0, F *Gt, F *costates, F *signals) {
     const long n = z.n, m = z.m, h = z.h, kp = z.kp, np = z.np, mp = z.mp;
-    const F *Ws = Wb + s * z.k * np, *Wu = Wi + s * z.k * mp;
-    const F *own_r = own + s * 2 * n, *own_g = own_r + n;
+    const F *W = weights + s * z.k * z.q;
+    std::vector<F> packed(z.k * (np + mp) + 2 * n);
+    F *Ws = packed.data(), *Wu = Ws + z.k * np, *own_r = Wu + z.k * mp, *own_g = own_r + n;
+    for (long i = 0; i < z.k; ++i) {
+        std::memcpy(Ws + i * np, W + i * z.q, n * sizeof(F));
+        std::memcpy(Wu + i * mp, W + i * z.q + n, m * sizeof(F));
+    }
+    for (long i = 0; i < n; ++i) { // with which a neuron, and its gate or the gate of all, read the neuron itself
+        own_r[i] = W[i * z.q + i];
+        if (h) own_g[i] = W[(h == n ? n + i : n) * z.q + i];
+    }
     const F small = std::numeric_limits<F>::min() / std::numeric_limits<F>::epsilon();
     std::vector<F> space(rows * (np + TOGETHER * kp + mp) + 1);
     F *adj = space.data(), *U = adj + rows * np, *signal = U + rows * mp;
@@ -276,26 +287,40 @@ void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, co
 }
 
 template <class F>
-void forward(const long *sizes, long threads, const F *u, const F *Wt, const F *alpha, F *x, F *phi, F *g,
-             F *a) {
+void forward(const long *sizes, long threads, const F *u, const F *W, const F *alpha, F *x, F *phi, F *g, F *a) {
     const Sizes<F> z(sizes);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (long unit = 0; unit < z.S * z.slices; ++unit) {
         const long s = unit / z.slices, b0 = unit % z.slices * z.slice, rows = std::min(z.slice, z.B - b0);
-        forward_slice(z, s, b0, rows, u, Wt, alpha, x, phi, g, a);
+        forward_slice(z, s, b0, rows, u, W, alpha, x, phi, g, a);
     }
 }
 
 template <class F>
-void adjoint(const long *sizes, long carry, long threads, const F *u, const F *Wb, const F *Wi, const F *own,
-             const F *alpha, const F *x, const F *phi, const F *g, const F *delta, long every, F *grad_u, F *grad_x0,
-             F *Gt, F *costates, F *signals) {
+void adjoint(const long *sizes, long carry, long threads, const F *u, const F *W, const F *alpha, const F *x,
+             const F *phi, const F *g, const F *delta, long every, F *grad_u, F *grad_x0, F *grad_W, F *costates,
+             F *signals) {
     const Sizes<F> z(sizes);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (long unit = 0; unit < z.S * z.slices; ++unit) {
-        const long s = unit / z.slices, b0 = unit % z.slices * z.slice, rows = std::min(z.slice, z.B - b0);
-        adjoint_slice(z, carry, s, b0, rows, u, Wb, Wi, own, alpha, x, phi, g, delta, every != 0, grad_u, grad_x0,
-                      Gt ? Gt + unit * z.q * z.kp : nullptr, costates, signals);
+    const long each = z.q * z.kp;
+    std::vector<F> sums(grad_W ? z.S * z.slices * each : 0); // of every slice, transposed
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(dynamic, 1)
+        for (long unit = 0; unit < z.S * z.slices; ++unit) {
+            const long s = unit / z.slices, b0 = unit % z.slices * z.slice, rows = std::min(z.slice, z.B - b0);
+            adjoint_slice(z, carry, s, b0, rows, u, W, alpha, x, phi, g, delta, every != 0, grad_u, grad_x0,
+                          grad_W ? sums.data() + unit * each : nullptr, costates, signals);
+        }
+        if (grad_W) {
+#pragma omp for schedule(static)
+            for (long row = 0; row < z.S * z.k; ++row)
+                for (long j = 0; j < z.q; ++j) {
+                    const F *first = sums.data() + row / z.k * z.slices * each + j * z.kp + row % z.k;
+                    F sum = 0;
+                    for (long slice = 0; slice < z.slices; ++slice) sum += first[slice * each];
+                    grad_W[row * z.q + j] = sum;
+                }
+        }
     }
 }
 
@@ -328,15 +353,15 @@ void tall(long B, long rows, long n, long left_stride, long right_stride, long o
 extern "C" {
 int bytes_of_a_vector() { return BYTES; }
 #define BOTH(F, name)                                                                                                  \
-    void forward_##name(const long *sizes, long threads, const F *u, const F *Wt, const F *alpha, F *x,    \
-                        F *phi, F *g, F *a) {                                                                          \
-        forward<F>(sizes, threads, u, Wt, alpha, x, phi, g, a);                                                    \
+    void forward_##name(const long *sizes, long threads, const F *u, const F *W, const F *alpha, F *x, F *phi, F *g,     \
+                        F *a) {                                                                                        \
+        forward<F>(sizes, threads, u, W, alpha, x, phi, g, a);                                                         \
     }                                                                                                                  \
-    void adjoint_##name(const long *sizes, long carry, long threads, const F *u, const F *Wb, const F *Wi, const F *own, \
-                        const F *alpha, const F *x, const F *phi, const F *g, const F *delta, long every, F *grad_u,    \
-                        F *grad_x0, F *Gt, F *costates, F *signals) {                                                  \
-        adjoint<F>(sizes, carry, threads, u, Wb, Wi, own, alpha, x, phi, g, delta, every, grad_u, grad_x0, Gt,         \
-                   costates, signals);                                                                                 \
+    void adjoint_##name(const long *sizes, long carry, long threads, const F *u, const F *W, const F *alpha, const F *x, \
+                        const F *phi, const F *g, const F *delta, long every, F *grad_u, F *grad_x0, F *grad_W,         \
+                        F *costates, F *signals) {                                                                     \
+        adjoint<F>(sizes, carry, threads, u, W, alpha, x, phi, g, delta, every, grad_u, grad_x0, grad_W, costates,     \
+                   signals);                                                                                           \
     }                                                                                                                  \
     void tall_##name(long B, long rows, long n, long left_stride, long right_stride, long out_stride, long threads,     \
                      const F *left, const F *right, F *C) {                                                            \

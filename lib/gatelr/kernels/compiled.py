@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gatelr.kernels import build
-from gatelr.kernels.sweep import BACKWARD, Backward, Gradients, diagonal
+from gatelr.kernels.sweep import BACKWARD, Backward, Gradients
 
 #: Sequences that one thread takes through all steps. The order of sums follows from it, so it is the same everywhere.
 SLICE = 32
@@ -61,11 +61,11 @@ def forward(
     if into is None or (into.x.shape, into.phi.shape, into.g.shape, into.x.dtype) != (*shapes, u.dtype):
         x, phi, g = (u.new_empty(shape) for shape in shapes)
         into = Swept(u, x, phi, g, W, None)
-    swept = into._replace(u=u.contiguous(), W=W, alpha=None if alpha is None else alpha.expand(n).contiguous())
+    swept = into._replace(
+        u=u.contiguous(), W=W.contiguous(), alpha=None if alpha is None else alpha.expand(n).contiguous()
+    )
     swept.x[0] = x0  # in Python, so that autograd sees that memory has been filled anew
-    width = _width(u.dtype)
-    padded = torch.nn.functional.pad(W.mT, (0, -k % width)).contiguous()
-    _call("forward", swept, padded, pre_activations)
+    _call("forward", swept, pre_activations)
     return swept
 
 
@@ -77,42 +77,30 @@ def adjoint(
     backward: Backward = "full",
 ) -> Gradients:
     """As :func:`gatelr.kernels.sweep.adjoint`."""
-    k, q, slices = *swept.W.shape[-2:], -(-swept.u.shape[2] // SLICE)
     grad_u = torch.empty_like(swept.u) if input_gradient else None
-    grad_x0 = torch.empty_like(swept.x[0])
-    grad_W = swept.W.new_zeros(len(swept.W), slices, q, k + -k % _width(swept.W.dtype))
-    _adjoint(swept, swept.W, delta, backward, grad_u, grad_x0, grad_W, None, None)
-    total = grad_W[:, 0]
-    for part in grad_W[:, 1:].unbind(1):
-        total = total + part
-    return Gradients(grad_u, grad_x0, total[..., :k].mT)
+    gradients = Gradients(grad_u, torch.empty_like(swept.x[0]), torch.empty_like(swept.W))
+    _adjoint(swept, delta, backward, *gradients, None, None)
+    return gradients
 
 
 def costates(
-    swept: Swept, carried: Float[Tensor, "S k q"], delta: Float[Tensor, "T S B n"], backward: Backward
+    swept: Swept, delta: Float[Tensor, "T S B n"], backward: Backward
 ) -> tuple[Float[Tensor, "T+1 S B n"], Float[Tensor, "T S B k"]]:
     """The adjoint of every state, and the gradient at every pre-activation, candidate beside gate.
 
     Args:
-        swept: a forward sweep, whose own weights are not looked at.
-        carried: the weights through which the adjoint goes from step to step.
+        swept: a forward sweep, with the weights through which the adjoint goes from step to step.
         delta: direct loss gradient of every state.
         backward: what the pass carries from step to step.
     """
-    (T, S, B, _), k = swept.u.shape, carried.shape[-2]
+    (T, S, B, _), k = swept.u.shape, swept.W.shape[-2]
     all_costates, signals = torch.empty_like(swept.x), swept.x.new_empty(T, S, B, k)
-    _adjoint(swept, carried, delta, backward, None, torch.empty_like(swept.x[0]), None, all_costates, signals)
+    _adjoint(swept, delta, backward, None, torch.empty_like(swept.x[0]), None, all_costates, signals)
     return all_costates, signals
 
 
-def _adjoint(swept: Swept, W: Tensor, delta: Tensor, backward: Backward, *results: Tensor | None) -> None:
-    n, m, k, width = swept.x.shape[-1], swept.u.shape[-1], W.shape[-2], _width(W.dtype)
-    to_state = torch.nn.functional.pad(W[..., :n], (0, -n % width)).contiguous()
-    to_input = torch.nn.functional.pad(swept.W[..., n : n + m], (0, -m % width)).contiguous()
-    gate = diagonal(W[:, n:, :n]) if k > n else torch.zeros_like(W[:, 0, :n])
-    own = torch.stack([diagonal(W[:, :n, :n]), gate], 1).contiguous()
-    carry, every = BACKWARD.index(backward), delta.ndim == 4
-    _call("adjoint", swept, carry, to_state, to_input, own, delta.contiguous(), every, *results)
+def _adjoint(swept: Swept, delta: Tensor, backward: Backward, *results: Tensor | None) -> None:
+    _call("adjoint", swept, BACKWARD.index(backward), delta.contiguous(), delta.ndim == 4, *results)
 
 
 def tall_products(
@@ -127,20 +115,15 @@ def tall_products(
     build.call("tall", left.dtype, B, rows, n, *strides, torch.get_num_threads(), left, right, out)
 
 
-def _width(dtype: torch.dtype) -> int:
-    """Numbers in a vector; rows are padded to whole ones."""
-    return build.bytes_of_a_vector() // dtype.itemsize
-
-
 def _call(name: str, swept: Swept, *rest: Any) -> None:
     (T, S, B, m), n, (k, q) = swept.u.shape, swept.x.shape[-1], swept.W.shape[-2:]
     sizes = (ctypes.c_long * 8)(T, S, B, n, m, k - n, SLICE, q - n - m)
     threads, u, x, g = torch.get_num_threads(), swept.u, swept.x, swept.g
     phi = swept.phi if len(swept.phi) else None
     if name == "forward":
-        padded, a = rest
-        build.call(name, u.dtype, sizes, threads, u, padded, swept.alpha, x, phi, g, a)
+        (a,) = rest
+        build.call(name, u.dtype, sizes, threads, u, swept.W, swept.alpha, x, phi, g, a)
     else:
-        carry, to_state, to_input, own, delta, every, *results = rest
-        of_run = [u, to_state, to_input, own, swept.alpha, x, phi, g]
+        carry, delta, every, *results = rest
+        of_run = [u, swept.W, swept.alpha, x, phi, g]
         build.call(name, u.dtype, sizes, carry, threads, *of_run, delta, int(every), *results)
