@@ -10,13 +10,13 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from . import ceiling, contests, memory, protocols, record, report
+from . import ceiling, contests, growth, memory, protocols, record, report
 from .peers import released
 from .timing import QUICK, Effort
 
@@ -44,8 +44,32 @@ def groups(quick: bool, threads: int, say: Say) -> dict[str, Callable[[], list[d
         "Jacobian blocks": of(contests.blocks),
         "sensitivities": of(contests.sensitivities),
         "memory": lambda: memory.run(quick, threads),
+        "growth": lambda: growth.run(quick, threads),
         "protocol": lambda: protocols.run(quick, threads, say),
     }
+
+
+#: What each library is told so that a processor stands for one that has no more than this level.
+LEVELS = {
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    }
+}
+
+
+def hold(level: str, arguments: Sequence[str]) -> None:
+    """Start anew with instructions up to this level, since libraries look at their environment once.
+
+    Raises:
+        ValueError: if this processor has no such level.
+    """
+    if os.environ.get("ATEN_CPU_CAPABILITY") != level:
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *arguments], os.environ | LEVELS[level])
+    if (own := torch.backends.cpu.get_cpu_capability().lower()) != level:
+        raise ValueError(f"got --level {level}, expected a level of this processor: PyTorch has {own} here")
 
 
 def use(threads: int) -> None:
@@ -63,8 +87,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--protocols", action="store_true", help="the two protocols, which take minutes, and no more")
     parser.add_argument("--only", metavar="GROUP", action="append", help="one group; the file's others stay")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, help="by default benchmarks/results/<cpu>-<threads>-threads.json")
+    parser.add_argument("--level", choices=LEVELS, help="no wider vectors than these: to stand for another processor")
+    parser.add_argument("--out", type=Path, help="by default benchmarks/results/<cpu>-<level>-<threads>-threads.json")
+    arguments = sys.argv[1:] if arguments is None else arguments
     asked = parser.parse_args(arguments)
+    if asked.level:
+        try:
+            hold(asked.level, arguments)
+        except ValueError as error:
+            parser.error(str(error))
     use(asked.threads)
     known = groups(asked.quick, asked.threads, lambda line: print(line, flush=True))
     chosen = asked.only or (["protocol"] if asked.protocols else [name for name in known if name != "protocol"])

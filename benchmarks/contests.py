@@ -18,7 +18,7 @@ from gatelr.cells import GatedRNN
 from torch import Tensor
 
 from . import ours
-from .peers import Step, autograd, functorch, jax_peer, loops, named_rows, released
+from .peers import Step, autograd, functorch, gru, inductor, jax_peer, loops, named_rows, released
 from .timing import Effort, ratios, rotate, summary
 
 OURS = "ours"
@@ -38,6 +38,8 @@ class Row:
     """How many seeds or sequences one call is for."""
     exact: bool = True
     """Whether it computes what the library computes."""
+    comparable: bool = True
+    """Whether its outcome can be compared with the library's; that of another model cannot."""
     note: str = ""
 
 
@@ -71,6 +73,8 @@ def run(contest: Contest, effort: Effort) -> list[dict[str, Any]]:
         except (ModuleNotFoundError, FileNotFoundError) as error:
             absent[name] = str(error)
             continue
+        if not row.comparable:
+            continue
         found = contest.outcome(name, calls[name])
         expected = expected or found
         discrepancy[name] = max(_relative(found[key], expected[key]) for key in expected)
@@ -89,7 +93,10 @@ def run(contest: Contest, effort: Effort) -> list[dict[str, Any]]:
         content["seconds"] = summary(seconds[name])
         content["per"] = {"unit": contest.unit, "seconds": summary(each)["median"], "units": row.units}
         content["ratio"] = summary(ratios(each, best))
-        content["agreement"] = {"exact": row.exact, "discrepancy": discrepancy[name]}
+        content["agreement"] = {"exact": row.exact}
+        content["agreement"] |= {"discrepancy": discrepancy[name]} if name in discrepancy else {}
+        compiling = getattr(calls[name], "compile_seconds", None)
+        content |= {} if compiling is None else {"values": {"compile_seconds": round(compiling, 2)}}
         content |= {"error": errors[name]} if name in errors else {}
         rows.append(content | ({"note": row.note} if row.note else {}))
     return rows
@@ -119,16 +126,27 @@ def data(sizes: Mapping[str, int], S: int | None, dtype: torch.dtype = torch.flo
     return u, torch.rand(*lead, sizes["B"], 1, generator=draw, dtype=dtype)
 
 
-#: Every peer that trains. One seed of the released code is timed: its seeds come in turn, and each costs the same.
+#: Every peer that trains.
 TRAINERS: dict[str, Callable[[GatedRNN, Tensor, Tensor, float], Step]] = {
     OURS: ours.training_step,
     "ours, no workspace": partial(ours.training_step, keep=False),
     "autograd": autograd.training_step,
     "functorch": functorch.training_step,
+    "torch.compile": inductor.training_step,
     "jax": jax_peer.training_step,
     "jax, seeds in turn": partial(jax_peer.training_step, in_parallel=False),
+    "nn.GRU": gru.training_step,
     "released": released.training_step,
 }
+IN_TURN = "one seed; its seeds come in turn, each at the same cost"
+#: What their rows say.
+NOTES = {
+    "torch.compile": "the update of one step is compiled, not the loop",
+    "nn.GRU": f"another model of this size, with one gate more; {IN_TURN}",
+    "released": IN_TURN,
+}
+#: Those that take seeds in turn: the time of one is the time of each.
+ALONE = ("nn.GRU", "released")
 
 
 def training(gate: str, sizes: Mapping[str, int], S: int, peers: tuple[str, ...]) -> Contest:
@@ -140,7 +158,7 @@ def training(gate: str, sizes: Mapping[str, int], S: int, peers: tuple[str, ...]
         lone_u, lone_target = u[:, 0], target[0]
 
     def prepare(peer: str) -> Step:
-        if peer == "released":
+        if peer in ALONE:
             return TRAINERS[peer](lone, lone_u, lone_target, RATE)
         return TRAINERS[peer](model, u, target, RATE)
 
@@ -151,9 +169,9 @@ def training(gate: str, sizes: Mapping[str, int], S: int, peers: tuple[str, ...]
         update = {name: weight - before[name] for name, weight in step.weights().items()}
         return {name: v if v.ndim == 3 else v.unsqueeze(0) for name, v in update.items()}
 
-    one = "one seed; its seeds come in turn, each at the same cost"
+    same = {peer: peer != "nn.GRU" for peer in peers}
     rows = {
-        peer: Row(partial(prepare, peer), 1 if peer == "released" else S, note=one if peer == "released" else "")
+        peer: Row(partial(prepare, peer), 1 if peer in ALONE else S, same[peer], same[peer], NOTES.get(peer, ""))
         for peer in peers
     }
     return Contest("training step", {"gate": gate, "S": S, **sizes, "dtype": "float32"}, rows, outcome, "seed")
@@ -163,14 +181,13 @@ def trainings(quick: bool) -> Iterator[Contest]:
     """Three gates and three numbers of seeds with every peer; then the multi gate over seeds, steps and neurons."""
     sizes = TINY if quick else SIZES
     both = ("jax", "jax, seeds in turn")
-    one, main, all_of_them = (
-        (OURS, "autograd", "jax", "released"),
-        (OURS, "autograd", *both, "released"),
-        tuple(TRAINERS),
-    )
+    one, main = (OURS, "autograd", "jax", "released"), (OURS, "autograd", *both, "released")
     for gate in ("multi", "scalar", "constant"):
         for S in ((1, 20) if gate == "multi" else (1,)) if quick else (1, 4, 20):
-            yield training(gate, sizes, S, all_of_them if (gate, S) == ("multi", 20) else one if S == 1 else main)
+            peers = one if S == 1 else main
+            if gate == "multi" and not quick:
+                peers = (*peers[:-1], "torch.compile", "nn.GRU", "released")
+            yield training(gate, sizes, S, tuple(TRAINERS) if (gate, S) == ("multi", 20) else peers)
     scaled = [("T", 3)] if quick else [("T", 30), ("T", 60), ("T", 240), ("n", 16), ("n", 32), ("n", 128)]
     for S in () if quick else (2, 8, 40):
         yield training("multi", sizes, S, (OURS, "autograd", *both))

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,11 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 S = 20
 #: The exit status of a process whose row is absent.
 ABSENT = 3
+#: Not of torch.compile: the peak of its first step is the compiler's.
+PEERS = tuple(peer for peer in TRAINERS if peer != "torch.compile")
 NOTES = {
     "jax, seeds in turn": "one seed at a time is held",
+    "nn.GRU": "another model of this size, with one gate more; its seeds come in turn, and one at a time is held",
     "released": "its seeds come in turn, and one at a time is held",
 }
 NO_PEAK = "this system does not let a process ask for its peak memory, as Linux does"
@@ -39,9 +42,9 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     peaks: dict[str, int] = {}
     parameters = {"gate": "multi", "S": S, **sizes, "dtype": "float32"}
-    for peer in TRAINERS:
+    for peer in PEERS:
         row: dict[str, Any] = {"group": "memory", "peer": peer, "parameters": parameters}
-        found: dict[str, Any] = _elsewhere(peer, sizes, threads) if RESET.exists() else {"absent": NO_PEAK}
+        found = elsewhere("memory", peer=peer, sizes=sizes, threads=threads)
         if "absent" in found:
             rows.append(row | found)
             continue
@@ -53,17 +56,19 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _elsewhere(peer: str, sizes: Mapping[str, int], threads: int) -> dict[str, Any]:
-    asked = json.dumps({"peer": peer, "sizes": sizes, "threads": threads})
+def elsewhere(module: str, **asked: Any) -> dict[str, Any]:
+    """What a module of this package prints in a process of its own, or why it cannot."""
+    if not RESET.exists():
+        return {"absent": NO_PEAK}
     # An array is taken from the system and given back to it: glibc would keep what one step has freed for the next, so
     # that the peak of a step would depend on what ran before it.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-    command = [sys.executable, "-m", "benchmarks.memory", asked]
+    command = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(asked)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == ABSENT:
         return {"absent": done.stdout.strip()}
     if done.returncode:
-        raise RuntimeError(f"the memory of {peer} could not be measured: {done.stderr.strip()}")
+        raise RuntimeError(f"{module} could not be measured for {asked}: {done.stderr.strip()}")
     return dict(json.loads(done.stdout))
 
 
@@ -77,24 +82,25 @@ def measure(peer: str, sizes: Mapping[str, int]) -> dict[str, int]:
     tiny = {"B": 2, "T": 3, "n": 4, "m": 2}  # loads what is loaded late, and makes the threads
     TRAINERS[peer](network("multi", tiny, 2), *data(tiny, 2), RATE)()
     step = TRAINERS[peer](network("multi", sizes, S), *data(sizes, S), RATE)
-    before = _reset()
+    before = reset()
     step()
-    first = _peak() - before
+    first = peak() - before
     for _ in range(3):
         step()
-    kept = _reset() - before
+    kept = reset() - before
     step()
-    return {"first_bytes": first, "later_bytes": _peak() - before, "kept_bytes": kept}
+    return {"first_bytes": first, "later_bytes": peak() - before, "kept_bytes": kept}
 
 
-def _reset() -> int:
+def reset() -> int:
     """The resident set now, from which a new peak is counted."""
     time.sleep(0.2)  # XLA's threads free what a step needed a moment after its results are there
     RESET.write_text("5")
     return _status("VmRSS")
 
 
-def _peak() -> int:
+def peak() -> int:
+    """The largest resident set since then."""
     return _status("VmHWM")
 
 
@@ -105,12 +111,12 @@ def _status(field: str) -> int:
     return 1024 * int(found[1])
 
 
-def main(argument: str) -> int:
-    """Print what was measured as JSON, or why it cannot be."""
+def answer(argument: str, measure: Callable[..., dict[str, Any]]) -> int:
+    """Print as JSON what was measured in this process, or why it cannot be; the exit status says which."""
     asked = json.loads(argument)
-    torch.set_num_threads(asked["threads"])
+    torch.set_num_threads(asked.pop("threads"))
     try:
-        print(json.dumps(measure(asked["peer"], asked["sizes"])))
+        print(json.dumps(measure(**asked)))
     except (ModuleNotFoundError, FileNotFoundError) as error:
         print(error)
     except PermissionError:
@@ -121,4 +127,4 @@ def main(argument: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(sys.argv[1], measure))

@@ -15,7 +15,9 @@ from typing import Any
 
 import cpuinfo
 import jsonschema
+import torch
 from gatelr import files
+from gatelr.kernels import which
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -24,8 +26,10 @@ SCHEMA = json.loads((ROOT / "benchmarks" / "schema.json").read_text())
 
 def machine(threads: int) -> dict[str, Any]:
     """What a reader must know of the machine."""
+    cpu = cpuinfo.get_cpu_info()
     return {
-        "cpu": cpuinfo.get_cpu_info().get("brand_raw") or platform.machine(),
+        "cpu": cpu.get("brand_raw") or platform.machine(),
+        "level": level(cpu.get("flags", [])),
         "cores": os.cpu_count(),
         "threads": threads,
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
@@ -33,10 +37,18 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
+def level(flags: Sequence[str]) -> str:
+    """The vector instructions that PyTorch makes use of: a kind of processor, such as ``avx512-bf16``."""
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    halves = "avx512_bf16" if capability == "avx512" else "bf16"
+    return f"{capability}-bf16" if halves in flags else capability
+
+
 def path(machine: Mapping[str, Any]) -> Path:
-    """Where the results of a machine belong, such as ``amd-epyc-2-threads.json``."""
-    cpu = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)", "", machine["cpu"].lower())).strip("-")
-    return RESULTS / f"{cpu}-{machine['threads']}-threads.json"
+    """Where the results of a machine belong, such as ``amd-epyc-avx512-bf16-2-threads.json``."""
+    kind = f"{machine['cpu']} {machine.get('level', '')}".lower()
+    name = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)", "", kind)).strip("-")
+    return RESULTS / f"{name}-{machine['threads']}-threads.json"
 
 
 def provenance(seconds: float) -> dict[str, Any]:
@@ -48,8 +60,9 @@ def provenance(seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "versions": {
             "python": platform.python_version(),
-            **{p: _version(p) for p in ("torch", "numpy", "numba", "jax", "gatelr")},
+            **{p: _version(p) for p in ("torch", "numpy", "jax", "gatelr")},
         },
+        "kernel": which(),
         "commit": _git(ROOT, "rev-parse", "HEAD"),
         "edited": None if status is None else bool(status),
         "released": _git(Path(clone), "rev-parse", "HEAD") if clone else None,

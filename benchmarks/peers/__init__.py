@@ -29,6 +29,8 @@ class Step:
     run: Callable[[], Any]
     weights: Callable[[], Mapping[str, Tensor]]
     """The weights as they now are, by the model's names and in its shapes; not timed."""
+    compile_seconds: float | None = None
+    """What compiling took, which is not timed either."""
 
     def __call__(self) -> Any:
         return self.run()

@@ -11,6 +11,7 @@ from torch import Tensor
 from . import Step, Weights, fixed_gate, named, single, stacked
 
 Alpha = float | Tensor | None
+Update = Callable[[Tensor, Tensor, Alpha], Tensor]
 
 
 def update(z: Tensor, x: Tensor, alpha: Alpha) -> Tensor:
@@ -23,7 +24,7 @@ def update(z: Tensor, x: Tensor, alpha: Alpha) -> Tensor:
     return phi if isinstance(alpha, float) and alpha == 1 else torch.lerp(x, phi, alpha)
 
 
-def forward(weights: Weights, u: Tensor, alpha: Alpha) -> Tensor:
+def forward(weights: Weights, u: Tensor, alpha: Alpha, update: Update = update) -> Tensor:
     """The readout of the last state, ``(*S, B, o)``."""
     W, W_in, W_o = weights
     product = torch.addmm if W.ndim == 2 else torch.baddbmm
@@ -35,7 +36,7 @@ def forward(weights: Weights, u: Tensor, alpha: Alpha) -> Tensor:
     return x @ W_o
 
 
-def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step:
+def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, update: Update = update) -> Step:
     """One step of SGD; replicas are the leading axis of every product."""
     W, W_in, W_o = (w.requires_grad_() for w in stacked(model))
     optimiser = torch.optim.SGD([W, W_in, W_o], lr=lr)
@@ -43,7 +44,7 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step
 
     def run() -> Tensor:
         optimiser.zero_grad()
-        losses = (forward((W, W_in, W_o), u, alpha) - target).square().mean((-2, -1))
+        losses = (forward((W, W_in, W_o), u, alpha, update) - target).square().mean((-2, -1))
         losses.sum().backward()
         optimiser.step()
         return losses.detach()

@@ -5,6 +5,7 @@ A float64 model needs ``with jax.enable_x64(True):`` around both the factory and
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -89,7 +90,9 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, in_p
         return _compiled(step, weights, inputs, wanted)
 
     many = jax.vmap(one, in_axes=(0, 1, 0)) if in_parallel else in_turn
+    begin = time.perf_counter()
     step = compiled_with(one if model.replicas is None else many)
+    seconds = time.perf_counter() - begin
 
     def run() -> Any:
         nonlocal weights
@@ -100,7 +103,7 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, in_p
         W, W_in, W_o = (torch.tensor(jax.device_get(w)) for w in weights)
         return named(model, (W, W_in, W_o))
 
-    return Step(run, now)
+    return Step(run, now, seconds)
 
 
 def per_sample(model: GatedRNN, u: Tensor, target: Tensor) -> Callable[[], Any]:

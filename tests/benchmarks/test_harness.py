@@ -16,8 +16,9 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
+from gatelr.kernels import which
 
-from benchmarks import contests, record, report
+from benchmarks import __main__, contests, growth, record, report
 from benchmarks.contests import Contest, Row
 from benchmarks.timing import QUICK, Effort, ratios, rotate, summary
 
@@ -98,6 +99,29 @@ def test_a_row_says_how_far_it_is_from_the_library_and_one_that_is_absent_says_w
     assert gone == expected
 
 
+def test_a_row_of_another_model_is_timed_and_not_compared() -> None:
+    rows = contest(
+        ours=Row(lambda: lambda: [1.0, 4.0], units=2),
+        another=Row(lambda: lambda: ["no number"], exact=False, comparable=False, note="another model"),
+    )
+    _, another = contests.run(rows, QUICK)
+    assert another["agreement"] == {"exact": False}
+    assert another["seconds"]["rounds"] == 1
+    assert another["note"] == "another model"
+
+
+def test_what_compiling_took_stands_beside_the_time() -> None:
+    class Compiled:
+        compile_seconds = 2.5
+
+        def __call__(self) -> list[float]:
+            return [1.0]
+
+    plain, compiled = contests.run(contest(ours=Row(lambda: lambda: [1.0]), compiled=Row(Compiled)), QUICK)
+    assert "values" not in plain
+    assert compiled["values"] == {"compile_seconds": 2.5}
+
+
 def test_another_error_of_a_peer_is_not_an_absence() -> None:
     def broken() -> Callable[[], Any]:
         raise RuntimeError("a bug")
@@ -136,8 +160,10 @@ def test_a_trial_run_fills_every_group(quick: Path) -> None:
     for row in content["rows"]:
         if row.get("agreement", {}).get("exact"):
             assert row["agreement"]["discrepancy"] <= 1e-3, row
-        if not row["peer"].startswith(("jax", "released")):
-            assert "absent" not in row or row["group"] == "memory", row
+        if not row["peer"].startswith(("jax", "released", "torch.compile")):
+            assert "absent" not in row or row["group"] in ("memory", "growth"), row
+    assert {group["kernel"] for group in content["measured"].values()} == {which()}
+    assert content["machine"]["level"].startswith(torch.backends.cpu.get_cpu_capability().lower())
     assert all(target["found"] is None for target in content["targets"] if "released" in target["id"]) is (
         "GATELR_RELEASED" not in os.environ
     )
@@ -183,8 +209,56 @@ def row(group: str, peer: str, ratio: float | None = None, **more: Any) -> dict[
     return content
 
 
-def test_a_file_is_named_by_processor_and_threads() -> None:
-    assert record.path(HERE).name == "some-cpu-2-2-threads.json"
+def test_a_file_is_named_by_the_kind_of_processor_and_threads() -> None:
+    assert record.path(HERE | {"level": "avx512-bf16"}).name == "some-cpu-2-avx512-bf16-2-threads.json"
+
+
+@pytest.mark.parametrize(
+    ("capability", "flags", "level"),
+    [
+        ("AVX512", ["avx512f", "avx512_bf16"], "avx512-bf16"),
+        ("AVX512", ["avx512f"], "avx512"),
+        ("AVX2", ["avx512f", "avx512_bf16"], "avx2"),
+        ("DEFAULT", ["asimd", "bf16"], "default-bf16"),
+    ],
+)
+def test_a_level_is_what_pytorch_uses_whatever_the_processor_has(
+    monkeypatch: pytest.MonkeyPatch, capability: str, flags: list[str], level: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert record.level(flags) == level
+
+
+def test_a_level_is_told_to_every_library_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Replaced(BaseException):
+        pass
+
+    def execve(path: str, command: list[str], environment: dict[str, str]) -> None:
+        assert path == command[0] == sys.executable
+        assert command[1:] == ["-m", "benchmarks", "--level", "avx2", "--quick"]
+        assert {name: environment[name] for name in __main__.LEVELS["avx2"]} == __main__.LEVELS["avx2"]
+        raise Replaced
+
+    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    with pytest.raises(Replaced):
+        __main__.main(["--level", "avx2", "--quick"])
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")  # as it is then
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    __main__.hold("avx2", [])
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    with pytest.raises(ValueError, match="got --level avx2, expected a level of this processor: PyTorch has default"):
+        __main__.hold("avx2", [])
+
+
+def test_exponents_and_limit_are_those_of_the_largest_sizes() -> None:
+    sizes = [1, 10, 20, 40, 80]
+    seconds = [9.0, 9.0, *(1e-3 * size**1.5 for size in sizes[2:])]
+    found = growth.law(sizes, seconds, [7, 7, *(100 * size**2 for size in sizes[2:])])
+    assert found["time_exponent"] == pytest.approx(1.5)
+    assert found["memory_exponent"] == pytest.approx(2)
+    assert found["at_limit"] == round((growth.LIMIT / 100) ** 0.5)
+    assert growth.law(sizes, seconds, [5] * 5)["at_limit"] is None, "what does not grow never gets there"
 
 
 def test_a_group_measured_again_replaces_its_rows_and_no_others() -> None:
@@ -216,6 +290,7 @@ def test_targets_are_met_or_not_or_not_measured() -> None:
     ]
     found = {target["id"]: (target["found"], target["met"]) for target in report.targets(rows, quick=False)}
     assert found["step-autograd"] == (1.5, False)
+    assert found["step-sizes"] == (1.5, False)
     assert found["step-jax"] == (None, None)
     assert found["step-released"] == (9.0, True)
     assert found["memory"] == (1.2, True)
@@ -224,9 +299,9 @@ def test_targets_are_met_or_not_or_not_measured() -> None:
 
 
 def test_each_of_two_ways_to_write_a_peer_has_its_target() -> None:
-    rows = [row("training step", "jax", 5.0), row("training step", "jax, seeds in turn", 2.0)]
+    rows = [row("training step", "jax", 6.0), row("training step", "jax, seeds in turn", 2.0)]
     found = {target["id"]: (target["found"], target["met"]) for target in report.targets(rows, quick=False)}
-    assert found["step-jax"] == (5.0, True)
+    assert found["step-jax"] == (6.0, True)
     assert found["step-jax-in-turn"] == (2.0, False)
 
 
@@ -234,8 +309,24 @@ def test_the_worst_gate_counts() -> None:
     rows = [row("training step", "autograd", r) for r in (1.4, 0.9, 1.2)]
     for gate, each in zip(("multi", "scalar", "constant"), rows, strict=True):
         each["parameters"] = each["parameters"] | {"gate": gate, "S": 1}
-    (target,) = (t for t in report.targets(rows, quick=False) if t["id"] == "step-one-seed")
+    (target,) = (t for t in report.targets(rows, quick=False) if t["id"] == "step-one-autograd")
     assert (target["found"], target["met"]) == (0.9, False)
+
+
+def test_the_better_of_two_ways_to_write_a_peer_counts_for_four_seeds() -> None:
+    rows = [row("training step", "jax", 3.5), row("training step", "jax, seeds in turn", 5.0)]
+    for each in rows:
+        each["parameters"] = each["parameters"] | {"S": 4}
+    (target,) = (t for t in report.targets(rows, quick=False) if t["id"] == "step-four-jax")
+    assert (target["found"], target["met"]) == (3.5, True)
+
+
+def test_other_sizes_count_for_the_target_of_sizes_and_for_no_other() -> None:
+    rows = [row("training step", "autograd", 4.0), row("training step", "autograd", 2.0)]
+    rows[1]["parameters"] = rows[1]["parameters"] | {"n": 128}
+    found = {target["id"]: (target["found"], target["met"]) for target in report.targets(rows, quick=False)}
+    assert found["step-autograd"] == (4.0, True)
+    assert found["step-sizes"] == (2.0, False)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +339,7 @@ def test_the_worst_gate_counts() -> None:
         {"rows": [row("memory", "jax")]},
         {"rows": [row("another group", "jax", 2.0)]},
         {"measured": {}},
+        {"rows": [row("memory", "jax", 2.0, agreement={"exact": True})]},
         {"machine": {k: v for k, v in HERE.items() if k != "cpu"}},
     ],
 )

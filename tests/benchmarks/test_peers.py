@@ -16,7 +16,7 @@ from networks import Case, relative
 from torch import Tensor
 
 from benchmarks import peers
-from benchmarks.peers import autograd, jax_peer, loops, released
+from benchmarks.peers import autograd, gru, inductor, jax_peer, loops, released
 
 STACKED = ["autograd", "functorch", "jax_peer"]
 TOLERANCE = 1e-10
@@ -164,6 +164,29 @@ def test_jax_refuses_float64_where_it_would_round(peer: ModuleType) -> None:
             peer.training_step(model, u, target, lr=0.1)
 
 
+@pytest.mark.slow
+# PyTorch's compiler runs into warnings of PyTorch
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_a_compiled_update_has_the_losses_and_weights_of_autograd() -> None:
+    model, u, target = setting("multi", replicas=2)
+    step, plain = inductor.training_step(model, u, target, lr=1.0), autograd.training_step(model, u, target, lr=1.0)
+    assert relative(tensor(step()), tensor(plain())) <= TOLERANCE
+    for name, weight in plain.weights().items():
+        assert relative(step.weights()[name], weight) <= TOLERANCE, name
+    assert step.compile_seconds is not None
+    assert step.compile_seconds > 0
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_a_gru_of_the_same_size_trains(replicas: int | None) -> None:
+    model, u, target = setting("multi", replicas)
+    step = gru.training_step(model, u, target, lr=0.1)
+    first, later = tensor(step()), tensor(step())
+    assert first.shape == (() if replicas is None else (replicas,))
+    assert (later < first).all()
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model, u, target = setting("multi")
     monkeypatch.setitem(sys.modules, "jax", None)
@@ -174,6 +197,9 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     released.script.cache_clear()
     with pytest.raises(FileNotFoundError, match="expected the path of a clone of github"):
         released.training_step(model, u, target, lr=0.1)
+    monkeypatch.setenv("CXX", "no-compiler")
+    with pytest.raises(FileNotFoundError, match="there is no no-compiler here"):
+        inductor.training_step(model, u, target, lr=0.1)
 
 
 def test_what_the_peers_cannot_do_is_refused() -> None:

@@ -28,6 +28,9 @@ FOLDER = Path(__file__).parent
 #: Without -ffast-math, which breaks NaN and infinity; a library linked with it makes its process flush denormals.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
 
+#: An x86 processor that PyTorch is told to use up to a level (ATEN_CPU_CAPABILITY) is used up to it here too.
+BELOW = {"avx2": ("-mno-avx512f",), "default": ("-mno-avx",)}
+
 #: The C functions of each dtype are named after it.
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -102,8 +105,9 @@ def _loaded() -> ctypes.CDLL | Unavailable:
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         return Unavailable("since there is no C++ compiler: install one, such as g++, or name it in CXX")
-    wrong = ""
-    for flags in ((*FLAGS, "-fopenmp"), FLAGS):  # threads by the OpenMP that PyTorch brings, if it brings one
+    wrong, level = "", os.environ.get("ATEN_CPU_CAPABILITY", "") if platform.machine() in ("x86_64", "AMD64") else ""
+    chosen = (*FLAGS, *BELOW.get(level, ()))
+    for flags in ((*chosen, "-fopenmp"), chosen):  # threads by the OpenMP that PyTorch brings, if it brings one
         try:
             return ctypes.CDLL(str(_built(compiler, flags)))
         except (OSError, subprocess.SubprocessError) as error:

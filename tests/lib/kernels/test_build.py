@@ -42,3 +42,21 @@ def test_without_a_compiler_plain_pytorch_serves_and_says_so(tmp_path: Path) -> 
     assert script(LOOK, tmp_path, GATELR_KERNEL="plain").stdout.strip() == "plain, as asked for"
     code = "import torch; from gatelr import GatedRNN; print(GatedRNN(2, 3, 'multi')(torch.ones(4, 2, 2)).shape)"
     assert "torch.Size([2, 1])" in script(code, tmp_path, CXX="no-such-compiler").stdout
+
+
+@pytest.mark.parametrize(("machine", "kept"), [("x86_64", True), ("aarch64", False)])
+def test_a_level_that_pytorch_is_told_is_the_compilers_too(
+    monkeypatch: pytest.MonkeyPatch, machine: str, kept: bool
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def built(compiler: str, flags: tuple[str, ...]) -> Path:
+        asked.append(flags)
+        raise OSError("only its flags are looked at")
+
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    monkeypatch.setattr(build.platform, "machine", lambda: machine)
+    monkeypatch.setattr(build, "_built", built)
+    assert isinstance(build._loaded.__wrapped__(), build.Unavailable)
+    assert len(asked) == 2
+    assert all(("-mno-avx512f" in flags) is kept for flags in asked)
