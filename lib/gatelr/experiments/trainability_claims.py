@@ -16,11 +16,11 @@ AREA = ["after", "updates", "arm", "lag", "seed"]
 ROW = [*AREA, "gain"]
 #: The columns of the map, by learning rate.
 COLUMNS = {rate: f"rate {rate:g}" for rate in RATES}
-#: How far an area may lie from the reference: three cells of the map.
+#: How far an area may lie from the reference, which is three cells of the map.
 TOLERANCE = {"area": (3.5 / (len(GAINS) * len(RATES)), 0.0)}
 #: The smallest difference of areas that matters.
 SMALLEST = 0.05
-#: The loss of the best constant: the variance of a number that is uniform in (0, 1).
+#: The loss of the best constant, which is the variance of a number that is uniform in (0, 1).
 CONSTANT = 1 / 12
 
 
@@ -69,6 +69,12 @@ CONTRASTS: Mapping[str, Contrast] = MappingProxyType(
             "robust trainability",
             "networks with a learned gate train on a larger part of the map than one with a constant gate, by more "
             "than the smallest difference that matters",
+        ),
+        "leak-out-of-reach": Contrast(
+            {"constant": 1.0, "near identity": -1.0},
+            "robust trainability",
+            "a network with a constant gate trains on a larger part of the map than an ungated network with the same "
+            "linear start, by more than the smallest difference that matters (asked after three seeds had been seen)",
         ),
         "moving-the-gate": Contrast(
             {"scalar": 1.0, "scalar, frozen": -1.0},

@@ -38,10 +38,12 @@ def gradients(model: GatedRNN, **options: str) -> dict[str, torch.Tensor]:
 def test_the_plan_names_every_arm_at_every_lag_and_the_main_ones_in_noise() -> None:
     parameters = {"seeds": 3, "arms_here": list(ARMS), "lags_here": list(LAGS), "noise_here": True, "updates": 10}
     plan = trainability.plan(parameters)
-    assert len(plan) == len(trainability.GAINS) * (len(ARMS) * len(LAGS) + len(MAIN))
+    with_donor = [run for run in plan if "donor" in run.settings]
+    assert len(plan) == len(trainability.GAINS) * (len(ARMS) * len(LAGS) - 2 + len(MAIN))
+    assert {run.labels["lag"] for run in with_donor} == {10, 20}
     assert len({run.name for run in plan}) == len(plan)
     assert {run.settings["noise"] for run in plan if run.labels["arm"] not in MAIN} == {0.0}
-    assert len(RATES) == 11
+    assert len(RATES) == 15
     fewer = trainability.plan(parameters | {"noise_here": False, "lags_here": [20], "arms_here": ["none"]})
     assert {(run.gate, run.settings["task_options"]["steps"]) for run in fewer} == {("none", 21)}
 

@@ -33,8 +33,8 @@ def test_areas_are_shares_of_the_map() -> None:
     assert list(table.columns) == [*claims.ROW, *claims.COLUMNS.values()]
     assert len(table) == 3 * len(GAINS)
     shares = claims.areas(table).set_index("seed").area
-    # below 0.005, 0.01 and 0.015 lie two, two and three of the rates
-    assert shares.tolist() == pytest.approx([2 / 11, 2 / 11, 3 / 11])
+    # below 0.005, 0.01 and 0.015 lie six, six and seven of the rates
+    assert shares.tolist() == pytest.approx([6 / 15, 6 / 15, 7 / 15])
     border = claims.on_border(table).loc["none"]
     assert border["smallest rate"] == 1
     assert border["largest rate"] == 0
@@ -50,7 +50,7 @@ def test_a_contrast_is_taken_within_a_seed_and_is_empty_where_an_arm_is_missing(
     areas = claims.areas(claims.ratios(records({"none": 0.005, "scalar": 0.05})))
     difference = claims.contrast(areas, {"scalar": 1.0, "none": -1.0})
     assert difference.index.names == ["lag", "seed"]
-    assert difference.tolist() == pytest.approx([2 / 11, 2 / 11, 2 / 11])
+    assert difference.tolist() == pytest.approx([2 / 15, 2 / 15, 2 / 15])
     assert claims.contrast(areas, {"scalar": 1.0, "multi": -1.0}).empty
 
 
@@ -75,5 +75,5 @@ def test_a_ratio_of_means_and_its_interval() -> None:
 def test_the_table_by_lag_has_a_row_for_each_arm() -> None:
     areas = claims.areas(claims.ratios(records({"none": 0.005, "scalar": 0.05})))
     told = claims.by_lag(areas)
-    assert told.loc["none", 20].startswith("0.21; 1 (1 to 1)")
-    assert told.loc["scalar", 20].startswith("0.39; 1.9")
+    assert told.loc["none", 20].startswith("0.42; 1 (1 to 1)")
+    assert told.loc["scalar", 20].startswith("0.56; 1.3")
