@@ -122,7 +122,7 @@ def remainder(
 ) -> Float[Tensor, "*batch n n"]:
     r"""What the expansion up to an order leaves out, exactly (claim C4).
 
-    .. math:: \mathcal{E}_K(j) = (A_j + ε B_j) \mathcal{E}_K(j-1) + ε^{K+1} B_j M^{(K)}_{j-1}, \qquad \mathcal{E}_K(0) = 0
+    .. math:: \mathcal{E}_K(j) = (A_j + ε B_j) \mathcal{E}_K(j-1) + ε^{K+1} B_j M^{(K)}_{j-1},\; \mathcal{E}_K(0) = 0
 
     No nearly equal numbers are subtracted: the result has full relative precision down to ε = 1e-12 and below, where
     :math:`M(ε) - \sum_r ε^r M^{(r)}` would be nothing but rounding.

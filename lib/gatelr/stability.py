@@ -19,7 +19,7 @@ def lyapunov(
 ) -> Float[Tensor, "*batch c"]:
     r"""Lyapunov exponents of a product of Jacobians, by QR (claim C17).
 
-    .. math:: J_t Q_{t-1} = Q_t R_t, \qquad λ_i = \frac1T \sum_{t=1}^T \ln |(R_t)_{ii}|
+    .. math:: J_t Q_{t-1} = Q_t U_t, \qquad χ_i = \frac1T \sum_{t=1}^T \ln |(U_t)_{ii}|
 
     They are those of T steps. A constant J whose eigenvalues differ in size has them within O(1/T) of
     :math:`\ln |\text{eigenvalue}|`: the columns of Q need some steps to find the directions that grow most. To lessen
