@@ -20,8 +20,9 @@
 # with what one would otherwise write or use.
 #
 # :::{admonition} What this chapter shows
-# - The library keeps as many numbers for the way back as autograd does, but runs
-#   fewer operators and takes no new memory in its loop.
+# - The library keeps as many numbers for the way back as autograd does. Its
+#   plain loop runs fewer operators and takes no new memory, and its compiled loop
+#   runs none of PyTorch's operators.
 # - Whether that saves time is asked of every peer in turn. Of
 #   {result}`benchmarks/targets` targets written down beforehand
 #   {result}`benchmarks/targets-met` are met
@@ -31,8 +32,8 @@
 # The chapter has two halves. The first *counts* operators and memory. With the
 # same PyTorch, counts are the same on every machine; this run made them. The
 # second is about *seconds*, which belong to one machine on one day. It draws the
-# files in `benchmarks/results/`, one for each machine that was measured, and
-# measures nothing itself. No check of this book depends on a time.
+# files in `benchmarks/results/`, one for each kind of processor that was
+# measured, and measures nothing itself. No check of this book depends on a time.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
@@ -54,6 +55,7 @@ from gatelr import GatedRNN
 from gatelr.experiments import timings
 from gatelr.experiments.agreement import discrepancy
 from gatelr.experiments.counting import Counting, kept
+from gatelr.kernels import plain as without_kernel
 from gatelr.kernels import sweep
 from gatelr.record import Chapter, figures
 from matplotlib.ticker import LogLocator
@@ -122,6 +124,11 @@ chapter.check("same-gradient", statement, gap, 1e-12, claim="C7", scope=scope)
 # had to be taken for it. Views are not counted, since they compute nothing. The
 # difference between two lengths of sequence, over the difference in length, is
 # what one step of the loop costs.
+#
+# The library has two loops that do the same. Where there is a C++ compiler the
+# loop is compiled, and then PyTorch sees one call instead of operators. Its other
+# loop is written in PyTorch's operators. That one is counted here, because it is
+# the same everywhere.
 
 
 # %%
@@ -146,7 +153,8 @@ def counts(way: str, T: int) -> pd.Series:
 
 
 ways, more = ("library", "plain"), steps - steps // 2
-cost = {way: counts(way, steps) - counts(way, steps // 2) for way in ways}
+with without_kernel():
+    cost = {way: counts(way, steps) - counts(way, steps // 2) for way in ways}
 cost = (pd.DataFrame(cost) / more).rename_axis("quantity")
 short = cost.set_axis(["operators", "kept", "taken"]).stack()
 for (name, way), value in short.items():
@@ -183,14 +191,19 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 #
 # What is kept for the way back is the same to the last number: the chain rule
 # needs what it needs, and autograd wastes nothing. The library wins by what it
-# need not do. It has {result}`benchmarks/operators-library` operators a step
-# instead of {result}`benchmarks/operators-plain`. The gradient of the weights,
-# for one, is summed inside the product that makes it. And it takes memory for
+# need not do. Its plain loop has {result}`benchmarks/operators-library` operators
+# a step instead of {result}`benchmarks/operators-plain`. The gradient of the
+# weights, for one, is summed inside the product that makes it. And it takes memory for
 # {result}`benchmarks/taken-library` numbers a neuron instead of
 # {result}`benchmarks/taken-plain`. What a step computes on the way goes into the
 # same small arrays at every step. The trajectory goes into a workspace, which is
 # kept from one training step to the next and spares the operating system the
 # making of fresh pages.
+#
+# The compiled loop does the same sums in another order of work. One thread takes
+# a few sequences of one network through all steps, so that their states and the
+# weights stay in the nearest cache. The plain loop takes all sequences through
+# one step, then through the next.
 #
 # ## How the seconds were taken
 #
@@ -203,38 +216,49 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 # Each at its best
 # : The same precision, float32 unless a row says otherwise, and the same number
 #   of threads. JAX is compiled ahead. It takes its seeds together by `vmap`, and
-#   in another row in turn by `lax.map`. The released code is run as it is, from
-#   a clone, one seed at a time as its scripts do; its time a seed is that of
+#   in another row in turn by `lax.map`. `torch.compile` compiles the update of one
+#   step; for the whole loop it takes minutes. The released code is run as it is,
+#   from a clone, one seed at a time as its scripts do; its time a seed is that of
 #   one. Everything that a training loop does once is left out: weights copied,
-#   optimiser made, code compiled.
+#   optimiser made, code compiled. What compiling took stands in
+#   {numref}`tab-benchmark-rates`.
 #
 # Whose loops
-# : The library is written in PyTorch's operators, with one exception. The norms
-#   of all transports take a few small steps for each of very many small
-#   matrices, and an operator at a time would fetch all matrices from memory at
-#   each step. On a CPU, numba compiles the steps, and each matrix is fetched
-#   once ({py:mod}`gatelr.kernels.lanczos_compiled`). What compiling takes, once
-#   for an installation, is left out as JAX's compilation is.
+# : The library's hot loops are C++: the two sweeps of a training step
+#   ({py:mod}`gatelr.kernels.compiled`) and the norms of all transports
+#   ({py:mod}`gatelr.kernels.lanczos`). They are compiled when they are first used,
+#   where there is a compiler, and kept for later. Else PyTorch's operators serve.
+#   {numref}`tab-benchmark-machines` says which did.
+#
+# A kind of processor
+# : What counts is how many numbers a processor handles with one instruction. One
+#   that has wide vectors can be told to use narrower ones. It then stands for a
+#   processor that has no more. Library, PyTorch, JAX and the libraries below them
+#   are all told so.
 #
 # The same work
 # : Before a row is timed, its result is compared with the library's, and the
 #   discrepancy is written down beside the time. Rows of the released code that
-#   compute something else are marked.
+#   compute something else are marked. `torch.nn.GRU` is another model, with one
+#   gate more. It is timed at the same sizes, because it is what a reader would
+#   otherwise use, and nothing of it is compared but its time.
 #
 # Memory
 # : Each peer trains in a process of its own, and the system says how far its
 #   resident set rose above what it was before the first step. It is given as a
-#   multiple of the trajectory, $3 \, T S n$ numbers for each sequence: every state, candidate
-#   and gate once. Whoever takes the seeds in turn holds one of them at a time.
+#   multiple of the trajectory, $3 \, T S n$ numbers for each sequence: every
+#   state, candidate and gate once. Whoever takes the seeds in turn holds one of
+#   them at a time.
 #
 # The ceiling
 # : A training step is mostly matrix products. So the rate at which this machine
-#   multiplies matrices of that shape, with nothing else to do, is a bound. Operations are those that the step needs:
-#   forward, back to the state, and the gradient of the weights.
+#   multiplies matrices of that shape, with nothing else to do, says how much is
+#   left to win. Operations are those that the step needs: forward, back to the
+#   state, and the gradient of the weights.
 #
-# Not compared: `torch.compile`, kernels written for one device, and frameworks
-# other than PyTorch and JAX. No file says anything about a GPU unless it names
-# one.
+# Not compared: `torch.compile` over the whole loop, kernels written for one kind
+# of GPU, such as those of cuDNN, and frameworks other than PyTorch and JAX. No
+# file says anything about a GPU unless it names one.
 #
 # ## What was found
 #
@@ -247,6 +271,7 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that reads the measurements"}
 READS = ["benchmarks/schema.json", "benchmarks/results/*.json"]
+READS += ["benchmarks/results/costs/ci.json"]
 machines = timings.read(Path("..") / "benchmarks")
 rows = timings.table(machines)
 chapter.number("machines", len(machines))
@@ -263,7 +288,8 @@ for content in machines.values():
     machine = content["machine"]
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GB"
     threads = f"{machine['threads']} of {machine['cores']}"
-    line = {"processor": machine["cpu"], "threads": threads, "memory": memory}
+    line = {"processor": machine["cpu"], "vectors": machine.get("level", "–")}
+    line |= {"threads": threads, "memory": memory}
     described.append(line | timings.provenance(content))
 chapter.table("benchmark-machines", pd.DataFrame(described))
 
@@ -288,8 +314,9 @@ table("benchmark-targets", targets)
 # :::{table-file} /artifacts/benchmarks/tables/benchmark-machines.csv
 # :name: tab-benchmark-machines
 #
-# The machines that were measured, and with what. The commit of each group of
-# rows is in the file.
+# The kinds of processors that were measured, and with what. *Vectors* are the
+# instructions in use, *kernel* is what served the library. The commit of each
+# group of rows is in the file.
 # :::
 #
 # :::{table-file} /artifacts/benchmarks/tables/benchmark-targets.csv
@@ -318,8 +345,8 @@ for name, (group, result, tolerance, claim) in same.items():
 # %% [markdown]
 # {numref}`fig-benchmark-ratios` is the comparison. Look for what lies left of
 # the line of equal times: there the peer is faster, and
-# {numref}`tab-benchmark-rates` lists these rows. Then compare the rows of one,
-# four and twenty seeds of a gate, which are trained side by side.
+# {numref}`tab-benchmark-rates` lists these rows. Then compare, for each gate, the
+# row of one seed with that of twenty, which are trained side by side.
 
 # %% tags=["hide-input"]
 PEERS = {
@@ -327,8 +354,10 @@ PEERS = {
     "ours, no workspace": ("muted", "v", "library, no workspace"),
     "autograd": ("blue", "s", "autograd"),
     "functorch": ("green", "^", "torch.func"),
+    "torch.compile": ("ink", "<", "torch.compile"),
     "jax": ("purple", "D", "JAX, vmap"),
     "jax, seeds in turn": ("purple", "d", "JAX, in turn"),
+    "nn.GRU": ("ink", "*", "nn.GRU"),
     "svdvals": ("ink", "P", "decompositions"),
     "released": ("ochre", "X", "released code"),
 }
@@ -353,6 +382,7 @@ trained = timings.at_base(step, machines, "gate", "S")
 # those that every peer took part in; the others are for the next figure
 together = trained[trained["peer"] == "released"][["machine", "gate", "S"]]
 trained = trained[trained["ratio"].notna()].merge(together)
+trained = trained[trained["S"].isin([trained["S"].min(), trained["S"].max()])]
 ratios = pd.concat([trained, timed[timed["group"] != "training step"]])
 ratios = ratios[ratios["peer"] != "ours"]
 ratios["row"] = ratios.apply(title, axis=1)
@@ -370,7 +400,7 @@ with figures.style():
     shown = [text for text in label.values() if text in set(ratios["label"])]
     hue = {"hue": "label", "hue_order": shown, "palette": color}
     hue["hue_kws"] = {"marker": [marker[text] for text in shown]}
-    size = {"height": 4.8, "aspect": 1.2, "despine": False}
+    size = {"height": 3.9, "aspect": 1.1, "despine": False}
     grid = sns.FacetGrid(ratios, col="machine", **hue, **size)
     grid.map_dataframe(draw).add_legend(title="")
     grid.set(xscale="log", yticks=range(len(order)), yticklabels=order)
@@ -397,7 +427,7 @@ chapter.figure("benchmark-ratios", grid.figure, ratios[columns])
 # How many times longer a peer takes than the library: right of the line the
 # library is faster, left of it slower. Of a training step a seed is compared, of
 # the per-sample gradients a sequence. The released code's Jacobian blocks and
-# norms are not the same quantities.
+# norms are not the same quantities, and `torch.nn.GRU` is not the same model.
 # :::
 #
 # {numref}`fig-benchmark-scaling` changes one size at a time. The first two panels
@@ -406,9 +436,12 @@ chapter.figure("benchmark-ratios", grid.figure, ratios[columns])
 # a step.
 
 # %% tags=["hide-input"]
-drawn = ["ours", "autograd", "jax", "jax, seeds in turn"]
-multi = step[(step["gate"] == "multi") & step["peer"].isin(drawn)]
-multi = multi[multi["ratio"].notna()]
+drawn = {"ours": "library", "autograd": "autograd", "jax": "JAX, the better way"}
+ways = drawn | {"jax, seeds in turn": drawn["jax"]}
+multi = step[(step["gate"] == "multi") & step["ratio"].notna()]
+multi = multi.assign(label=multi["peer"].map(ways)).dropna(subset="label")
+multi = multi.sort_values("seconds each")  # of two ways the faster stays
+multi = multi.drop_duplicates(["machine", "label", "T", "n", "S"])
 scaling = []
 for axis in ("T", "n", "S"):
     some = timings.at_base(multi, machines, axis)
@@ -418,12 +451,15 @@ with figures.style():
     shown = scaling.assign(milliseconds=1e3 * scaling["seconds each"])
     look = {"x": "at", "y": "milliseconds", "col": "axis", "row": "machine"}
     look |= {"hue": "label", "style": "label", "dashes": False, "kind": "line"}
-    look["palette"] = {label[peer]: color[label[peer]] for peer in drawn}
-    look["markers"] = {label[peer]: marker[label[peer]] for peer in drawn}
-    facets = {"sharex": False, "despine": False, "margin_titles": True}
-    grid = sns.relplot(shown, height=2.6, aspect=0.85, facet_kws=facets, **look)
+    look["palette"] = {text: color[label[peer]] for peer, text in drawn.items()}
+    look["markers"] = {text: marker[label[peer]] for peer, text in drawn.items()}
+    look["row_order"] = list(machines)
+    facets = {"sharex": False, "despine": False}
+    grid = sns.relplot(shown, height=2.2, aspect=1, facet_kws=facets, **look)
     grid.set(xscale="log", yscale="log", ylabel="milliseconds a seed")
-    grid.set_titles(col_template="", row_template="{row_name}")
+    grid.set_titles("")
+    for machine, axes in zip(machines, grid.axes, strict=True):
+        axes[0].set_title(machine)
     names = {"T": "steps $T$", "n": "neurons $n$", "S": "seeds $S$"}
     for (_, axis), ax in grid.axes_dict.items():
         ticks = sorted(set(scaling.loc[scaling["axis"] == axis, "at"]))
@@ -454,6 +490,36 @@ for axis, name in names.items():
 # {result}`benchmarks/base-batch`.
 # :::
 #
+# How far do these lines go? {numref}`tab-benchmark-growth` follows the library
+# alone to larger sizes, along the four paths that this book takes: a recorded
+# run, a training step, the norms of all transports, and their singular values at
+# one lag. An exponent of 1 means that twice the size costs twice as much. The
+# last column is where the fitted law of memory passes 8 GB.
+
+# %% tags=["hide-input"]
+growth = timings.growth(machines)
+shown = growth[["machine", "path"]].assign(
+    size=growth["axis"] + " to " + growth["largest"].astype(str),
+    seconds=growth["seconds"].map("{:.2g}".format),
+    time=growth["axis"] + "^" + growth["time_exponent"].map("{:.2f}".format),
+    memory=growth["axis"] + "^" + growth["memory_exponent"].map("{:.2f}".format),
+)
+limit = growth["at_limit"].astype(float).map("{:.2g}".format, "ignore")
+limit = limit.map(lambda at: f"{float(at):,.0f}", "ignore")
+shown["8 GB"] = (growth["axis"] + " = " + limit).fillna("never")
+shown.loc[growth["axis"].isna(), "size":] = "–"
+table("benchmark-growth", shown)
+
+# %% [markdown]
+# :::{table-file} /artifacts/benchmarks/tables/benchmark-growth.csv
+# :name: tab-benchmark-growth
+#
+# How time and memory grow with steps $T$, neurons $n$ and seeds $S$, when one of
+# them changes. Exponents are fitted to the three largest sizes, and *seconds* are
+# those of the largest. Runs and training steps are of
+# {result}`benchmarks/base-seeds` seeds, transports of one sequence.
+# :::
+#
 # Memory is another price ({numref}`fig-benchmark-memory`). Nothing can stay below
 # the line of one trajectory and keep all seeds at once.
 
@@ -467,7 +533,7 @@ with figures.style():
     order = [text for text in label.values() if text in set(memory["label"])]
     bars = {"kind": "bar", "order": order, "saturation": 1, "aspect": 1.5}
     where = {"x": "times", "y": "label", "hue": "when", "col": "machine"}
-    grid = sns.catplot(shown, **where, **bars, height=3.8)
+    grid = sns.catplot(shown, **where, **bars, height=2.8)
     grid.refline(x=1, color=figures.INK, linestyle="-").set_titles("{col_name}")
     grid.set_axis_labels("peak memory over the trajectory", "")
     grid.legend.set_title("")
@@ -492,31 +558,27 @@ chapter.figure("benchmark-memory", grid.figure, memory)
 
 # %% tags=["hide-input"]
 shares, rates = [], []
+compiling = rows.reindex(columns=rows.columns.union(["compile_seconds"]))
 for name, content in machines.items():
-    here, file = rows["machine"] == name, content["file"]
+    here = rows["machine"] == name
     top = rows[here & (rows["group"] == "ceiling")]
     rate = top["operations_per_second"].max()
     a_seed = top["operations"].max() / timings.sizes(content)["S"]
     peers = timings.at_base(step[step["machine"] == name], machines)
-    peers = peers[peers["seconds each"].notna()]
+    peers = peers[peers["agreement exact"].eq(True)]
     shares.append(peers.assign(share=a_seed / peers["seconds each"] / rate))
-    ways = top.set_index("peer")["operations_per_second"].dropna()
-    gain = rate / ways.get("product, PyTorch's default", rate)
     most = 1 / shares[-1].set_index("peer").loc["ours", "share"]
-    copied = top["bytes_per_second"].max()
-    chapter.number(f"products-{file}", rate / 1e9, f"{rate / 1e9:.0f}")
-    chapter.number(f"copy-{file}", copied / 1e9, f"{copied / 1e9:.1f}")
-    chapter.number(f"full-width-{file}", gain, f"{gain:.2f}")
-    chapter.number(f"headroom-{file}", most, f"{most:.2f}")
     ahead = ratios[(ratios["machine"] == name) & (ratios["ratio"] < 1)]
-    chapter.number(f"slower-{file}", len(ahead))
     ahead = ahead["label"] + " (" + ahead["row"] + ")"
     absent = rows.loc[here & rows["absent"].notna(), "label"]
+    took = compiling[here].groupby("label")["compile_seconds"].median().dropna()
+    took = [f"{peer} {seconds:.0f}" for peer, seconds in took.items()]
+    copied = top["bytes_per_second"].max()
     found = {
         "products, thousand million operations a second": f"{rate / 1e9:.0f}",
-        "of these by PyTorch's own choice": f"{rate / gain / 1e9:.0f}",
         "a copy, read and written, GB a second": f"{copied / 1e9:.1f}",
         "the library's step, by its products alone, faster by": f"{most:.2f}",
+        "to compile before the first step, seconds": "; ".join(took) or "–",
         "faster than the library": "; ".join(ahead) or "none",
         "not measured": "; ".join(absent.unique()) or "none",
     }
@@ -528,7 +590,7 @@ with figures.style():
     order = [text for text in label.values() if text in set(shares["label"])]
     where = {"x": "percent", "y": "label", "hue": "label", "col": "machine"}
     bars = {"kind": "bar", "order": order, "saturation": 1, "aspect": 1.8}
-    bars |= {"palette": color, "legend": False, "height": 3.4}
+    bars |= {"palette": color, "legend": False, "height": 2.6}
     shown = shares.assign(percent=100 * shares["share"])
     grid = sns.catplot(shown, **where, **bars)
     for ax in grid.axes.flat:
@@ -556,8 +618,8 @@ chapter.figure("benchmark-ceiling", grid.figure, shares)
 # :name: tab-benchmark-rates
 #
 # What a machine can do at best, and who is faster than the library. With nothing
-# but its products to do, the library's step would be so many times as fast: more
-# cannot be won around them.
+# but PyTorch's own products to do, a training step would be so many times as
+# fast.
 # :::
 #
 # Two tables remain. {numref}`tab-benchmark-norms` is about the quantity that
@@ -600,18 +662,40 @@ table("benchmark-protocols", shown)
 # anisotropy on one task, three models.
 # :::
 #
+# ## What the build costs
+#
+# The same question can be asked of this book: where does a build spend its time?
+# {numref}`tab-benchmark-costs` has its ten largest costs, with what was done about
+# each. A cost is one chapter, or all training runs of one experiment.
+
+# %% tags=["hide-input"]
+costs = timings.costs(Path("..") / READS[-1])
+costs["seconds"] = costs["seconds"].map("{:.0f}".format)
+costs["share"] = costs["share"].map("{:.0%}".format)
+chapter.table("benchmark-costs", costs)
+
+# %% [markdown]
+# :::{table-file} /artifacts/benchmarks/tables/benchmark-costs.csv
+# :name: tab-benchmark-costs
+#
+# The ten largest costs of a build in the profile `ci`. *Seconds* are those that a
+# job takes from its start to its end, *share* is of all jobs together.
+# :::
+#
 # ## On your machine
 #
 # ```console
 # $ make bench                 # every row but those of the protocols
 # $ make bench PROTOCOLS=1     # the paper's protocols, 20 seeds; on CUDA too
 # $ make bench QUICK=1         # does it run at all? Tiny sizes, one round
+# $ .venv/bin/python -m benchmarks --level avx2    # as a processor with no more
+# $ .venv/bin/python -m benchmarks.costs           # of the last `make book`
 # $ .venv/bin/python -m benchmarks.report
 # ```
 #
 # The machine should have nothing else to do. A run writes one file in
-# `benchmarks/results/`, named after processor and threads. Measuring a part again,
-# with `.venv/bin/python -m benchmarks --only memory`, replaces that part. When the
+# `benchmarks/results/`, named after processor, vectors and threads. Measuring a
+# part again, with `.venv/bin/python -m benchmarks --only memory`, replaces that part. When the
 # file has all parts, `make book` runs this chapter again and draws it.
 #
 # JAX and the released code are no dependencies of this book. A row whose peer is

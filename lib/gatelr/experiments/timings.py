@@ -1,6 +1,7 @@
 """What was timed on machines, read for the book: the files in ``benchmarks/results/``, as tables.
 
-A machine is known by its processor and threads, such as ``"AMD EPYC, 2 threads"``.
+A machine is known by its processor, the instructions that were used and its threads, such as
+``"AMD EPYC, avx512-bf16, 2 threads"``. One processor that was held to fewer instructions stands for another kind.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     import jsonschema
 
     schema = json.loads((folder / "schema.json").read_text())
-    groups = set(schema["$defs"]["row"]["properties"]["group"]["enum"]) - {"protocol"}
+    groups = set(schema["$defs"]["row"]["properties"]["group"]["enum"]) - {"protocol", "growth"}
     machines = {}
     for path in sorted((folder / "results").glob("*.json")):
         content = json.loads(path.read_text())
         jsonschema.validate(content, schema)
         if groups <= set(content["measured"]) and not content["quick"]:
-            name = f"{content['machine']['cpu']}, {content['machine']['threads']} threads"
-            machines[name] = content | {"file": path.stem}
+            machine = content["machine"]
+            kind = [machine["cpu"], *([machine["level"]] if "level" in machine else [])]
+            machines[", ".join([*kind, f"{machine['threads']} threads"])] = content | {"file": path.stem}
     if not machines:
         raise FileNotFoundError(f"got no measured machine in {folder / 'results'}: run `make bench`, which writes one")
     return machines
@@ -45,12 +47,37 @@ def provenance(content: Mapping[str, Any]) -> dict[str, str]:
     """With what a machine was measured; more than one value where its groups were measured on several days."""
     runs = content["measured"].values()
     values = {
+        "kernel": {run.get("kernel", "–") for run in runs},
         "date": {run["created"][:10] for run in runs},
         "torch": {run["versions"]["torch"] or "–" for run in runs},
         "JAX": {run["versions"]["jax"] or "–" for run in runs},
         "released code": {(run["released"] or "–")[:10] for run in runs},
     }
     return {what: ", ".join(sorted(some)) for what, some in values.items()}
+
+
+def growth(machines: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """How the cost of each path grows with each size: exponents, and the size at which it passes 8 GB by that law.
+
+    A machine of which this was not measured has one line, whose path is ``"not measured"``.
+    """
+    lines = []
+    for name, content in machines.items():
+        grown = [row for row in content["rows"] if "growth" in row]
+        lines += [] if grown else [{"machine": name, "path": "not measured"}]
+        for row in grown:
+            found = {key: value for key, value in row["growth"].items() if key not in ("sizes", "seconds", "bytes")}
+            largest = {"largest": row["growth"]["sizes"][-1], "seconds": row["growth"]["seconds"][-1]}
+            lines.append({"machine": name, "path": row["peer"], **found, **largest})
+    exponents = ["time_exponent", "memory_exponent"]
+    return pd.DataFrame(lines, columns=["machine", "path", "axis", "largest", "seconds", *exponents, "at_limit"])
+
+
+def costs(file: Path) -> pd.DataFrame:
+    """The ten largest costs of a build that ``benchmarks.costs`` wrote: what, seconds, share of all, what was done."""
+    content = json.loads(file.read_text())
+    table = pd.DataFrame(content["costs"])
+    return table.assign(share=table["seconds"] / content["all"])[["what", "seconds", "share", "done"]]
 
 
 def sizes(content: Mapping[str, Any]) -> dict[str, Any]:

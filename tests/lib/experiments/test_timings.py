@@ -18,7 +18,7 @@ def test_every_row_of_every_machine_is_in_the_table() -> None:
     assert rows.loc[0, "seconds"] == first["seconds"]["median"]
     assert [rows.loc[0, "lower quartile"], rows.loc[0, "upper quartile"]] == first["ratio"]["quartiles"]
     for content in machines.values():
-        assert {"date", "torch", "JAX", "released code"} == timings.provenance(content).keys()
+        assert {"kernel", "date", "torch", "JAX", "released code"} == timings.provenance(content).keys()
 
 
 def test_rows_at_the_sizes_from_which_the_scaling_starts() -> None:
@@ -31,6 +31,23 @@ def test_rows_at_the_sizes_from_which_the_scaling_starts() -> None:
     for machine, some in base.groupby("machine"):
         assert (some["T"] == timings.sizes(machines[machine])["T"]).all()
     assert timings.at_base(steps, machines, "T")["T"].nunique() > 1
+
+
+def test_growth_is_a_line_for_each_path_and_size() -> None:
+    law = {"axis": "T", "time_exponent": 1.1, "memory_exponent": 0.9, "at_limit": 5000}
+    measured = {"sizes": [64, 128], "seconds": [0.1, 0.2], "bytes": [1, 2], **law}
+    row = {"group": "growth", "peer": "run", "parameters": {}, "growth": measured}
+    (line,) = timings.growth({"one": {"rows": [row, {"group": "memory"}]}}).to_dict("records")
+    assert line == {"machine": "one", "path": "run", "largest": 128, "seconds": 0.2, **law}
+    (line,) = timings.growth({"one": {"rows": []}})["path"]
+    assert line == "not measured"
+
+
+def test_costs_are_shares_of_the_whole_build() -> None:
+    costs = timings.costs(FOLDER / "results" / "costs" / "ci.json")
+    assert len(costs) == 10
+    assert costs["seconds"].is_monotonic_decreasing
+    assert 0 < costs["share"].sum() <= 1
 
 
 def test_a_folder_without_a_whole_measurement_is_refused(tmp_path: Path) -> None:
