@@ -539,7 +539,8 @@ def panel(data, **_):
     powers = [f"$10^{{{np.log10(rate):.0f}}}$" for rate in square]
     labels = [power if i % 4 == 0 else "" for i, power in enumerate(powers)]
     look = {"vmin": 0, "vmax": 1, "cmap": figures.SEQUENTIAL, "cbar": False}
-    sns.heatmap(square[::-1], xticklabels=labels, linewidths=0.4, **look)
+    axis = sns.heatmap(square[::-1], xticklabels=labels, linewidths=0.4, **look)
+    axis.tick_params(axis="y", rotation=0)
 
 
 with figures.style():
