@@ -12,7 +12,7 @@ PAPER ?= A4
 SNAKEMAKE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf figure check test test-all links lab bench env clean distclean check-options
+.PHONY: help book pdf figure check test test-all links lab bench gpu env clean distclean check-options
 .SUFFIXES:
 
 BIN := .venv/bin
@@ -64,6 +64,9 @@ lab: $(READY) ## open the chapters in JupyterLab
 
 bench: $(READY) ## time the library against its peers
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PROTOCOLS),--protocols)
+
+gpu: $(READY) ## test and time the library on a CUDA device, in minutes
+	@$(BIN)/python -m benchmarks.gpu
 
 env: $(READY) ## make the virtual environment only
 

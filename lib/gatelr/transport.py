@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr.kernels import lanczos
+from gatelr.kernels import build, lanczos
 from gatelr.kernels.compiled import tall_products
 
 #: Bytes of the Jacobians whose products are held at a time, few enough to stay in a processor's cache with them.
@@ -110,21 +110,22 @@ def lags(J: Float[Tensor, "T *batch n n"], longest: int | None = None) -> Iterat
         yield lag, M
 
 
-def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None) -> Float[Tensor, "T+1 T+1 *batch"]:
+def sensitivities(J: Float[Tensor, "T *batch n n"], *, memory: int | None = None) -> Float[Tensor, "T+1 T+1 *batch"]:
     r"""The norm of every transport, :math:`S_{t,k} = \|M_{t,k}\|_2`, within 1e-6.
 
     That is beside the rounding of the products, in the precision of ``J``.
 
     Args:
         J: step Jacobians.
-        chunk: sequences (entries of ``*batch``) whose products are held at a time, in twice
-            ``chunk * T * n * n`` numbers beside ``J``. By default as many as make 8 MB.
+        memory: bytes that may be held at a time beside ``J`` and what is returned. Fewer make it slower, and change no
+            bit of a compiled outcome. By default as many sequences (entries of ``*batch``) are served together as
+            stay in a processor's cache, one at least.
 
     Returns:
         ``(T+1, T+1, *batch)``: row t, column k; 1 on the diagonal, 0 above it; infinite where a product overflows.
 
     Raises:
-        ValueError: if the Jacobians are not square or not finite, or ``chunk`` is below 1.
+        ValueError: if the Jacobians are not square or not finite, or ``memory`` does not suffice for a single product.
 
     Example:
         >>> import torch
@@ -142,34 +143,54 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, chunk: int | None = None)
         raise ValueError("got NaN or infinity in the Jacobians, expected finite numbers: look at the trajectory first")
     T, n = J.shape[0], J.shape[-1]
     sequences = J.reshape(T, -1, n, n)
-    chunk = max(1, CACHE // (T * n * n * J.element_size())) if chunk is None else chunk
-    if chunk < 1:
-        raise ValueError(f"got chunk={chunk}, expected at least 1 sequence at a time")
+    most, rows = max(1, CACHE // (T * n * n * J.element_size())), T
+    if memory is not None:
+        rows = _rows(memory, J)
+        most, rows = max(1, rows // T), min(rows, T)
+    together = min(most, sequences.shape[1])
     S = J.new_zeros(T + 1, T + 1, sequences.shape[1])
     S[range(T + 1), range(T + 1)] = 1
-    places = sequences.new_empty(2, T * min(chunk, sequences.shape[1]), n, n)
-    for start in range(0, sequences.shape[1], chunk):
-        part = slice(start, start + chunk)
-        _sweep(sequences[:, part].transpose(0, 1), places, S[..., part])
+    places = sequences.new_empty(2, rows * together, n, n)
+    for start in range(0, sequences.shape[1], most):
+        part = slice(start, start + most)
+        for first in range(0, T, rows):
+            _sweep(sequences[:, part].transpose(0, 1), first, min(first + rows, T), places, S[..., part])
     return S.reshape(T + 1, T + 1, *J.shape[1:-2])
 
 
-def _sweep(J: Float[Tensor, "B T n n"], places: Float[Tensor, "2 N n n"], S: Float[Tensor, "T+1 T+1 B"]) -> None:
-    """Fill S a column at a time, from the last: all windows that begin with step k + 1 have that factor in common.
+def _rows(memory: int, J: Tensor) -> int:
+    """Products of one column of S for which so many bytes suffice: each in two places, with its vectors found last."""
+    n = J.shape[-1]
+    each, once = 2 * n * n * J.element_size() + 32 * n + 64, 0
+    if build.serves(J):
+        once = torch.get_num_threads() * 8 * (n + 8) * (3 * n + 64)  # what threads of the compiled process work with
+    else:
+        each += 64 * n * n  # Gram matrices and their factors, in float64
+    if memory < once + each:
+        raise ValueError(f"got memory={memory}, expected at least {once + each} bytes, which one product needs")
+    return (memory - once) // each
 
-    So they are one tall product for each sequence. The products of one column come to lie in one place, of the next in
-    the other.
+
+def _sweep(
+    J: Float[Tensor, "B T n n"], first: int, last: int, places: Float[Tensor, "2 N n n"], S: Float[Tensor, "T+1 T+1 B"]
+) -> None:
+    """Fill rows ``first + 1`` to ``last`` of S a column at a time, from the last column.
+
+    All windows that begin with step k + 1 have that factor in common, so they are one tall product for each sequence.
+    The products of one column come to lie in one place, of the next in the other.
     """
-    B, T, n, _ = J.shape
+    B, _, n, _ = J.shape
     M = J[:, :0]
     near = J.new_zeros(B, 0, n, dtype=torch.float64)  # by the step at which a window ends, the vector found last
-    for k in reversed(range(T)):
-        older, M = M, places[k % 2, : B * (T - k)].view(B, T - k, n, n)
-        M[:, 0] = J[:, k]
-        tall_products(older.flatten(1, 2), J[:, k], M[:, 1:].flatten(1, 2))
-        near = torch.nn.functional.pad(near, (0, 0, 1, 0))  # nothing is known yet of the window of one step
+    for k in reversed(range(last)):
+        begins, count = k >= first, last - max(k, first)
+        older, M = M, places[k % 2, : B * count].view(B, count, n, n)
+        tall_products(older.flatten(1, 2), J[:, k], M[:, begins:].flatten(1, 2))
+        if begins:  # a window of one step, of which nothing is known yet
+            M[:, 0] = J[:, k]
+            near = torch.nn.functional.pad(near, (0, 0, 1, 0))
         norms = lanczos.spectral_norms(M.flatten(0, 1), near.flatten(0, 1))
-        S[k + 1 :, k] = norms.view(B, T - k).T
+        S[last - count + 1 : last + 1, k] = norms.view(B, count).T
 
 
 def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
@@ -184,20 +205,38 @@ def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     return lanczos.spectral_norms(M.reshape(-1, *M.shape[-2:])).reshape(M.shape[:-2])
 
 
-def spectra(J: Float[Tensor, "T *batch n n"], at: Sequence[int]) -> dict[int, Tensor]:
+def spectra(J: Float[Tensor, "T *batch n n"], at: Sequence[int], *, memory: int | None = None) -> dict[int, Tensor]:
     """All singular values of the transports over the given lags.
 
     Args:
         J: step Jacobians.
         at: the lags wanted.
+        memory: bytes that may be held at a time beside ``J`` and what is returned. By default all sequences (entries of
+            ``*batch``) are served together.
 
     Returns:
         For each lag ``(T - lag + 1, *batch, n)``, in descending order.
 
     Raises:
-        ValueError: as :func:`products`.
+        ValueError: as :func:`products`, and if ``memory`` does not suffice for a single sequence.
     """
-    return {lag: torch.linalg.svdvals(products(J, lag)) for lag in at}
+    _square(J)
+    T, n = J.shape[0], J.shape[-1]
+    sequences = J.reshape(T, -1, n, n)
+    # doubling holds a product and a power, and makes the next of one of them; decompositions are made in copies
+    each, together = 4 * (T + 1) * n * (n + 2) * J.element_size(), max(1, sequences.shape[1])
+    if memory is not None:
+        if memory < each:
+            raise ValueError(f"got memory={memory}, expected at least {each} bytes, which one sequence needs")
+        together = memory // each
+    parts = sequences.split(together, 1)
+    values = {}
+    for lag in at:
+        s = J.new_empty(max(0, T - lag + 1), sequences.shape[1], n)
+        for part, out in zip(parts, s.split(together, 1), strict=True):
+            out.copy_(torch.linalg.svdvals(products(part, lag)))
+        values[lag] = s.reshape(len(s), *J.shape[1:-2], n)
+    return values
 
 
 def _square(J: Tensor) -> None:

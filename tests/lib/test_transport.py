@@ -1,10 +1,13 @@
 """Products by doubling against products one by one, and norms against singular values."""
 
+import itertools
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
 from gatelr import transport
+from gatelr.kernels import plain
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import relative
@@ -87,10 +90,37 @@ def test_products_that_overflow() -> None:
     assert S.diagonal(-40).isinf().all()
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 100])
-def test_sensitivities_do_not_depend_on_the_chunk(chunk: int) -> None:
-    J = jacobians(12, (3,), 16, 3) / 4
-    assert torch.allclose(transport.sensitivities(J, chunk=chunk), transport.sensitivities(J), rtol=1e-6, atol=0)
+def peak(call: Callable[[], object]) -> int:
+    """The most bytes that PyTorch held at a time during the call, beside what it held before."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(held)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("memory", [50_000, 200_000, 1_000_000, 10**9])
+def test_sensitivities_within_a_budget(memory: int, dtype: torch.dtype) -> None:
+    J = jacobians(40, (3,), 16, 3).to(dtype) / 4
+    whole, S = transport.sensitivities(J), transport.sensitivities(J, memory=memory)
+    assert torch.equal(whole, S)
+    returned = S.numel() * S.element_size()
+    assert peak(lambda: transport.sensitivities(J, memory=memory)) - returned <= memory
+    with plain():
+        enough = max(memory, 100_000)
+        assert torch.allclose(transport.sensitivities(J, memory=enough), whole, rtol=1e-6, atol=0)
+        assert peak(lambda: transport.sensitivities(J, memory=enough)) - returned <= enough
+
+
+@pytest.mark.parametrize("memory", [250_000, 500_000])
+def test_spectra_within_a_budget(memory: int) -> None:
+    J, at = jacobians(20, (5,), 16, 3) / 4, [1, 2, 7, 20]
+    whole, within = transport.spectra(J, at), transport.spectra(J, at, memory=memory)
+    assert all(torch.equal(within[lag], whole[lag]) for lag in at)
+    returned = sum(s.numel() * s.element_size() for s in whole.values())
+    assert peak(lambda: transport.spectra(J, at)) - returned > memory  # else nothing was tried
+    assert peak(lambda: transport.spectra(J, at, memory=memory)) - returned <= memory
 
 
 def test_norms_of_tiny_and_zero_matrices() -> None:
@@ -124,7 +154,8 @@ def test_bad_lags_and_shapes_are_refused() -> None:
         (lambda: transport.products(J, 5), "got lag=5, expected a lag from 0 to the 4 steps"),
         (lambda: next(transport.lags(J, 5)), "got longest=5, expected a lag from 0 to the 4 steps"),
         (lambda: transport.products(J[..., :1], 1), "got Jacobians of shape (4, 2, 1), expected (T, *batch, n, n)"),
-        (lambda: transport.sensitivities(J, chunk=0), "got chunk=0, expected at least 1 sequence"),
+        (lambda: transport.sensitivities(J, memory=9), "got memory=9, expected at least"),
+        (lambda: transport.spectra(J, [1], memory=9), "got memory=9, expected at least"),
         (lambda: transport.sensitivities(J * torch.nan), "got NaN or infinity in the Jacobians"),
         (lambda: transport.sensitivities(J[0]), "got Jacobians of shape (2, 2), expected (T, *batch, n, n)"),
     ):
