@@ -456,10 +456,10 @@ with figures.style():
     look["row_order"] = list(machines)
     facets = {"sharex": False, "despine": False}
     grid = sns.relplot(shown, height=2.2, aspect=1, facet_kws=facets, **look)
-    grid.set(xscale="log", yscale="log", ylabel="milliseconds a seed")
+    grid.set(xscale="log", yscale="log")
     grid.set_titles("")
     for machine, axes in zip(machines, grid.axes, strict=True):
-        axes[0].set_title(machine)
+        axes[0].set_ylabel("\n".join([*machine.split(", "), "ms a seed"]))
     names = {"T": "steps $T$", "n": "neurons $n$", "S": "seeds $S$"}
     for (_, axis), ax in grid.axes_dict.items():
         ticks = sorted(set(scaling.loc[scaling["axis"] == axis, "at"]))
@@ -469,6 +469,7 @@ with figures.style():
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:g}")
     grid.legend.set_title("")
+    grid.tight_layout()
 columns = ["machine", "peer", "axis", "at", "seconds each"]
 chapter.figure("benchmark-scaling", grid.figure, scaling[columns])
 sizes = timings.sizes(next(iter(machines.values())))
@@ -517,7 +518,9 @@ table("benchmark-growth", shown)
 # How time and memory grow with steps $T$, neurons $n$ and seeds $S$, when one of
 # them changes. Exponents are fitted to the three largest sizes, and *seconds* are
 # those of the largest. Runs and training steps are of
-# {result}`benchmarks/base-seeds` seeds, transports of one sequence.
+# {result}`benchmarks/base-seeds` seeds, transports of one sequence. The norms of
+# all transports are $T^2$ numbers, of which these lengths show little. Over $T$
+# their last column is where the norms alone would fill 8 GB.
 # :::
 #
 # Memory is another price ({numref}`fig-benchmark-memory`). Nothing can stay below
