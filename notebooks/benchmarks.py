@@ -270,8 +270,11 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 # stays in the table.
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the code that reads the measurements"}
-READS = ["benchmarks/schema.json", "benchmarks/results/*.json"]
-READS += ["benchmarks/results/costs/ci.json"]
+READS = [
+    "benchmarks/schema.json",
+    "benchmarks/results/*.json",
+    "benchmarks/results/costs/ci.json",
+]
 machines = timings.read(Path("..") / "benchmarks")
 rows = timings.table(machines)
 chapter.number("machines", len(machines))
