@@ -502,15 +502,15 @@ for axis, name in names.items():
 
 # %% tags=["hide-input"]
 growth = timings.growth(machines)
+axis = growth["axis"].fillna("–").astype(str)
 shown = growth[["machine", "path"]].assign(
-    size=growth["axis"] + " to " + growth["largest"].astype(str),
+    size=axis + " to " + growth["largest"].map("{:.0f}".format),
     seconds=growth["seconds"].map("{:.2g}".format),
-    time=growth["axis"] + "^" + growth["time_exponent"].map("{:.2f}".format),
-    memory=growth["axis"] + "^" + growth["memory_exponent"].map("{:.2f}".format),
+    time=axis + "^" + growth["time_exponent"].map("{:.2f}".format),
+    memory=axis + "^" + growth["memory_exponent"].map("{:.2f}".format),
 )
-limit = growth["at_limit"].astype(float).map("{:.2g}".format, "ignore")
-limit = limit.map(lambda at: f"{float(at):,.0f}", "ignore")
-shown["8 GB"] = (growth["axis"] + " = " + limit).fillna("never")
+limit = growth["at_limit"].astype(float).map(lambda at: f"{float(f'{at:.2g}'):,.0f}")
+shown["8 GB"] = (axis + " = " + limit).where(growth["at_limit"].notna(), "never")
 shown.loc[growth["axis"].isna(), "size":] = "–"
 table("benchmark-growth", shown)
 
