@@ -502,7 +502,7 @@ for axis, name in names.items():
 
 # %% tags=["hide-input"]
 growth = timings.growth(machines)
-axis = growth["axis"].fillna("–").astype(str)
+axis = growth["axis"].astype(object).fillna("–").astype(str)
 shown = growth[["machine", "path"]].assign(
     size=axis + " to " + growth["largest"].map("{:.0f}".format),
     seconds=growth["seconds"].map("{:.2g}".format),
