@@ -156,13 +156,13 @@ def spent(h: Float[Tensor, " T *batch"]) -> Spent:
     return Spent(hold, euler, -torch.expm1(-h.sum(0)))
 
 
-def clocks(clock: Float[Tensor, " T"], decays: Sequence[float | int], z: Float[np.ndarray, " z"]) -> pd.DataFrame:
+def clocks(clock: Float[Tensor, " T"], decays: Sequence[float | int], z: np.ndarray) -> pd.DataFrame:
     r"""Gates :math:`1 - (1 - σ(z))^ν` over z, and what states keep of a sequence by lag, :math:`e^{-ν \sum Δ}` (C15).
 
     Args:
         clock: Δ at each step.
         decays: ν, one a state.
-        z: pre-activations.
+        z: pre-activations, ``(points,)``.
 
     Returns:
         ``panel`` (``"gate"`` or ``"retention"``), ``nu``, ``x`` (z or the lag) and ``y``.

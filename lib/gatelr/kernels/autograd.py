@@ -35,6 +35,7 @@ class LastState(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
+        """x_T of u, x0, alpha, workspace, backward and the weights, ``(S, B, n)``."""
         u, x0, alpha, workspace, backward, *weights = inputs
         W = joined(*weights)
         ctx.replicated, ctx.given = weights[0].ndim == 3, [weight is not None for weight in weights]
@@ -54,6 +55,7 @@ class LastState(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
+        """The gradients at u, x0 and the weights; None for what is no tensor."""
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "got create_graph=True, or a second derivative, through model(u), whose gradient is a closed form that "
