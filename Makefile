@@ -88,7 +88,8 @@ check-options:
 	@case '$(PAPER)' in A4|Letter) ;; *) \
 	    echo "unknown paper '$(PAPER)': PAPER is one of A4, Letter" >&2; exit 2;; esac
 
-# A stamp is written last, so that an environment that was interrupted is made again.
+# A stamp is written last, so that an environment that was interrupted is made again. Bytecode is left to the first import:
+# half of the time went into compiling what nothing imports.
 $(LOCKED): requirements.lock
 	@command -v '$(PYTHON)' >/dev/null || { \
 	    echo "there is no '$(PYTHON)' here: install Python 3.11 or newer, or say which with PYTHON=" >&2; exit 2; }
@@ -98,7 +99,7 @@ $(LOCKED): requirements.lock
 	    echo "'$(PYTHON)' comes without its venv module: on Debian and Ubuntu run 'apt install python3-venv'" >&2; exit 2; }
 	@echo "Making .venv from requirements.lock: some minutes, once."
 	@'$(PYTHON)' -m venv --clear .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -r requirements.lock
 	@touch $(LOCKED)
 
 $(READY): $(LOCKED) pyproject.toml
