@@ -23,10 +23,12 @@
 # *can* do. What does the gate of a *trained* network do, and which part of an
 # optimiser is it?
 #
-# The answer, in one picture, is {numref}`fig-against-one-page`. What a gate
-# does to a step depends on the lag and on the sequence at hand. What an
-# optimiser does depends on the coordinate and on the history of training. The
-# two do different things, and they help each other.
+# {numref}`fig-against-one-page` has the answer in one picture. What a gate does
+# to a step depends on the lag and, if the gate is learned, on the sequence at
+# hand. What Adam does depends on the coordinate and on the history of training.
+# The two do different things. On adding they help each other much. On the
+# moving average a network with both does little better than momentum without a
+# gate.
 #
 # :::{admonition} The claims, and what each must beat
 # :class: important
@@ -92,10 +94,12 @@ chapter = Chapter("gates-against-optimisers")
 # | multi-gate | $\mu\, g^q_k \prod_j (1 - g^q_j)$ |
 #
 # and with the product of two where both are in use. For gated networks this is
-# order 0 (C8). A network without a gate has no order 0, and its contributions
-# hold the whole adjoint. Steps are compared over coordinates after a mean over
-# sequences and lags, weighted by $|c|$: a factor counts where it has something
-# to act on.
+# order 0 (C8). A network without a gate has no order 0, so its contributions
+# hold the whole adjoint. Coordinates are compared by one number each, the mean
+# factor over sequences and lags. The mean is weighted by $|c|$, so that a
+# factor counts where it has something to act on. These weights hide the sign:
+# the mean of positive factors is positive by construction, while the factor of
+# the *summed* gradient can be negative (C8, C13; {ref}`ch-optimisers`).
 #
 # **A shadow.** A gated network under SGD and a plain network under Adam end at
 # different weights, and coordinates of different weights do not correspond. So
@@ -119,9 +123,9 @@ chapter = Chapter("gates-against-optimisers")
 # sequences, the constant gate $\alpha = 0.2$, momentum and Adam's first moment
 # $\beta = 0.9$, and the cosine schedule ends at zero.
 #
-# A method judged at another's learning rate is not judged. So each has its own
-# rate for each task: the one of a small grid with the smallest mean logarithm
-# of the loss on fresh data, on three seeds that occur nowhere else. A run that
+# Every method needs a learning rate that suits it. So each has its own rate for
+# each task, the best of a small grid. Best is the smallest mean logarithm of
+# the loss on fresh data, on three seeds that occur nowhere else. A run that
 # diverges counts as a hundred times worse than the best constant.
 
 # %%
@@ -154,10 +158,10 @@ chapter.number("at-edge", sum(edges))
 # :::
 #
 # Seeds and tasks that were not run here are read from the committed tables. So
-# every figure stands on {result}`gates-against-optimisers/seeds` seeds,
-# {result}`gates-against-optimisers/seeds-here` of which were run here. Of these
-# networks {result}`gates-against-optimisers/diverged` diverged. No seed is
-# dropped.
+# every figure stands on {result}`gates-against-optimisers/seeds` seeds. This
+# run trained {result}`gates-against-optimisers/seeds-here` of them. The number
+# of networks that diverged here is {result}`gates-against-optimisers/diverged`.
+# No seed is dropped.
 
 # %% tags=["hide-input"]
 evidence = results.at_quarters(evidence)
@@ -197,11 +201,11 @@ chapter.figure("against-loss", grid.figure, curves)
 # :  logarithmic axis, eight rising curves each. On adding they end far apart,
 # :  multi-gates under Adam highest.
 #
-# Adding needs a learned gate, momentum or Adam, and goes best with gate and
-# Adam; on the moving average every method works. How many times better than the
-# best constant prediction on fresh data, each method at its own best rate:
-# medians of {result}`gates-against-optimisers/seeds` seeds. Above the dotted
-# line a network is at least five times better.
+# Adding needs a learned gate, momentum or Adam, and is learned best with a
+# multi-gate and Adam; on the moving average every method works. How many times
+# better than the best constant prediction on fresh data, each method at its own
+# best rate: medians of {result}`gates-against-optimisers/seeds` seeds. Above
+# the dotted line a network is at least five times better.
 # :::
 
 # %%
@@ -226,11 +230,11 @@ for name, (where, values) in by_claim("learns", weakest, mean=False).items():
 # *without* the gate's factor, under `torch.optim.lr_scheduler.LambdaLR` with
 # $\mu(s) = \mu\, \alpha(s) (1 - \alpha(s))^{\ell}$.
 #
-# Then the likeness is taken apart, rung by rung: all lags at once, for which no
-# single schedule can be right; the whole gradient; and the ungated network's
-# own forward pass. From the second rung on the ungated side gets a single
-# schedule fitted step by step, the factor that brings its gradient closest to
-# the gated one.
+# The next rungs ask for more: first all lags at once, then the whole gradient,
+# then the ungated network's own forward pass. Different lags need different
+# schedules, so no single one can be right. From the second rung on, the ungated
+# side gets the best single schedule there is. It is fitted step by step, as the
+# factor that brings the ungated gradient closest to the gated one.
 
 # %%
 ladder, deviation = identities.ladder(seeds, identity_steps, chapter.device)
@@ -271,20 +275,23 @@ chapter.figure("against-ladder", grid.figure, ladder)
 # that training has gone: medians and full range over seeds.
 # :::
 #
-# After the last step the identity is
-# {result}`gates-against-optimisers/apart-one-lag-order-0` of the way apart, all
-# lags at once {result}`gates-against-optimisers/apart-all-lags-order-0`, and
-# the plain network
-# {result}`gates-against-optimisers/apart-its-own-forward-pass`. A schedule
-# multiplies everything by the same number, and a gate does not.
+# The figure measures a distance as a share of the way that training has gone.
+# After the last step it is
+# {result}`gates-against-optimisers/apart-one-lag-order-0` for one lag. For all
+# lags at once it is {result}`gates-against-optimisers/apart-all-lags-order-0`.
+# With its own forward pass, the ungated network ends
+# {result}`gates-against-optimisers/apart-its-own-forward-pass` of the way
+# apart. A schedule multiplies everything by the same number, and a gate does
+# not.
 #
 # ### In trained networks
 #
 # Does training make such a schedule by itself? The rate of lag $\ell$ is
-# $\mu\, E[g_k P_{T,k}]$, a mean over sequences and neurons. It moves also when
-# only the states move. So the null is a network whose gate weights stay as they
-# were drawn while the others learn. *Threshold:* over lags 1 to 16, the rate
-# must move by $0.1$ decades (a quarter) more than in the null.
+# $\mu\, E[g_k P_{T,k}]$, a mean over sequences and neurons. A gate reads the
+# state, so this rate can move although no gate weight does. The null is
+# therefore a network whose gate weights stay as they were drawn while the
+# others learn. *Threshold:* over lags 1 to 16, the rate must move by $0.1$
+# decades (a quarter) more than in the null.
 
 # %%
 changes = results.changes(evidence["lags"])
@@ -338,13 +345,16 @@ chapter.figure("against-schedule", grid.figure, changes)
 # $\delta_t \odot E_t$, and by an ungated trace without memory under torch's
 # momentum.
 #
-# If $\delta$ never changes, momentum averages $\delta\, c_t$ and the gate
-# multiplies $\delta$ by the average of $c_t$, which is the same. If $\delta$
-# moves, it is not: momentum remembers old *errors*, a gate only old *credits*.
-# The first knob is the correlation time of the target. The second is a scalar
-# gate that the data move, around $0.2$: with torch's $\beta$ set to $1 - g_t$
-# at each step the two are still the same, with the best fixed $\beta$ they are
-# not.
+# Call $c_t = \varphi'(a_t)\, x_{t-1}^\top$ a *credit*: what the weights have
+# just done to the state. Momentum averages $\delta_t\, c_t$, errors and credits
+# together. The gate averages the credits and multiplies by the error of now. If
+# the error never changes, both give the same. If it changes, they differ:
+# momentum remembers old errors, and a gate remembers old credits only.
+#
+# Two knobs pull them apart. The first is the correlation time of the target,
+# which sets how fast errors change. The second is a scalar gate that the data
+# move, around $0.2$. With torch's $\beta$ set to $1 - g_t$ at each step, the
+# two still agree. With the best fixed $\beta$ they do not.
 
 # %%
 updates = 2 * identity_steps
@@ -386,7 +396,7 @@ chapter.figure("against-momentum", grid.figure, parted.drop(columns="place"))
 # :  correlation time of the target grows past the gate's time constant. Right,
 # :  it rises with the standard deviation of the gate.
 #
-# A gate's trace and momentum part when errors change quickly or gates swing.
+# A gate's trace and momentum differ when errors change quickly or gates swing.
 # How far the weights are apart at the end, relative to the way gone: means over
 # seeds with 95 % intervals. Left, a fixed gate and a squared loss, so that
 # errors move; dotted, the gate's own time constant. Right, an error that never
@@ -395,15 +405,17 @@ chapter.figure("against-momentum", grid.figure, parted.drop(columns="place"))
 #
 # ### In trained networks
 #
-# The first obstacle, errors that move, is absent where the loss reads the last
-# state only: within a sequence there is one $\delta_T$. The second remains. How
-# much of the variance of a trained network's trace $E_T$ does textbook momentum
-# explain, with one $\beta$ for each neuron? It is fitted on half of the probe's
-# sequences and judged on the other half. *Threshold:* nine tenths.
+# In these tasks the loss reads the last state only, so a sequence has one
+# error, $\delta_T$, and errors that change play no part. Gates that move
+# remain. How much of the variance of a trained network's trace $E_T$ does
+# textbook momentum explain, with one $\beta$ for each neuron? It is fitted on
+# half of the probe's sequences and judged on the other half. *Threshold:* nine
+# tenths.
 #
-# There are two nulls. One has the network's own gates in a random order of
-# time. And since a trace that hardly remembers is easy to imitate, momentum
-# must also beat the last credit alone, times the best number for each neuron.
+# There are two nulls. The first has the network's own gates in a random order
+# of time. The second is the last credit alone, times the best number for each
+# neuron: a trace that hardly remembers is easy to imitate, and momentum must do
+# better than that.
 
 # %%
 SCALAR, CONSTANT = ("scalar", "SGD"), ("constant", "SGD")
@@ -435,23 +447,25 @@ for name, (where, values) in scalar.items():
 # %% [markdown]
 # ## Adam
 #
-# Compare the gate's steps on the rows of $W_r$ with the shadow's, the geometric
-# mean of Adam's rates over a row. Spearman's rank correlation over the neurons
-# of one network asks whether the two are large in the same places. With
-# permuted rows it is zero in the mean; a second null takes the gates of
-# *another* network. Such a rule cannot say that there is *no* agreement, but
-# the interval bounds what there may be.
+# A row of $W_r$ holds the weights into one neuron. Each row has two numbers:
+# the gate's mean factor, and the geometric mean of the shadow Adam's rates.
+# Spearman's rank correlation over the neurons of one network asks whether the
+# two are large in the same rows. Permuted rows give zero in the mean. A second
+# null takes the gates of *another* network. No experiment can show that there
+# is *no* agreement, but the interval bounds how much there may be.
 #
-# There is a catch. What a step multiplies is a mean over lags, weighted by the
-# size of the contributions, and contributions reach different rows at different
-# lags. So even a *constant* gate, one number for all neurons, has row steps
-# that differ and that may agree with Adam's. Gates must therefore also beat the
-# constant one.
+# There are two warnings. The mean factor has the weights $|c|$, which hide the
+# sign: the factor of a neuron's summed gradient can be negative, so this
+# compares the sizes of factors and not the directions of steps (C8, C13). And
+# contributions reach different rows at different lags. So even a *constant*
+# gate, one number for all neurons, has row factors that differ and that may
+# agree with Adam's. Learned gates must therefore also beat the constant one.
 #
-# A gate can at best agree with the part of Adam that is row structure. So
-# another number: how much of the variance of
-# $\log 1/(\sqrt{\hat v_{qp}} + \epsilon)$ lies between rows, which no rate for
-# each neuron can exceed. *Threshold:* one half.
+# At one lag and in one sequence, a gate gives a whole row the same factor. So
+# it can at best supply the part of Adam that differs between rows. How large is
+# that part? It is the share of the variance of
+# $\log 1/(\sqrt{\hat v_{qp}} + \epsilon)$ that lies between rows. *Threshold:*
+# one half.
 
 # %%
 alike, normalised = trained("rows like Adam"), after("rows normalised")
@@ -493,7 +507,8 @@ percent = 100 * float(claims["adam-rows"].mean())
 chapter.number("adam-rows-percent", percent, f"{percent:.0f}", "%")
 
 # %% [markdown]
-# One lag at a time, nothing is weighted and no such yardstick is needed.
+# The next figure takes one lag at a time. Then no lags are averaged, and a
+# constant gate has nothing to differ by.
 
 # %% tags=["hide-input"]
 lags = results.by_lag(evidence["lags"])
@@ -531,17 +546,19 @@ for (task, lag), each in ranks.groupby(["task", "lag"])["rank"]:
 # :  flat line at one. Right, rank correlations over the lag for each task with
 # :  intervals; one falls from positive to negative, the other stays near zero.
 #
-# A gate's factor falls with the lag, as no optimiser's does, and its likeness
-# to Adam changes sign with the lag on adding. Left, what a step multiplies a
+# A gate's factor falls with the lag, which no optimiser's does. On adding, its
+# likeness to Adam changes sign with the lag. Left, what a step multiplies a
 # contribution by, after training: medians and quartiles over seeds, mean over
 # tasks. Right, rank correlation of the multi-gate's row factors at one lag with
 # the shadow's row rates: means with 95 % intervals; permuted rows give zero.
 # :::
 #
-# So on adding, the rows to which short lags are kind are those to which Adam
-# would be ({result}`gates-against-optimisers/adam-lag-0-adding` at lag 0). The
-# rows to which long lags are kind are the others
-# ({result}`gates-against-optimisers/adam-lag-8-adding` at lag 8).
+# On adding, rows with a large factor at lag 0 tend to be those to which Adam
+# would give large steps: the rank correlation is
+# {result}`gates-against-optimisers/adam-lag-0-adding`. At lag 8 it is the other
+# rows: the correlation is {result}`gates-against-optimisers/adam-lag-8-adding`.
+# On the moving average there is little of this: at lag 0 the correlation is
+# {result}`gates-against-optimisers/adam-lag-0-moving-average`.
 
 # %% tags=["hide-input"]
 chapter.table("against-adam-course", results.course(steps))
@@ -560,11 +577,11 @@ chapter.table("against-adam-course", results.course(steps))
 #
 # If a gate did what Adam does, a gated network would have no use for Adam. The
 # paper's second version calls the two "complementary but not equivalent
-# mechanisms" {cite}`livi2025timescale`. Both halves can be tested on losses,
-# paired by seed: multi-gates under Adam against the *better* of multi-gates
-# under SGD and no gate under Adam; and the interaction of the two-by-two
-# design, which is negative if together they help more than each alone would
-# add.
+# mechanisms" {cite}`livi2025timescale`. Two comparisons of losses, paired by
+# seed, test the first half. The first sets multi-gates under Adam against the
+# *better* of multi-gates under SGD and no gate under Adam. The second is the
+# interaction of the two-by-two design. It is negative if gates and Adam help
+# more together than the sum of what each does alone.
 
 # %%
 scores = {method: by_seed(final, "score", method) for method in METHODS}
@@ -603,20 +620,21 @@ chapter.figure("against-complementary", grid.figure, ends)
 # :  intervals along an axis of decades. On adding, multi-gates under Adam lie
 # :  farthest to the right.
 #
-# Multi-gates under Adam end lowest on adding; on the moving average momentum
-# without a gate does as well. Decades below the best constant's loss on fresh
-# data after training, each method at its own best rate: means over
+# On adding, multi-gates under Adam end lowest; on the moving average, momentum
+# without a gate does about as well. Decades below the best constant's loss on
+# fresh data after training, each method at its own best rate: means over
 # {result}`gates-against-optimisers/seeds` seeds with 95 % intervals.
 # :::
 #
 # ## Which part of Adam does a gate give?
 #
-# Read the columns of {numref}`fig-against-one-page` rather than its cells. A
-# number without an interval holds by construction; *all alike* has nothing to
-# measure. What a constant gate has about coordinates and rows comes from the
-# weighting over lags, and another gate must exceed it. *Drift* is the change of
-# the mean multiplier from the first to the third quarter of training, *memory
-# along iterations* the share of the next step that earlier gradients decide.
+# Read {numref}`fig-against-one-page` column by column. A number without an
+# interval holds by construction. *All alike* means that the multiplier is the
+# same everywhere, so that there is nothing to measure. The constant gate's
+# numbers about coordinates and rows come from the weighting over lags alone. A
+# learned gate must exceed them. *Drift* is the change of the mean multiplier
+# from the first to the third quarter of training. *Memory along iterations* is
+# the share of the next step that earlier gradients decide.
 
 # %% tags=["hide-input"]
 page = results.one_page(steps, evidence["lags"])
@@ -686,36 +704,54 @@ for claim in chapter.claims:
 #
 # ## What it means
 #
-# **Schedule** is *{result}`gates-against-optimisers/schedule.verdict`* in the
-# mean over tasks, and the tasks differ: on adding training moves the rates by
-# {result}`gates-against-optimisers/schedule-adding.effect` decades beyond what
-# frozen gates do, on the moving average by
-# {result}`gates-against-optimisers/schedule-moving-average.effect`. It is a
-# schedule for each lag (C11), for which no single schedule can stand.
+# **Schedule.** That training moves the rates of lags by a quarter beyond what
+# frozen gates do is
+# *{result}`gates-against-optimisers/schedule-adding.verdict`* on adding, where
+# the move is {result}`gates-against-optimisers/schedule-adding.effect` decades.
+# On the moving average it is
+# *{result}`gates-against-optimisers/schedule-moving-average.verdict`*: the move
+# is {result}`gates-against-optimisers/schedule-moving-average.effect`. The mean
+# over both tasks is *{result}`gates-against-optimisers/schedule.verdict`* and
+# hides this. Every lag has a schedule of its own (C11), and no single schedule
+# can replace them.
 #
-# **Momentum** is *{result}`gates-against-optimisers/momentum.verdict`*: one
-# fixed $\beta$ a neuron explains
-# {result}`gates-against-optimisers/momentum.effect` of a multi-gate's trace.
-# With the gates in a random order it would be
-# {result}`gates-against-optimisers/momentum.null`, so these gates hardly vary
-# in time. A scalar gate on adding does vary, and there momentum explains
+# **Momentum.** That one fixed $\beta$ for each neuron explains nine tenths of
+# the trace is *{result}`gates-against-optimisers/momentum.verdict`* for
+# multi-gates, in the mean over tasks. It explains
+# {result}`gates-against-optimisers/momentum.effect` of their trace. With their
+# gates in a random order it would explain
+# {result}`gates-against-optimisers/momentum.null`, so their order in time
+# hardly matters. For a scalar gate the tasks disagree. On the moving average
+# the same claim is
+# *{result}`gates-against-optimisers/momentum-scalar-moving-average.verdict`*.
+# On adding it is
+# *{result}`gates-against-optimisers/momentum-scalar-adding.verdict`*: there
+# momentum explains only
 # {result}`gates-against-optimisers/momentum-scalar-adding.effect`.
 #
-# **Adam** is *{result}`gates-against-optimisers/adam.verdict`*. Row steps have
-# the rank correlation {result}`gates-against-optimisers/adam.effect`
-# ({result}`gates-against-optimisers/adam.interval`), and of the variance of
-# Adam's rates only {result}`gates-against-optimisers/adam-rows-percent` lies
-# between rows.
+# **Adam.** That multi-gates give large steps to the neurons to which Adam would
+# is *{result}`gates-against-optimisers/adam-adding.verdict`* on adding and
+# *{result}`gates-against-optimisers/adam-moving-average.verdict`* on the moving
+# average. In the mean over both, the rank correlation is
+# {result}`gates-against-optimisers/adam.effect`
+# ({result}`gates-against-optimisers/adam.interval`). Of the variance of Adam's
+# log rates, {result}`gates-against-optimisers/adam-rows-percent` lies between
+# rows in that mean. No more than this could come from one rate for each neuron.
 #
-# **Complementary** is
-# *{result}`gates-against-optimisers/complementary.verdict`*: together, gates
-# and Adam beat the better of the two by
-# {result}`gates-against-optimisers/complementary.effect` decades of loss. Of
-# all rates {result}`gates-against-optimisers/at-edge` lie at the edge of their
-# grid.
+# **Complementary.** That multi-gates and Adam together beat the better of the
+# two is *{result}`gates-against-optimisers/complementary-adding.verdict`* on
+# adding, by {result}`gates-against-optimisers/complementary-adding.effect`
+# decades of loss. On the moving average it is
+# *{result}`gates-against-optimisers/complementary-moving-average.verdict`*, by
+# {result}`gates-against-optimisers/complementary-moving-average.effect`
+# decades. Neither partner is the best method there: momentum without a gate
+# does better than both ({numref}`fig-against-complementary`). The number of
+# learning rates at the edge of their grid is
+# {result}`gates-against-optimisers/at-edge`.
 #
-# All of this is order 0, in networks of one size on two short tasks. How much
-# of the gradient order 0 holds is measured in {ref}`ch-validity`.
+# The multipliers of gates are those of order 0, in networks of one size on two
+# short tasks. How much of the gradient order 0 holds is measured in
+# {ref}`ch-validity`.
 
 # %% tags=["hide-cell"]
 spent = records["cost"].query("not search")
@@ -744,8 +780,10 @@ chapter.number("minutes", minutes, f"{minutes:.1f}", "min")
 #    square of each row's gradient. How do they agree with Adam's row rates, and
 #    how much of the spread of Adam's rates do they leave?
 #
-# **Solution 1.** Neither. The factors $\alpha (1 - \alpha)^\ell$ of two lags
-# differ, so one number cannot be both, whether or not they move.
+# **Solution 1.** No, in both cases. The gate multiplies what comes from lag 0
+# by $\alpha$, and what comes from lag $\ell$ by $\alpha (1 - \alpha)^\ell$. A
+# schedule multiplies both by the same number. It can match one of the two
+# factors and then misses the other, whether or not the gate moves.
 
 # %% tags=["hide-cell"]
 lags = partial(identities.contributions, lags=(0, identities.LAG))
@@ -761,9 +799,12 @@ scope = f"lags 0 and {identities.LAG}, {identity_steps} steps, {seeds} networks"
 chapter.check("exercise-two-lags", words, parted, claim="C11", scope=scope)
 
 # %% [markdown]
-# **Solution 2.** $\alpha$ times the gate's rate, since the gate's trace is
-# $\alpha$ times the heavy-ball buffer. A first gradient of zero starts both
-# buffers empty.
+# **Solution 2.** The rate $\alpha\mu$. Both buffers keep the fraction
+# $\beta = 1 - \alpha$ at each step. The gate's trace adds $\alpha$ times the
+# new gradient, and heavy ball adds all of it. So the heavy-ball buffer is
+# $1/\alpha$ times the trace, and a rate smaller by $\alpha$ makes up for it.
+# One detail: torch puts the very first gradient into the buffer whole. The cell
+# therefore feeds a zero first, so that both buffers start empty.
 
 # %% tags=["hide-cell"]
 draw = torch.Generator().manual_seed(0)
@@ -783,8 +824,10 @@ about = {"claim": "C12", "scope": "one stream of 30 random gradients"}
 chapter.check("exercise-heavy-ball", words, float(gap), 1e-12, **about)
 
 # %% [markdown]
-# **Solution 3.** The ranks agree almost perfectly. What is left is what lies
-# within rows, most of it between columns.
+# **Solution 3.** The ranks agree almost perfectly. Where gradients of a row are
+# large, both rules make the steps of that row small. Dividing by a row's root
+# mean square removes what differs between rows. What differs within a row
+# stays, and one number for each row cannot reach it.
 
 # %% tags=["hide-cell"]
 task, pair = tasks.get("adding", steps=20), training.generators((1, 2))
@@ -815,12 +858,13 @@ chapter.validation()
 # against the committed one.
 # :::
 #
-# ## In short
+# ## In two sentences
 #
 # A gate multiplies a contribution by a number that depends on its lag and, if
-# it is learned, on the sequence; an optimiser by one that depends on the
-# coordinate and on past gradients. They share the word *preconditioner* and
-# little else, and a network with both learns best.
+# it is learned, on the sequence; Adam multiplies it by one that depends on the
+# coordinate and on past gradients. On adding a network with both learns far
+# better than with either alone, and on the moving average momentum without a
+# gate does about as well.
 
 # %% tags=["remove-cell"]
 chapter.close()
