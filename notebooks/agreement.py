@@ -39,10 +39,9 @@
 # autograd is {result}`agreement/worst-float64` of the largest entry.
 # :::
 #
-# Then random numbers are left behind. The second half looks at Jacobians along
-# real sequences: handwritten digits, read one pixel at a time by networks that
-# have learned to name them. It asks how large the three terms are there, and
-# what a gate does to the singular values.
+# The second half looks at Jacobians along real sequences. They are handwritten
+# digits, read one pixel at a time by networks that have learned to name them. How
+# large are the three terms there, and what does a gate do to the singular values?
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
@@ -199,7 +198,7 @@ chapter.table("agreement", printed)
 # out. Double precision rounds at about $10^{-16}$ and single at about
 # $10^{-7}$, and a few operations cost a few roundings. The tolerances are four
 # orders above one rounding in double precision and two above in single. Central
-# differences are granted their own error.
+# differences have an error of their own, so they get a wider one.
 
 # %%
 TOLERANCES = {
@@ -403,27 +402,27 @@ chapter.figure("terms-along", grid.figure, sizes)
 # :  and a recurrent term. The scalar and multi networks have all three terms,
 # :  which move with the pixels of each image row.
 #
-# A learned gate adds a third term to each step, here smaller than the recurrent
-# one and not to be overlooked. Spectral norms of the three terms of $J_t$ along
-# digits, in trained networks: median and quartiles over digits and seeds. A
-# term that is identically zero is not drawn.
+# A learned gate adds a third term to each step. Here it is smaller than the
+# recurrent one, and too large to be ignored. Spectral norms of the three terms
+# of $J_t$ along digits, in trained networks: median and quartiles over digits
+# and seeds. A term that is identically zero is not drawn.
 # :::
 #
-# On these digits the gate term has a median norm of
-# {result}`agreement/ratio-scalar` times that of leak and recurrent term
-# together for the scalar gate, and of {result}`agreement/ratio-multi` times for
-# the multi gate. In one step of a hundred it is more than
-# {result}`agreement/ratio-p99-scalar` and {result}`agreement/ratio-p99-multi`
-# times. That is one task, a short training, and a number for single steps only.
-# Whether the term may be called *small*, and for what, is measured later in the
-# book, over tasks, seeds and lags. Nothing is concluded here.
+# How large is the gate term's norm beside that of leak and recurrent term
+# together? On these digits the median ratio is {result}`agreement/ratio-scalar`
+# for the scalar gate. For the multi gate it is {result}`agreement/ratio-multi`. In
+# one step of a hundred the ratio exceeds {result}`agreement/ratio-p99-scalar` with
+# the scalar gate, and {result}`agreement/ratio-p99-multi` with the multi gate. That
+# is one task, a short training, and a number for single steps only. Whether the
+# term may be called *small*, and for what, is measured in {ref}`ch-effective`,
+# over tasks, seeds and lags.
 #
 # ### Singular values
 #
 # The singular values of $J_t$ say by how much one step can stretch a small push
 # and by how much it can shrink it. {numref}`fig-singular-values` shows their
-# spread. Look at the thick line, the middle of the spectrum, and at how far it
-# is from the dotted one, on which a step neither stretches nor shrinks.
+# spread. Look at the thick line, the middle of the spectrum. On the dotted line a
+# step neither stretches nor shrinks: how far is the thick one from it?
 
 # %%
 spectra = []
@@ -464,36 +463,39 @@ chapter.figure("singular-values", grid.figure, spectra)
 #
 # The middle singular value is
 # {result}`agreement/middle-singular-value-none` without a gate. With a constant
-# gate it is {result}`agreement/middle-singular-value-constant`, with a scalar
-# gate {result}`agreement/middle-singular-value-scalar`, and with a multi gate
-# {result}`agreement/middle-singular-value-multi`. A spectrum near one is what a
-# gate is *for* as a memory controller. What else it is for is the subject of
-# this book.
+# gate it is {result}`agreement/middle-singular-value-constant`. With a scalar gate
+# it is {result}`agreement/middle-singular-value-scalar`, and with a multi gate
+# {result}`agreement/middle-singular-value-multi`. A singular value of one keeps a
+# push as it is, and keeping is what a gate was invented for. The rest of the book
+# asks what a gate does besides.
 #
 # ## What it means
 #
 # The closed form that all chapters use is the one that was derived, and it is
-# the derivative of the code that runs. This was seen on random networks of
-# every shape and on trained ones, at single steps. What the terms do over many
-# steps is the subject of {ref}`ch-products`.
+# the derivative of the code that runs. This was seen on random networks of every
+# shape that was tried and on trained ones, at single steps. What the terms do
+# over many steps is the subject of {ref}`ch-products`.
 #
 # ## Try it
 #
 # 1. *Break the library.* In `by_symbol`, transpose `W_r`. Which shapes notice,
-#    and would $n = 1$?
+#    and would a network with $n = 1$?
 # 2. *How small a step?* Compute the discrepancy of `by_differences` over $h$
 #    from $10^{-1}$ to $10^{-12}$. Where is it least, and why there?
-# 3. *Does depth of training matter?* Set `training_steps = 0` and see which of
+# 3. *Does the length of training matter?* Set `training_steps = 0` and see which of
 #    the figures keep their shape.
 #
 # :::{dropdown} Solution 1: break the library
-# Every shape notices unless $n = 1$, where a transpose changes nothing. A test
-# with $n = 1$ alone would be worthless.
+# Every shape notices. The transpose puts $W_r^{pq}$ where $W_r^{qp}$ belongs, and
+# for random weights these two differ. With $n = 1$ there is a single weight, and a
+# transpose changes nothing. That is why a test with $n = 1$ alone is worthless.
 # :::
 #
 # :::{dropdown} Solution 2: how small a step?
-# The cubic term gives an error of order $h^2$, and rounding one of order
-# $\epsilon / h$. Their sum is least near $h = \epsilon^{1/3}$, about
+# The cubic term of the update's Taylor series gives an error of order $h^2$. It
+# falls with $h$. Rounding gives one of order $\epsilon / h$, where $\epsilon$ is
+# the precision of the numbers, and it grows as $h$ falls. Their sum is least where
+# both are about equal, near $h = \epsilon^{1/3}$. In double precision that is about
 # $6 \cdot 10^{-6}$. The cell below finds the best power of ten.
 # :::
 
@@ -512,11 +514,12 @@ statement = r"central differences are best within a decade of $\epsilon^{1/3}$"
 chapter.check("exercise-step", statement, gap, 1.0, claim="C2", scope=one)
 
 # %% [markdown]
-# :::{dropdown} Solution 3: does depth of training matter?
-# The identities keep: they hold for any weights. The sizes do not. In a
+# :::{dropdown} Solution 3: does the length of training matter?
+# The agreement stays, since the identities hold for any weights. The sizes of the
+# terms change. In a
 # multi-gate network with fresh weights the gate term has a median norm of
 # {result}`agreement/ratio-multi-untrained` times that of leak and recurrent
-# term together; after training it was {result}`agreement/ratio-multi`.
+# term together. After training it was {result}`agreement/ratio-multi`.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 3"}

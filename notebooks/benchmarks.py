@@ -15,18 +15,17 @@
 # # How fast, and against what
 #
 # Why write a backward pass by hand, when autograd differentiates any network?
-# The reason must be speed: twenty seeds of every experiment, and quantities that
-# autograd does not give at all. So here the library of this book is compared
-# with what one would otherwise write or use.
+# The reason must be speed. Experiments train twenty seeds, and need quantities
+# that autograd does not give directly. So here the library of this book is
+# compared with its *peers*: what one would otherwise write or use.
 #
 # :::{admonition} What this chapter shows
 # - The library keeps as many numbers for the way back as autograd does. Its
 #   plain loop runs fewer operators and takes no new memory, and its compiled loop
 #   runs none of PyTorch's operators.
-# - Whether that saves time is asked of every peer in turn. Of
+# - Whether that saves time is measured against each peer. Of
 #   {result}`benchmarks/targets` targets written down beforehand
-#   {result}`benchmarks/targets-met` are met
-#   ({numref}`tab-benchmark-targets`).
+#   {result}`benchmarks/targets-met` are met ({numref}`tab-benchmark-targets`).
 # :::
 #
 # The chapter has two halves. The first *counts* operators and memory. With the
@@ -68,10 +67,9 @@ chapter = Chapter("benchmarks")
 #
 # The plain version of a multi-gate network is a few lines, and autograd does the
 # rest. The one below is written with care, as are all the peers in
-# `benchmarks/peers/`. Candidate and gate share one product, the inputs of all
-# steps another. All seeds are trained side by side, and no line of the loop
-# indexes a large tensor. A comparison with a careless loop would be won by
-# anyone.
+# `benchmarks/peers/`, since anyone can beat a careless loop. Candidate and gate
+# share one product, the inputs of all steps another. All seeds are trained side
+# by side, and no line of the loop indexes a large tensor.
 
 
 # %%
@@ -189,13 +187,13 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 # the way back.
 # :::
 #
-# What is kept for the way back is the same to the last number: the chain rule
-# needs what it needs, and autograd wastes nothing. The library wins by what it
-# need not do. Its plain loop has {result}`benchmarks/operators-library` operators
-# a step instead of {result}`benchmarks/operators-plain`. The gradient of the
-# weights, for one, is summed inside the product that makes it. And it takes memory for
-# {result}`benchmarks/taken-library` numbers a neuron instead of
-# {result}`benchmarks/taken-plain`. What a step computes on the way goes into the
+# What is kept for the way back is the same to the last number: both keep what the
+# chain rule needs, and autograd wastes nothing. The library wins by what it need
+# not do. Its plain loop has {result}`benchmarks/operators-library` operators a
+# step instead of {result}`benchmarks/operators-plain`. The gradient of the weights,
+# for example, is summed inside the product that makes it. In a step the library
+# takes new memory for {result}`benchmarks/taken-library` numbers a neuron instead
+# of {result}`benchmarks/taken-plain`. What a step computes on the way goes into the
 # same small arrays at every step. The trajectory goes into a workspace, which is
 # kept from one training step to the next and spares the operating system the
 # making of fresh pages.
@@ -347,7 +345,7 @@ for name, (group, result, tolerance, claim) in same.items():
 
 # %% [markdown]
 # {numref}`fig-benchmark-ratios` is the comparison. Look for what lies left of
-# the line of equal times: there the peer is faster, and
+# the line of equal times. There the peer is faster, and
 # {numref}`tab-benchmark-rates` lists these rows. Then compare, for each gate, the
 # row of one seed with that of twenty, which are trained side by side.
 
@@ -428,15 +426,16 @@ chapter.figure("benchmark-ratios", grid.figure, ratios[columns])
 # :  library. A vertical line marks equal times.
 #
 # How many times longer a peer takes than the library: right of the line the
-# library is faster, left of it slower. Of a training step a seed is compared, of
-# the per-sample gradients a sequence. The released code's Jacobian blocks and
-# norms are not the same quantities, and `torch.nn.GRU` is not the same model.
+# library is faster, left of it slower. Training steps are compared by the time
+# of one seed, per-sample gradients by that of one sequence. The released code's
+# Jacobian blocks and norms are not the same quantities, and `torch.nn.GRU` is
+# not the same model.
 # :::
 #
 # {numref}`fig-benchmark-scaling` changes one size at a time. The first two panels
-# rise for everyone, since more is to be computed. In the third, follow the line
-# of the library: it falls where a seed becomes cheaper because more of them share
-# a step.
+# rise for everyone, since there is more to compute. In the third, follow the line
+# of the library. Where it falls, a seed becomes cheaper because more seeds share a
+# step.
 
 # %% tags=["hide-input"]
 drawn = {"ours": "library", "autograd": "autograd", "jax": "JAX, the better way"}
@@ -526,8 +525,8 @@ table("benchmark-growth", shown)
 # their last column is where the norms alone would fill 8 GB.
 # :::
 #
-# Memory is another price ({numref}`fig-benchmark-memory`). Nothing can stay below
-# the line of one trajectory and keep all seeds at once.
+# Memory is another price ({numref}`fig-benchmark-memory`). Whoever keeps all seeds
+# at once needs at least one trajectory of each, which is the line in the figure.
 
 # %% tags=["hide-input"]
 memory = rows[rows["times_trajectory"].notna()].copy()
@@ -616,20 +615,20 @@ chapter.figure("benchmark-ceiling", grid.figure, shares)
 #
 # How near a training step comes to the rate of its matrix products alone. Multi
 # gate, all seeds: the operations that a step needs over the time that it takes.
-# What is missing to the full is everything else: gates, memory,
-# and the way from one operator to the next.
+# The rest of the time goes to everything else: gates, memory, and the way from one
+# operator to the next.
 # :::
 #
 # :::{table-file} /artifacts/benchmarks/tables/benchmark-rates.csv
 # :name: tab-benchmark-rates
 #
-# What a machine can do at best, and who is faster than the library. With nothing
-# but PyTorch's own products to do, a training step would be so many times as
-# fast.
+# What a machine can do at best, and who is faster than the library. The row *by
+# its products alone* says how many times as fast a training step would be if it
+# had nothing but PyTorch's own products to do.
 # :::
 #
-# Two tables remain. {numref}`tab-benchmark-norms` is about the quantity that
-# autograd does not give, the norms of all transports, and has errors beside
+# Two tables remain. {numref}`tab-benchmark-norms` is about a quantity that
+# autograd does not give directly, the norms of all transports. It has errors beside
 # times. {numref}`tab-benchmark-protocols` says how long the paper's experiments
 # take from end to end.
 
@@ -715,8 +714,7 @@ chapter.table("benchmark-costs", costs)
 #
 # ## Checks
 #
-# {numref}`tab-benchmarks-validation` has the checks of this chapter. None of them
-# is about time.
+# {numref}`tab-benchmarks-validation` has the checks of this chapter.
 
 # %% tags=["hide-input"]
 chapter.validation()
@@ -728,6 +726,8 @@ chapter.close()
 #
 # The checks of this chapter. None of them is about time.
 # :::
+#
+# ## In two sentences
 #
 # A backward pass written by hand saves operators and memory, and these can be
 # counted. What it saves in time depends on the machine, the peer and the number

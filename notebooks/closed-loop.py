@@ -74,8 +74,8 @@ prove_sharp = partial(chapter.prove, claim="C19", scope="every ρ in (0, 1)")
 # \big( w\,g(1-g)^\ell - w^* g^*(1-g^*)^\ell \big)^2 .
 # $$ (eq-loop-loss)
 #
-# Multiply out, and three geometric series are left. All are one function of two
-# neurons, their *overlap* $\sum_\ell w\,g(1-g)^\ell\, v\,h(1-h)^\ell$.
+# Multiply out, and three geometric series are left. Each is the same function of
+# two neurons, their *overlap* $\sum_\ell w\,g(1-g)^\ell\, v\,h(1-h)^\ell$.
 
 # %%
 w, g, v, h, r = sp.symbols("w g w^* g^* r", positive=True)
@@ -100,9 +100,9 @@ L = (overlap(w, g, w, g) + overlap(v, h, v, h)) / 2 - overlap(w, g, v, h)
 show("L", L)
 
 # %% [markdown]
-# Gradient flow is gradient descent with small steps: with the time $s$, the
-# rate times the number of steps, $\dot w = -\partial L/\partial w$. The gate is
-# a sigmoid, $g = \sigma(a)$, and what learns is $a$. So
+# Gradient flow is gradient descent with small steps. Its time $s$ is the rate
+# times the number of steps, and $\dot w = -\partial L/\partial w$. The gate is a
+# sigmoid, $g = \sigma(a)$, and what learns is $a$. So
 # $\dot g = -\big(g(1-g)\big)^2\, \partial L/\partial g$.
 #
 # SciPy solves these two equations. Beside them, the library's smallest network
@@ -141,7 +141,8 @@ for name, miss in zip(("weight", "gate"), abs(trained - flow.y).max(1), strict=T
 # %% [markdown]
 # ## Every lag gets a schedule
 #
-# The teacher remembers for about ten steps, the neuron at first for about one.
+# The teacher remembers for about ten steps. At first the neuron remembers for
+# about one.
 # {numref}`fig-loop-rates` shows what training does to the rates of a few lags.
 # As the gate closes, the rate of the present falls and that of the past grows.
 # Look at lag 4: it rises first and falls later.
@@ -291,14 +292,14 @@ chapter.number("left-by-weight", 100 * share, f"{100 * share:.0f}", "%")
 
 # %% [markdown]
 # With the gate where it starts, the best weight still leaves
-# {result}`closed-loop/left-by-weight` of the loss that a silent neuron has. The
-# rest takes a change of the gate. So this is what *adapt trajectories* means
-# here, and it is more than a rescaling: a preconditioner that only rescales
-# $w$ would change how fast the weight arrives, but not where. The gate turns
-# the direction along which the weight learns.
+# {result}`closed-loop/left-by-weight` of the loss that a silent neuron, one with
+# $w = 0$, has. The rest takes a change of the gate. So this is what *adapt
+# trajectories* means here, and it is more than a rescaling. A preconditioner that
+# only rescales $w$ would change how fast the weight arrives, but not where. The
+# gate turns the direction along which the weight learns.
 #
-# In a network the kernel of $W_i$ at order 0 is the same sum over pairs of
-# lags, over slopes and neurons, and its rank is higher. The proposition is about
+# In a network the kernel of $W_i$ at order 0 sums over pairs of lags as well, and
+# over neurons with their slopes. Its rank is higher. The proposition is about
 # one neuron.
 #
 # ## Memory makes learning sharp
@@ -307,7 +308,7 @@ chapter.number("left-by-weight", 100 * share, f"{100 * share:.0f}", "%")
 # output, since it is felt at every lag. Zucchet and Orvieto
 # {cite}`zucchet2024curse` call it the curse of memory. Write
 # $\rho = 1 - g$ for what is kept. With white inputs, the expected squared
-# derivative measures how sharp the loss is in $\rho$: where the neuron matches
+# derivative measures how sharp the loss is in $\rho$. Where the neuron matches
 # its teacher, it is the second derivative of $\tfrac12 E(x - x^*)^2$ by $\rho$.
 # The sharper a loss, the smaller the steps that gradient descent can take.
 #
@@ -325,8 +326,8 @@ chapter.number("left-by-weight", 100 * share, f"{100 * share:.0f}", "%")
 #
 # The factor $g = 1 - \rho$ in front of the input turns the third power into
 # the first. That looks like a cure. But the same factor also shrinks the
-# output, and whoever needs an output of size one will make up for it with a
-# larger weight. What counts is the ratio, and there nothing is gained.
+# output. Whoever needs an output of size one will make up for it with a larger
+# weight. So what counts is the ratio, and in the ratio nothing is gained.
 
 # %%
 rho, q = sp.symbols("rho q", positive=True)
@@ -364,13 +365,13 @@ for name, ratio in relative.items():
 # %% [markdown]
 # At $\rho = 97/100$ the relative sharpness is
 # {result}`closed-loop/sharp-without` without the factor. With it, it is
-# {result}`closed-loop/sharp-with`. The factor tames the scale and not the
-# sharpness.
+# {result}`closed-loop/sharp-with`. The factor tames the scale. It does not tame
+# the sharpness.
 #
-# What does tame it is the *sigmoid*. What learns is $a$, with $g = \sigma(a)$,
-# and a step of $a$ moves a slow gate by little: $\mathrm dg/\mathrm da =
-# g(1-g)$. One factor $g$ for each factor $1/(1-\rho)$ is just what is
-# needed.
+# The *sigmoid* does. What learns is $a$, with $g = \sigma(a)$, and a step of $a$
+# moves a slow gate by little: $\mathrm dg/\mathrm da = g(1-g)$. Squared, this
+# has two factors $g = 1 - \rho$, which cancel the two factors $1/(1-\rho)$ of
+# the relative sharpness.
 #
 # :::{prf:proposition} The sigmoid tames
 # :label: prop-sigmoid
@@ -463,15 +464,15 @@ chapter.figure("loop-sharpness", grid.figure, sharp)
 # With a gate for each neuron the rate is $\operatorname{diag}(g)$.
 #
 # Fast-weight networks do the same with a matrix $S$ that stores pairs of a key
-# $k$ and a value $v$. The *delta rule* is a step at the rate $\beta$ on
-# $\tfrac12 \lVert S k - v \rVert^2$. Gated DeltaNet {cite}`yang2025gateddelta` takes
-# that step from a state that has decayed first, $\alpha S$. Longhorn
-# {cite}`liu2025longhorn` takes it implicitly: the new $S$ is the one that best
-# trades the old $S$ against the new pair. The rate that comes out is
-# $\beta/(1 + \beta \lVert k \rVert^2)$. However large $\beta$ is, such a step does
-# not overshoot its target. (The published layer then keeps only the diagonal of
-# $k k^\top$.) In both papers $\beta_t$ is computed from the input, as a learned
-# gate is.
+# $k$ and a value $v$. What is stored under a key is read as $S k$. The *delta
+# rule* is a step at the rate $\beta$ on $\tfrac12 \lVert S k - v \rVert^2$.
+# Gated DeltaNet {cite}`yang2025gateddelta` takes that step from a state that has
+# decayed first, $\alpha S$. Longhorn {cite}`liu2025longhorn` takes it
+# implicitly: the new $S$ is the one that best trades the old $S$ against the new
+# pair. The rate that comes out is $\beta/(1 + \beta \lVert k \rVert^2)$. However
+# large $\beta$ is, such a step does not overshoot its target. (The published
+# layer then keeps only the diagonal of $k k^\top$.) In both papers $\beta_t$ is
+# computed from the input, as a learned gate is.
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the algebra"}
 beta, alpha = sp.symbols("beta alpha", positive=True)
@@ -520,11 +521,11 @@ chapter.prove(
 )
 
 # %% [markdown]
-# The two senses share a number. By {prf:ref}`thm-past` the state is a weighted
+# The two senses have one number in common. By {prf:ref}`thm-past` the state is a weighted
 # record of candidates, and the weight of $\varphi_k$ in $x_t$ is
 # $g_k P_{t,k}$. By {prf:ref}`thm-effective-rates` the effective learning rate
-# of that step is $\mu\, g_k P_{t,k}$. What the state has learned from step $k$
-# is what the weights can learn from it.
+# of that step is $\mu\, g_k P_{t,k}$. At order 0 the weights learn from step $k$
+# in proportion to what the state still holds of it.
 
 # %%
 model, inputs, _ = agreement.random_case("multi", 6, 2, 30, device=chapter.device)
@@ -566,11 +567,10 @@ chapter.check(
 #
 # Now the gate opens, from one tenth to one half, so $\dot g > 0$. By
 # {eq}`eq-turn` the rate of lag 4 grows as long as $g < \tfrac15$ and falls from
-# there on. So it does rise first and fall later. It takes the same road in the
-# other direction: a lag's rate is largest whenever the gate passes the value
-# matched to that lag, whichever way it goes. What differs is the pace. The
-# gate's speed has the factor $\big(g(1-g)\big)^2$, so a nearly closed gate is
-# slow to open.
+# there on. So the answer is yes. A lag's rate is largest when the gate passes the
+# value matched to that lag, and it does not matter whether the gate is opening or
+# closing. What differs is the pace. The gate's speed has the factor
+# $\big(g(1-g)\big)^2$, so a nearly closed gate is slow to open.
 # :::
 #
 # ## What was checked

@@ -16,7 +16,7 @@
 #
 # How does the state of a gated network answer to a small push of the state
 # before it? The answer is one matrix a step, the Jacobian
-# $J_t = \partial x_t / \partial x_{t-1}$. Everything in this book is made of it.
+# $J_t = \partial x_t / \partial x_{t-1}$. The rest of this book is built on it.
 # Gradients are sums of products of Jacobians, and so are the
 # {term}`effective learning rates <effective learning rate>` that the gates set
 # {cite}`livi2025timescale`.
@@ -108,7 +108,7 @@ prove("one-neuron", statement, slope - claimed, scope="n = 1")
 # \end{aligned}
 # $$ (eq-update)
 #
-# The four members differ only in the gate:
+# The four networks of this family differ only in the gate:
 #
 # - `none` has $g = 1$ and is the vanilla recurrent network;
 # - `constant` has a fixed $g = \alpha$, one number or one per neuron;
@@ -183,7 +183,7 @@ aligned = r"\\ &+".join(lines).replace("+-", "-")
 Math(rf"\begin{{aligned}} J^{{qp}} ={{}}& {aligned} \end{{aligned}}")
 
 # %% [markdown]
-# Sorted, these terms are three. This is the central statement of the chapter.
+# Sorted, they are three terms. This is the central statement of the chapter.
 #
 # :::{prf:theorem} Exact Jacobians of the gated family
 # :label: thm-jacobian
@@ -277,9 +277,9 @@ show("G", two.gate.subs(names))
 # rank is one unless $w_{rg} = 0$ or $\varphi_t = x_{t-1}$.
 # :::
 #
-# So a push of the old state reaches the shared gate through one number,
-# $w_{rg}^\top \,\delta x$, and comes out along one direction, $v_t$. A gate per
-# neuron has no such bottleneck.
+# So a push $\delta x$ of the old state reaches the shared gate through one
+# number, $w_{rg}^\top \,\delta x$, and comes out along one direction, $v_t$. A
+# gate per neuron has no such bottleneck.
 #
 # *Proof.* A matrix has rank at most one exactly if all its 2-by-2 minors vanish.
 # Take any two rows $q, q'$ and any two columns $p, p'$, as symbols. For the
@@ -464,8 +464,8 @@ chapter.number("gate-share", float(share))
 #
 # Neurons $2k$ and $2k+1$ share a gate, so rows $2k$ and $2k+1$ of $W_{rg}$ are
 # equal. The gate term only scales the rows of $W_{rg}$. So these two rows of it
-# are multiples of each other, and at most $n/2$ rows are independent. Its rank is
-# at most $n/2$. The cell finds exactly that for random weights.
+# are multiples of each other, and at most $n/2$ rows are independent. So its rank
+# is at most $n/2$. The cell finds exactly that for random weights.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 1"}
@@ -534,6 +534,8 @@ chapter.close()
 # The checks of this chapter: the exact Jacobians of claim C2.
 # :::
 #
-# To take home: the Jacobian of a gated network is leak plus recurrence plus the
-# gate's own sensitivity, for every number of neurons. Without the last term it
-# is the Jacobian of a network whose gates are given numbers.
+# ## In two sentences
+#
+# The Jacobian of a gated network is leak plus recurrence plus the gate's own
+# sensitivity, for every number of neurons. Without the last term it is the
+# Jacobian of a network whose gates are given numbers.

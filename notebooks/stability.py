@@ -496,9 +496,10 @@ chapter.prove(
 # Each kind of network, an *arm* of the experiment, is trained on a grid: five
 # gains from $0.25$ to 3 and fifteen learning rates from $10^{-5}$ to $10^2$. (A
 # first map began at $10^{-3}$. It cut off a part of the ungated networks' area,
-# and so flattered the gates.) The share of the grid on which it trains is its *area*, in log
-# gain and log rate. Where the area lies does not matter. A large area forgives
-# a wrong choice of gain or rate. That is what *robust* means in this chapter.
+# and so flattered the gates.) The share of the grid on which it trains is its
+# *area*, in log gain and log rate. Where the area lies does not matter. A large
+# area forgives a wrong choice of gain or rate. That is what *robust* means in
+# this chapter.
 #
 # | arm | what it is |
 # |:---|:---|
@@ -723,11 +724,11 @@ for arm, value in loud.items():
 # :class: dropdown
 #
 # Each step leaves nine tenths of a push of the first neuron, and one half of a
-# push of the second. An exponent is the mean logarithm of such a factor, so the exponents are
-# $\ln 0.9$ and $\ln 0.5$. The direction $(0, 1)$ is a push of the second neuron
-# alone. No step passes it on to the first, so it finds the smaller exponent only.
-# That is why `lyapunov` follows all columns of the identity unless it is told
-# otherwise.
+# push of the second. An exponent is the mean logarithm of such a factor, so the
+# exponents are $\ln 0.9$ and $\ln 0.5$. The direction $(0, 1)$ is a push of the
+# second neuron alone. No step passes it on to the first, so it finds the smaller
+# exponent only. That is why `lyapunov` follows all columns of the identity
+# unless it is told otherwise.
 # :::
 
 # %% tags=["hide-cell"]

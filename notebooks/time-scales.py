@@ -250,13 +250,13 @@ check("euler-closer-when-moving", statement, ratio.iloc[0], 1.0)
 # %% [markdown]
 # The right panel holds a small surprise. Under a candidate that stands still the
 # exponential integrator is exact, and Euler errs by
-# {result}`time-scales/error-euler-constant` $h$. Under the moving candidate it
-# is Euler that comes closer: it errs by
-# {result}`time-scales/error-euler-moving` $h$, the exponential integrator by
+# {result}`time-scales/error-euler-constant` $h$. Under the moving candidate
+# Euler comes closer. It errs by {result}`time-scales/error-euler-moving` $h$, and
+# the exponential integrator errs by
 # {result}`time-scales/error-exponential-moving` $h$. Both are late, because they
-# hold the candidate back, and Euler's overshoot makes up for a part of it. To be
-# exact about the leak is not to be exact about the rest. What the exponential
-# integrator buys is something else, and comes next.
+# hold the candidate still during a step. Euler's overshoot makes up for a part of
+# the delay. So a method can be exact about the leak and still err in the rest.
+# The next section shows what the exponential integrator is good for.
 #
 # ## Which numbers may α be?
 #
@@ -550,8 +550,8 @@ check("past-library", statement, apart, 1e-13, scope="n = 16, 80 steps")
 # reaches the candidate of $\ell$ steps ago along the leak with the factor
 # $r_\ell(g)$. A learning rate $\mu$ is felt there as $\mu\,r_\ell(g)$; claim C8,
 # derived in {ref}`ch-bptt`, makes this precise. So **which constant gate teaches
-# lag $\ell$ best?** A large one writes much and keeps little. A small one keeps
-# all of almost nothing.
+# lag $\ell$ best?** A large one writes much and keeps little of it. A small one
+# keeps nearly all of the little that it writes.
 #
 # :::{prf:theorem} Matched gate
 # :label: thm-matched
@@ -573,8 +573,8 @@ check("past-library", statement, apart, 1e-13, scope="n = 16, 80 steps")
 # $\ell < \tau_{\mathrm{mem}} < \ell+1$.
 # :::
 #
-# Everything is in a logarithm, $\ln r_\ell = \ln g + \ell\ln(1-g)$. It is
-# strictly concave, so that it has one stationary point, and that is the maximum.
+# The proof takes the logarithm, $\ln r_\ell = \ln g + \ell\ln(1-g)$. It is
+# strictly concave, so it has one stationary point, and that point is the maximum.
 
 # %%
 ell = sp.symbols("ell", positive=True)
@@ -684,8 +684,8 @@ chapter.figure("rate-over-gate-and-lag", fig, rates)
 # ## What it means
 #
 # **A gate is a bet on a lag**, and the bet is lopsided. Take the gate that is
-# matched to a long lag $\ell$ and look at a lag $v$ times as long. Of the
-# best rate that any gate has there, it keeps the share
+# matched to a long lag $\ell$ and look at a lag $v$ times as long. There this
+# gate reaches only a share of the best rate that any gate has:
 #
 # $$ v\, e^{\,1-v}. $$ (eq-share)
 
@@ -701,18 +701,18 @@ for name, value in {"half": sp.S.Half, "twice": 2, "ten-times": 10}.items():
     chapter.number(f"share-{name}", there, f"{there:.2%}")
 
 # %% [markdown]
-# The share is {result}`time-scales/share-half` at half the lag and
-# {result}`time-scales/share-twice` at twice. At ten times the lag
-# {result}`time-scales/share-ten-times` are left. So neighbours do well, shorter
-# lags lose in proportion, and longer ones exponentially.
+# At half the lag the share is {result}`time-scales/share-half`. At twice the lag
+# it is {result}`time-scales/share-twice`, and at ten times the lag
+# {result}`time-scales/share-ten-times`. So nearby lags do well. Much shorter lags
+# lose in proportion, and longer ones exponentially.
 #
 # **Long memories are taught at a price** that no constant avoids: the envelope
 # falls as $1/\ell$. To do better at one lag, at one moment, a gate must *move*:
 # write when there is something to write, and keep otherwise. That is what
 # learned gates can do, and what the rest of the book is about.
 #
-# **A bias is a bet, too.** In terms of the pre-activation, the matched gate is a
-# clean logarithm,
+# **A bias is a bet, too.** The pre-activation of the matched gate is a logarithm
+# of the lag:
 #
 # $$ \sigma(z) = \frac{1}{\ell+1} \iff z = -\ln \ell. $$ (eq-chrono)
 #
@@ -764,10 +764,11 @@ prove("try-step-too-far", statement, *facts, scope="h = 5/2")
 # :class: dropdown
 #
 # The new state stands on both sides. Solve for it, and read off the candidate's
-# weight: $\alpha = 2h/(2+h)$. It differs from the exponential one by $h^3/12$, one
-# order better than Euler's, since a mean of two slopes sees the curve and not the
-# tangent alone. What it keeps, $(2-h)/(2+h)$, is positive up to $h = 2$, and up
-# to there the new state is an average. Beyond, it swings, but never grows.
+# weight: $\alpha = 2h/(2+h)$. To leading order it differs from the exponential
+# one by $h^3/12$. That is one order better than Euler's, since the mean of the
+# slopes at both ends takes account of how the slope changes. What it keeps,
+# $(2-h)/(2+h)$, is positive up to $h = 2$, and up to there the new state is an
+# average. Beyond, it swings, but never grows.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 2"}
@@ -793,7 +794,8 @@ prove(
 # That is at $g = 1 - (L+1)^{-1/L}$, close to $\ln(L+1)/L$ for long windows. For
 # the lags of {numref}`fig-rate-over-gate-and-lag` this gate is
 # {result}`time-scales/window-gate`. It is {result}`time-scales/window-ratio`
-# times the matched gate of the longest lag: the many short lags weigh more.
+# times the matched gate of the longest lag, since the many shorter lags together
+# weigh more than the longest one.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 3"}
