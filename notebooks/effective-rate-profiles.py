@@ -17,9 +17,10 @@
 # Do gates *predict* how sensitive a state of a trained network is to an earlier
 # one? A gate that keeps the fraction $1 - g_j$ of a state at each step hands
 # the gradient of step $t$ back to step $k$ with the factor
-# $P_{t,k} = \prod_j (1 - g_j)$. That is a learning rate for each lag
-# ({ref}`ch-bptt`). It is exact at order 0, and order 0 is not the network
-# ({ref}`ch-validity`). So the question is one for measurements.
+# $P_{t,k} = \prod_j (1 - g_j)$. That makes a learning rate for each lag
+# ({ref}`ch-bptt`). It is exact at order 0, where an error travels through the
+# leak alone. In a network it travels through recurrent weights as well
+# ({ref}`ch-validity`). So only measurements can answer the question.
 #
 # The paper says yes: "gates induce lag-dependent effective learning rates"
 # {cite}`livi2025timescale`, from its second version on. Its evidence is a set
@@ -33,11 +34,13 @@
 #   order: they keep its mean gate and lose the timing. *Foreign* gates are
 #   those of another sequence: they keep what depends on time alone.
 #
-# The answer comes in two halves. Where sensitivity falls with the lag, the lag
-# alone fits about as well as the gates. At one lag, that true gates predict
-# better than wrong ones, whichever the sign, is supported in
-# {result}`effective-rate-profiles/predicts-supported` comparisons. But which
-# way they point changes with the task.
+# The answer has two parts. Take all pairs of steps together: where sensitivity
+# falls with the lag, the lag alone fits about as well as the gates. Now take
+# pairs with the same lag: the true gates predict better than wrong ones,
+# whichever the sign, and this is supported in
+# {result}`effective-rate-profiles/predicts-supported` comparisons. But whether
+# a gate that keeps more makes a pair more sensitive or less depends on the kind
+# of gate and on the task.
 #
 # :::{admonition} The claim, in three parts
 # :class: important
@@ -93,14 +96,14 @@ chapter = Chapter("effective-rate-profiles")
 # all transports are measured along twelve sequences.
 #
 # That protocol has a weakness: on two of its four tasks next to nothing is
-# learned ({numref}`fig-effective-rate-loss`). There, training only
-# leads to a constant prediction. So a second one stands beside it.
+# learned ({numref}`fig-effective-rate-loss`). There, training leads to a
+# constant prediction and no further. So this chapter adds a second protocol.
 #
 # The **trained protocol** has the same networks and probes, with settings under
 # which every model beats the best constant prediction at least fivefold, in the
-# median over seeds. One task is long-range, and has become learnable by being
-# shorter ($30$ steps) and by Adam. The other is the published task `short` with
-# plain SGD, five times its rate and more steps.
+# median over seeds. One task is adding, which needs long lags. With sequences
+# of $30$ steps and with Adam it can be learned. The other is the published task
+# `short`, with plain SGD at five times the rate and with more steps.
 
 # %%
 measured = runs.load(
@@ -128,8 +131,8 @@ chapter.number("diverged", int((measured["run"].diverged >= 0).sum()))
 chapter.number("left-out", int(measured["spread"]["left out"].sum()))
 
 # %% [markdown]
-# The figures show {result}`effective-rate-profiles/seeds` seeds, of which this
-# run trained {result}`effective-rate-profiles/seeds-here`. Networks that
+# The figures show {result}`effective-rate-profiles/seeds` seeds. This run
+# trained {result}`effective-rate-profiles/seeds-here` of them. Networks that
 # diverged: {result}`effective-rate-profiles/diverged`. Pairs of steps left out
 # of a fit: {result}`effective-rate-profiles/left-out`. No seed is dropped.
 #
@@ -213,17 +216,18 @@ chapter.number("ratio-scatter", scatter, f"{scatter:.2f}")
 # Of the six settings, {result}`effective-rate-profiles/learned-settings` are
 # learned at least fivefold by all three gates. On adding, the median network
 # with a scalar gate ends at
-# {result}`effective-rate-profiles/ratio-adding-scalar` in the paper's protocol,
-# and at {result}`effective-rate-profiles/ratio-adding-30-steps-adam-scalar` in
-# the trained one. There the *worst* of all networks is
+# {result}`effective-rate-profiles/ratio-adding-scalar` in the paper's protocol.
+# In the trained protocol it ends at
+# {result}`effective-rate-profiles/ratio-adding-30-steps-adam-scalar`. The
+# *worst* of all networks of the trained protocol is
 # {result}`effective-rate-profiles/trained-worst` times better than the
 # constant.
 #
 # A ratio near one has an error. The constant's loss is an expectation, and a
-# network's is a mean over sequences that its seed has drawn. Where ratios are
-# nearest to one, they have a standard deviation of
-# {result}`effective-rate-profiles/ratio-scatter` over seeds. A ratio nearer to
-# one than that cannot be told from one.
+# network's loss is a mean over sequences that its seed has drawn. Where ratios
+# are nearest to one, their standard deviation over seeds is
+# {result}`effective-rate-profiles/ratio-scatter`. So a network whose ratio is
+# nearer to one than that may be no better than a constant.
 
 # %%
 for setting in (name for protocol, name in SETTINGS if protocol == "trained"):
@@ -330,9 +334,9 @@ for name, protocol in drawn.items():
 # protocol.
 # :::
 #
-# A median hides that $S$ is a function of two times. Take each lag's mean out
-# of it: the remainder ({numref}`fig-effective-rate-maps`) is all that gates can
-# say beyond the lag.
+# A median hides that $S$ is a function of two times. Take the mean of each lag
+# out of it. What remains ({numref}`fig-effective-rate-maps`) is all that gates
+# can say beyond the lag.
 
 # %%
 PLACE = ["protocol", "setting", "gate", "step", "t"]
@@ -374,8 +378,8 @@ chapter.figure("effective-rate-maps", fig, pairs)
 # ## Pooled: the lag is hard to beat
 #
 # The published evidence is the slope and the $R^2$ of a fit **pooled** over all
-# pairs. A predictor that were right up to a factor would have slope 1. Below
-# zero, sensitivity falls where the predictor rises.
+# pairs. A predictor that is right up to a factor has slope 1. A slope below
+# zero means that sensitivity falls where the predictor rises.
 # {numref}`fig-effective-rate-slopes` follows the slopes over training.
 
 # %% tags=["hide-input"]
@@ -404,9 +408,9 @@ chapter.figure("effective-rate-slopes", grid.figure, table)
 # The dotted line is a predictor that is right up to a factor.
 # :::
 #
-# An $R^2$ close to 1 looks like proof. What is it worth?
-# {numref}`fig-effective-rate-unexplained` plots what is *left*, for the lag as
-# well as for the gates.
+# An $R^2$ close to 1 looks like proof. It is worth little if the lag alone does
+# as well. {numref}`fig-effective-rate-unexplained` plots what each leaves
+# *unexplained*.
 
 
 # %% tags=["hide-input"]
@@ -448,18 +452,18 @@ chapter.figure("effective-rate-unexplained", grid.figure, left)
 #
 # ## Within a lag: the test with power
 #
-# Take the mean of each lag out of both sides, and what remains is what *no*
-# function of the lag can account for. How well does the product of gates
-# explain it, with the true gates, with shuffled and with foreign ones?
-# {numref}`fig-effective-rate-within` is the answer to the third part of the
-# claim.
+# Take the mean of each lag out of sensitivity and out of the predictor. *No*
+# function of the lag can account for what remains. How well does the product of
+# gates explain it, with the true gates, with shuffled and with foreign ones?
+# {numref}`fig-effective-rate-within` answers the third part of the claim.
 #
 # The two nulls keep different things. A shuffled sequence keeps its mean gate.
 # At a long lag, where most of the sequence lies between $k$ and $t$, the
 # product is then nearly the true one. Foreign gates keep what all sequences
-# share at the same time: a gate that closes in the course of every sequence,
-# say. What is left above both is the timing of this one. For the constant gate,
-# order 0 is a function of the lag and has nothing to say within one.
+# share at the same time. An example is a gate that closes in the course of
+# every sequence. What true gates add to both nulls is the timing of their own
+# sequence. For the constant gate, order 0 is a function of the lag and has
+# nothing to say within one.
 
 # %% tags=["hide-input"]
 SOURCES = {"within": "true", "shuffled": "shuffled", "foreign": "foreign"}
@@ -482,12 +486,12 @@ chapter.figure("effective-rate-within", grid.figure, within)
 # :  away from both nulls in most rows, on the right in some and on the left in
 # :  others.
 #
-# True gates say more than wrong ones within a lag, and not always with the sign
-# of order 0. Correlation of $\log S$ with the logarithm of order 0, with the
-# mean of each lag taken out of both, at the last step: medians and quartiles of
-# {result}`effective-rate-profiles/seeds` seeds. Gates that predicted with the
-# sign of order 0 would be on the right; with any sign, they must be away from
-# both nulls (grey).
+# Within a lag true gates mostly say more than wrong ones, but not always with
+# the sign of order 0. Correlation of $\log S$ with the logarithm of order 0,
+# with the mean of each lag taken out of both, at the last step: medians and
+# quartiles of {result}`effective-rate-profiles/seeds` seeds. Gates that predict
+# with the sign of order 0 stand on the right. Gates that predict with any sign
+# stand farther from zero than both nulls (grey).
 # :::
 
 # %% tags=["hide-input"]
@@ -512,10 +516,10 @@ chapter.figure("effective-rate-within-by-lag", grid.figure, table)
 # :  and shuffled. At short lags the shuffled lines lie near zero and the true
 # :  ones away from it; the longer the lag, the nearer the two come.
 #
-# The longer the lag, the less there is for shuffling to change. The correlation
-# of order 0 with the sensitivity at each lag by itself, true gates (thick) and
-# shuffled (thin): medians of {result}`effective-rate-profiles/seeds` seeds at
-# the last step, shaded between the quartiles.
+# The longer the lag, the less shuffling changes. The correlation of order 0
+# with the sensitivity at each lag by itself, true gates (thick) and shuffled
+# (thin): medians of {result}`effective-rate-profiles/seeds` seeds at the last
+# step, shaded between the quartiles.
 # :::
 #
 # ## Verdicts
@@ -527,13 +531,13 @@ chapter.figure("effective-rate-within-by-lag", grid.figure, table)
 # before the runs: the interval must lie wholly on one side of zero. P values
 # are adjusted after Holm {cite}`holm1979`.
 #
-# Signs need care twice. $R^2$ does not see the sign of a slope, so the
-# comparison with the lag is made a second time, where a slope below zero
-# explains nothing. And a correlation far below zero predicts as well as one far
-# above: whether gates predict *at all* is asked of $|r|$, and whether with the
-# sign of the claim, of $r$. These claims, those on foreign gates, and those on
-# the rate of decay were added after the runs had been seen; the threshold is
-# the same.
+# Signs need care twice. First, $R^2$ does not see the sign of a slope. So the
+# comparison with the lag is made a second time, and there a slope below zero
+# counts as explaining nothing. Second, a correlation far below zero predicts as
+# well as one far above. So $|r|$ says whether gates predict *at all*, and $r$
+# says whether they do so with the sign of the claim. These claims were added
+# after the runs had been seen, and so were those on foreign gates and on the
+# rate of decay. Their threshold is the same.
 #
 # First, over all pairs: does one predictor explain more than another?
 
@@ -554,8 +558,8 @@ for claim in effective_rate_claims.within(final["fits"]):
 # Does the profile *itself* depend on the gates and on training? The seeds of
 # one task and gate differ in how much they keep. Where the product of gates
 # falls more slowly with the lag, does sensitivity fall more slowly too? That is
-# a correlation over seeds, and a seed's number is what it adds to it. And what
-# does training change?
+# a correlation over seeds. The number of one seed is what it adds to that
+# correlation. And what does training change?
 
 # %%
 for claim in effective_rate_claims.profiles(evidence["profiles"]):
@@ -685,33 +689,36 @@ for name, true in wins.items():
 # in the median network of a task and gate. Two things that fall with the lag
 # fit each other, whether or not one follows the other. Over both protocols the
 # product of gates has the higher median $R^2$ in
-# {result}`effective-rate-profiles/product-wins` models. Nor does $R^2$ know a
-# sign: of the scalar-gated networks that have learned to add,
-# {result}`effective-rate-profiles/positive-slopes-adding-scalar` have a
-# positive slope. So compare within lags, against both nulls, as
+# {result}`effective-rate-profiles/product-wins` models. The clear wins are on
+# the trained adding task, where sensitivity hardly falls with the lag. And
+# $R^2$ is blind to the sign. There,
+# {result}`effective-rate-profiles/positive-slopes-adding-scalar` scalar-gated
+# networks have a positive slope. So compare within lags, against both nulls, as
 # {numref}`fig-effective-rate-within` does.
 #
 # *A profile can change without a gate that learns.* The constant gate cannot
-# learn, and yet training on adding changes its sensitivity at lag 16 by
-# {result}`effective-rate-profiles/reaches-adding-constant.effect` decades. The
-# scalar gate has
-# {result}`effective-rate-profiles/reaches-adding-scalar.effect`, the multi-gate
-# {result}`effective-rate-profiles/reaches-adding-multi.effect`
-# ({numref}`fig-effective-rate-profiles-trained`). With the leak fixed, the
-# change is the work of the recurrent weights, which must carry the gradient. So
-# a profile that changes is no evidence for gates.
+# learn. Yet training on adding changes its sensitivity at lag 16, relative to
+# lag 1, by {result}`effective-rate-profiles/reaches-adding-constant.effect`
+# decades ({numref}`fig-effective-rate-profiles-trained`). The scalar gate has
+# {result}`effective-rate-profiles/reaches-adding-scalar.effect`. The multi-gate
+# has {result}`effective-rate-profiles/reaches-adding-multi.effect`. The leak of
+# the constant gate is fixed, so its change must come from the recurrent term. A
+# profile that changes is therefore no evidence for gates.
 #
 # *What gates predict depends on the task and on the gate.* The mean correlation
 # within lags is positive in {result}`effective-rate-profiles/positive-within`
-# models ({numref}`tab-effective-rate-tasks-within`). Read with
-# {ref}`ch-validity`, either sign is possible. The recurrent term is not the
-# smaller part of these Jacobians, and a gate that opens keeps less of the state
-# *and* lets more of the recurrent term in. Which of the two wins is for the
-# weights to say. And a correlation need not be timing. For the scalar gate
+# models ({numref}`tab-effective-rate-tasks-within`). For scalar gates it is
+# positive in every setting but one, the trained adding task. For multi-gates it
+# is negative in every setting but that one. {ref}`ch-validity` says why either
+# sign is possible. The recurrent term is not the smaller part of these
+# Jacobians. A gate that opens keeps less of the state *and* lets more of the
+# recurrent term in. The weights decide which of the two effects is larger.
+#
+# A correlation need not come from the timing of a sequence. For the scalar gate
 # trained on adding it is
-# {result}`effective-rate-profiles/within-sign-adding-scalar`; that it is more
-# positive than with the gates of another sequence, which have position in time
-# alone, is
+# {result}`effective-rate-profiles/within-sign-adding-scalar`. The gates of
+# another sequence share only the position in time. That true gates correlate
+# more positively than these is
 # *{result}`effective-rate-profiles/within-foreign-adding-scalar.verdict`*.
 #
 # ## What it cost
@@ -757,13 +764,19 @@ chapter.table("effective-rate-cost", table)
 #    $-3$. What becomes of the correlation within lags, and why?
 #
 # :::{dropdown} Solutions
-# 1. Near one: {result}`effective-rate-profiles/exercise-r2`. Any product of
-#    numbers below one falls with the lag, and so does the sensitivity of a
-#    network that was never trained.
-# 2. Order 0 is then all there is, so the correlation within lags is nearly one,
-#    and timing is everything: shuffled gates lose it.
-# 3. It rises. Slow gates write little, so the recurrent term and the gate term
-#    are small beside the leak, and the leak splitting begins to hold.
+# 1. It is {result}`effective-rate-profiles/exercise-r2`, close to one. A
+#    product of numbers below one falls with the lag. The sensitivity of this
+#    network falls with the lag as well. Two falling curves fit each other,
+#    although the random numbers know nothing about the network.
+# 2. The correlation within lags is nearly one. With such small weights the
+#    recurrent and the gate term are negligible, so that the Jacobian is nearly
+#    the leak and order 0 nearly the whole transport. What differs within a lag
+#    is then *when* the gate was open. Shuffling destroys just that, and the
+#    correlation drops.
+# 3. It rises in each of the three. A bias of $-3$ makes gates small, so they
+#    write little. The recurrent term has the factor $g$ and the gate term the
+#    factor $g(1-g)$. Both become small beside the leak $1-g$, and order 0 comes
+#    nearer to the whole.
 #
 # The cells below compute all three.
 # :::
@@ -848,10 +861,11 @@ chapter.validation()
 #
 # ## In two sentences
 #
-# Where sensitivity falls with the lag, the lag alone says nearly all that a
-# product of gates says about it, so a good fit is no evidence. Within a lag,
-# gates carry timing that wrong gates lack, but its sign is for the weights to
-# choose.
+# Where sensitivity falls with the lag, the lag alone says about as much as a
+# product of gates, so a good fit over all pairs is no evidence for gates. Among
+# pairs of one lag the true gates predict better than wrong ones in
+# {result}`effective-rate-profiles/predicts-supported` comparisons, but the sign
+# of the prediction depends on the kind of gate and on the task.
 
 # %% tags=["hide-input"]
 chapter.close()
