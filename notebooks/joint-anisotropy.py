@@ -15,31 +15,34 @@
 # # Joint anisotropy
 #
 # Do gates treat directions as unequally as Adam does? Gates give neurons
-# learning rates of their own, so directions that last and directions that fade
-# part ways as the lag grows ({ref}`ch-bptt`). Adam treats coordinates unequally
-# too ({ref}`ch-optimisers`). The paper compares the two. From its second
-# version on, it finds "directional concentration of gradient flow, with
-# multi-gate models matching or exceeding the anisotropic structure produced by
-# Adam" {cite}`livi2025timescale`. Its evidence sets a *vanilla network trained
-# by Adam* beside *gated networks trained by SGD*.
+# learning rates of their own. So some directions last and others fade, the more
+# so the longer the lag ({ref}`ch-bptt`). Adam treats coordinates unequally too
+# ({ref}`ch-optimisers`). The paper compares the two. From its second version
+# on, it finds "directional concentration of gradient flow, with multi-gate
+# models matching or exceeding the anisotropic structure produced by Adam"
+# {cite}`livi2025timescale`. Its evidence sets a *vanilla network trained by
+# Adam* beside *gated networks trained by SGD*.
 #
-# Two things differ between those, the model and the optimiser, and a difference
-# between them belongs to neither. This chapter adds the missing half of the
-# design, every model under both optimisers, and so can say which does what.
+# These networks differ in two things, the model and the optimiser. A difference
+# between them may come from either. This chapter adds the missing half of the
+# design, every model under both optimisers. So it can say which of the two does
+# what.
 #
-# The answer depends on the object. In the mean over tasks, updates of gated
-# networks under SGD are more anisotropic than those of a vanilla network under
-# Adam, and the larger part of that is Adam's doing, not the gates'. Propagation
-# is less anisotropic with gates than without.
+# The answer depends on the object. *Updates* of gated networks under SGD are
+# more anisotropic than those of a vanilla network under Adam, on every task. On
+# three of the five tasks most of that difference is Adam's doing: Adam makes
+# the updates of the vanilla network less anisotropic. On adding and on the
+# autoregression it is the gates' doing. *Propagation* is less anisotropic with
+# gates than without, in the mean over tasks.
 #
 # :::{admonition} The claim, and what it takes to judge it
 # :class: important
 #
 # Multi-gates under SGD match or exceed the anisotropy of a vanilla network
-# under Adam, and gates are the cause of it in the one as Adam is in the other.
-# The first half is one contrast. The second needs three: what gates do under
-# one optimiser, what Adam does to one model, and what was there before
-# training.
+# under Adam. In the first, gates are the cause of it; in the second, Adam is.
+# To judge the first sentence takes one contrast. To judge the second takes
+# three: what gates do under one optimiser, what Adam does to one model, and
+# what was there before training.
 # :::
 
 # %% tags=["parameters"]
@@ -74,22 +77,23 @@ chapter = Chapter("joint-anisotropy")
 # autoregression, a moving average, a sum of delayed inputs, and NARMA-10
 # {cite}`atiya2000narma`, over $120$ steps. Networks have $64$ neurons and see
 # batches of $64$. They take $1200$ steps of SGD at $0.01$ or of Adam at
-# $0.001$, and are measured at four checkpoints, before the step. A NARMA
+# $0.001$. They are measured at four checkpoints, before the step. A NARMA
 # sequence that diverges is drawn again and counted.
 #
 # **Propagation.** For each of nine lags, $64$ transports $M_{t,k}$ along fresh
 # sequences, products in float64, all $64$ singular values.
 #
-# **Update.** The gradient of each of $256$ sequences by all weights, the
-# readout's included, as rows of a matrix, scaled to unit length and centred.
+# **Update.** The gradients of $256$ sequences by all weights, the readout's
+# included, are the rows of a matrix. Rows are scaled to unit length and
+# centred.
 #
 # Of each spectrum two numbers are taken:
 #
 # $$ \mathrm{AI} = \sigma_1 / \sigma_{10}, \qquad \mathrm{CE} = \frac{\sum_{i \le 10} \sigma_i^2}{\sum_{i} \sigma_i^2} , $$
 #
-# how far the first direction outgrows the tenth, and which share of the energy
-# ten directions hold. Both are free of scale. CE counts *all* values; cut off
-# at sixteen, as in the released code, it would be larger
+# AI says how far the first direction outgrows the tenth. CE says which share of
+# the energy ten directions hold. Both are free of scale. CE counts *all*
+# values; cut off at sixteen, as in the released code, it would be larger
 # ({ref}`ch-replication`).
 
 # %%
@@ -120,10 +124,10 @@ chapter.number("redrawn", int(measured["run"].redrawn.sum()))
 #
 # ## Is anything learned?
 #
-# A network that has learned no more than which constant to say can say little
-# about what learning does. {numref}`fig-anisotropy-loss` says how to read
-# everything below. On the autoregression nothing *can* be learned, since its
-# inputs say nothing about its target.
+# A network that has learned only which constant to say tells little about what
+# learning does. So look first at {numref}`fig-anisotropy-loss`. On the
+# autoregression nothing *can* be learned, since its inputs say nothing about
+# its target.
 
 # %% tags=["hide-input"]
 evidence["ratio"] = evidence.constant / evidence.loss
@@ -175,12 +179,12 @@ chapter.figure("anisotropy-loss", grid.figure, table)
 # :  on a logarithmic axis. On AR(2) all end on the dotted line; on adding only
 # :  gated networks under Adam leave it; on the moving average all do.
 #
-# Adding is learned with gates and Adam together, the moving average by all six.
-# How many times better than the best constant prediction, on fresh data:
-# medians of {result}`joint-anisotropy/seeds` seeds, shaded between the
-# quartiles. On the dotted line nothing is learned. Under each name, in every
-# figure below, stand the ratios at the end for the three published pairs (none
-# with Adam · scalar with SGD · multi with SGD).
+# Adding is learned by gates with Adam only, the moving average by all six. How
+# many times better than the best constant prediction, on fresh data: medians of
+# {result}`joint-anisotropy/seeds` seeds, shaded between the quartiles. On the
+# dotted line nothing is learned. Under each name, in every figure below, stand
+# the ratios at the end for the three published pairs (none with Adam · scalar
+# with SGD · multi with SGD).
 # :::
 #
 # ## Propagation
@@ -209,14 +213,14 @@ chapter.figure("anisotropy-propagation", grid.figure, quartiles(anisotropies, ke
 # :  AI, the upper row on a logarithmic axis, rises with the lag, mostly most
 # :  steeply without gates. CE, the lower row, rises to one.
 #
-# Propagation grows more anisotropic with the lag, with gates mostly less than
-# without. Medians of {result}`joint-anisotropy/seeds` seeds at step
+# Propagation grows more anisotropic with the lag, mostly less so with gates
+# than without. Medians of {result}`joint-anisotropy/seeds` seeds at step
 # {result}`joint-anisotropy/last-step`, shaded between the quartiles; full lines
 # are SGD, dashed ones Adam.
 # :::
 #
-# AI and CE are two numbers of sixty-four. The whole spectra, of the seeds of
-# this run, are in {numref}`fig-anisotropy-spectra`.
+# AI and CE sum up sixty-four singular values in two numbers. The whole spectra,
+# of the seeds of this run, are in {numref}`fig-anisotropy-spectra`.
 
 # %% tags=["hide-input"]
 spectra = measured["spectra"].query("lag in (1, 8, 40) and task == @tasks_here[0]")
@@ -244,7 +248,7 @@ chapter.figure("anisotropy-spectra", grid.figure, table)
 # The longer the lag, the fewer directions are left. All singular values of
 # transports relative to the first, for the first task of this run at its last
 # step: the median over pairs, then over its seeds. AI reads the dotted line. In
-# the shaded range a product in float64 is rounding.
+# the shaded range the values of a product in float64 are rounding errors.
 # :::
 #
 # ## Updates
@@ -281,10 +285,11 @@ chapter.figure("anisotropy-update", grid.figure, updates)
 #
 # ## Model or optimiser?
 #
-# Now the contrasts. For propagation, a seed gives one number a task:
-# $\log_{10}$ AI, or CE, averaged over the nine lags. For updates the number
-# itself. Tasks are averaged, seeds are paired. Each contrast is the difference
-# of two cells of the design:
+# A contrast is a difference between two models. For propagation, a seed gives
+# one number a task: $\log_{10}$ AI, or CE, averaged over the nine lags. For
+# updates there is no lag, and the number stands as it is. Tasks are averaged,
+# and seeds are paired. Each contrast is the difference of two cells of the
+# design:
 #
 # * **published**: multi under SGD minus none under Adam;
 # * **gates under SGD**, **gates under Adam**: multi minus none, the optimiser
@@ -380,8 +385,8 @@ chapter.number("mixed-contrasts", mixed, f"{mixed} of {len(larger)}")
 # :::
 #
 # Of these contrasts, {result}`joint-anisotropy/mixed-contrasts` lie above zero
-# on one task and below it on another, each with its own interval. Effects of
-# different sign cancel in a mean over tasks, so read a mean together with its
+# on one task and below it on another, each with its whole interval. Effects of
+# different sign cancel in a mean over tasks. So read a mean together with its
 # row.
 #
 # ## Verdicts
@@ -451,45 +456,64 @@ chapter.table("anisotropy-answer", answer)
 #
 # ## What it means
 #
-# The published contrast moves two things at once, and
-# {numref}`fig-anisotropy-contrasts` pulls them apart.
+# The published contrast changes two things at once, and
+# {numref}`fig-anisotropy-contrasts` takes them one by one.
 #
 # *Propagation.* That gates make it more anisotropic, in the mean over tasks and
 # optimisers, is *{result}`joint-anisotropy/gates-propagation-ai.verdict`* by AI
-# and *{result}`joint-anisotropy/gates-propagation-ce.verdict`* by CE. Training
-# under SGD turns what gates do to AI from a factor near one into
-# {result}`joint-anisotropy/propagation-ai-gates-under-sgd`. That Adam makes a
-# vanilla network more anisotropic by AI is
-# *{result}`joint-anisotropy/adam-propagation-ai.verdict`* as a mean, and tasks
-# disagree. Why gates do this is not measured here. One might say that the
-# identity in a Jacobian keeps directions together. The first exercise warns
-# against it: among powers of $(1-g) I + g W$ with random weights, anisotropy is
-# largest for a gate in between, so a gate can raise it as well as lower it.
+# and *{result}`joint-anisotropy/gates-propagation-ce.verdict`* by CE. By CE
+# gates lower it on every task, under both optimisers. By AI they do too, except
+# on the autoregression under SGD, where they change little. Before training,
+# gates change AI by a factor near one. After training under SGD the factor is
+# {result}`joint-anisotropy/propagation-ai-gates-under-sgd`.
 #
-# *Updates.* That gates make gradients more anisotropic is
-# *{result}`joint-anisotropy/gates-update-ai.verdict`* by AI and
-# *{result}`joint-anisotropy/gates-update-ce.verdict`* by CE. The published
-# contrast is a factor of {result}`joint-anisotropy/update-ai-published` in AI.
-# Gates under SGD account for
-# {result}`joint-anisotropy/update-ai-gates-under-sgd` of it; the rest is that
-# Adam multiplies the AI of a vanilla network by
-# {result}`joint-anisotropy/update-ai-adam-in-none`. A comparison of a
-# gated network with one under Adam measures both at once. The gradients of single sequences are
-# compared before any optimiser has touched them: what differs between columns
-# of the design is where in weight space an optimiser has gone.
+# That Adam makes a vanilla network more anisotropic by AI is
+# *{result}`joint-anisotropy/adam-propagation-ai.verdict`* as a mean, and the
+# tasks disagree. Adam raises AI on the moving average and lowers it on
+# delay-sum and NARMA-10.
 #
-# *Before training.* That training makes the gates' part larger than it was is
-# *{result}`joint-anisotropy/learned-update-ai.verdict`* for the AI of updates
-# and *{result}`joint-anisotropy/learned-update-ce.verdict`* for their CE. What
-# was there before is architecture and initialisation, not learning.
+# Why gates lower the anisotropy of propagation is not measured here. One might
+# say that the identity in a Jacobian keeps directions together. The first
+# exercise warns against this explanation. It takes powers of $(1-g) I + g W$
+# with random weights. Their anisotropy is largest for a gate in between, so a
+# gate can raise it as well as lower it.
+#
+# *Updates.* That gates make gradients more anisotropic, in the mean over tasks
+# and optimisers, is *{result}`joint-anisotropy/gates-update-ai.verdict`* by AI
+# and *{result}`joint-anisotropy/gates-update-ce.verdict`* by CE. One cell goes
+# the other way: on adding under Adam, gates lower CE. The published contrast in
+# AI is a factor of {result}`joint-anisotropy/update-ai-published` in the mean
+# over tasks. Gates under SGD give a factor of
+# {result}`joint-anisotropy/update-ai-gates-under-sgd`. The rest is Adam's: it
+# multiplies the AI of a vanilla network by
+# {result}`joint-anisotropy/update-ai-adam-in-none`. That is so on the moving
+# average, on delay-sum and on NARMA-10. On the autoregression Adam's part is
+# smaller than the gates', and on adding Adam raises AI
+# ({numref}`tab-anisotropy-by-task`).
+#
+# These are gradients of single sequences, before any optimiser has touched
+# them. So an optimiser can change them in one way only, by where in weight
+# space it has gone.
+#
+# *Before training.* Gates make a difference before anything is learned. That
+# part comes from architecture and initialisation. That training under SGD makes
+# it larger is *{result}`joint-anisotropy/learned-update-ai.verdict`* for the AI
+# of updates and *{result}`joint-anisotropy/learned-update-ce.verdict`* for
+# their CE, in the mean over tasks.
 #
 # The paper's second version calls gates and Adam "complementary but not
-# equivalent" {cite}`livi2025timescale`. In one sense that survives: the two act
-# on different objects ({ref}`ch-optimisers`). On adding, multi-gates under Adam are
+# equivalent" {cite}`livi2025timescale`. They are not equivalent: the two act on
+# different objects ({ref}`ch-optimisers`). They are complementary on adding.
+# There, multi-gates under Adam are
 # {result}`joint-anisotropy/ratio-adding-multi-adam` times better than the
-# constant, multi-gates under SGD
-# {result}`joint-anisotropy/ratio-adding-multi-sgd` times, and none under Adam
-# {result}`joint-anisotropy/ratio-adding-none-adam` times.
+# constant. Multi-gates under SGD reach
+# {result}`joint-anisotropy/ratio-adding-multi-sgd`. None under Adam reaches
+# {result}`joint-anisotropy/ratio-adding-none-adam`. On the moving average gates
+# do not help Adam: none under Adam reaches
+# {result}`joint-anisotropy/ratio-moving-average-none-adam`, and multi-gates
+# under Adam reach {result}`joint-anisotropy/ratio-moving-average-multi-adam`.
+# The learning rates are the published ones. {ref}`ch-against` gives every
+# method a rate of its own.
 #
 # ## What it cost
 #
@@ -535,12 +559,16 @@ chapter.table("anisotropy-cost", table)
 #    without, unit rows?
 #
 # :::{dropdown} Solutions
-# 1. In between. A slow gate leaves nearly the identity, which treats all
-#    directions alike. An open one leaves $W$, whose directions fade at much the
-#    same rate. In between, the few that $W$ supports outlast all others.
-# 2. Yes: fewest directions share the energy for a gate in between.
-# 3. Without unit rows a single sequence is the whole spectrum. With them it is
-#    one of many.
+# 1. It is largest in between. A slow gate leaves nearly the identity, which
+#    treats all directions alike, so AI is near one. An open gate leaves powers
+#    of $W$ alone, and many directions fade together. In between, the
+#    eigenvalues of $(1-g) I + g W$ lie in a disc about $1-g$. The few near its
+#    outer edge outlast all others.
+# 2. Yes. The participation ratio counts how many directions share the energy,
+#    and it uses all singular values. It is smallest for a gate in between.
+# 3. Without unit rows the loud gradient holds nearly all of the energy. CE is
+#    then close to one, whatever the others do. With unit rows it is one of
+#    many, and CE is small. That is why rows are scaled before CE is taken.
 #
 # The cells below compute all three.
 # :::
@@ -629,9 +657,10 @@ chapter.validation()
 # ## In two sentences
 #
 # A comparison of gated networks under SGD with a vanilla network under Adam
-# measures the model and the optimiser at once, and for updates the larger part
-# of what it finds is Adam's. Taken apart, gates make updates more anisotropic
-# and propagation less, in the mean over tasks that do not all agree.
+# measures the model and the optimiser at once, and on three of five tasks most
+# of what it finds in the AI of updates is Adam's doing. Taken by themselves,
+# gates make updates more anisotropic and propagation less, in a mean over tasks
+# that do not all agree.
 
 # %% tags=["hide-input"]
 chapter.close()
