@@ -27,10 +27,12 @@
 # for the whole network (*scalar*) and with one gate for each neuron (*multi*).
 #
 # The answer has three parts. The correction is small in
-# {result}`gate-corrections/models-small` of the models. It lasts in
-# {result}`gate-corrections/models-persistent`. Leaving it out makes training
-# worse, beyond what chance does, in
-# {result}`gate-corrections/models-effective`.
+# {result}`gate-corrections/models-small` of the models: both on the moving
+# average, and the multi-gate on delay-sum. It keeps its direction in
+# {result}`gate-corrections/models-persistent`: all but those of adding over 50
+# steps. Leaving it out makes training worse, beyond what chance does, in
+# {result}`gate-corrections/models-effective`: the multi-gate on adding over 50
+# steps.
 #
 # :::{admonition} The claims, and what would refute them
 # :class: important
@@ -42,7 +44,7 @@
 # 2. **Persistent.** Corrections of iterations some way apart have a positive
 #    mean cosine. Independent directions have none.
 # 3. **Effective.** Networks trained without $c$ end with a larger loss on fresh
-#    data, by more than the upper end of a null's interval: the same networks,
+#    data. The excess is above the interval of a null: the same networks,
 #    trained in full on other data.
 #
 # These three words are this book's questions to the abstract, not its author's.
@@ -77,8 +79,8 @@ chapter = Chapter("gate-corrections")
 #
 # Backpropagation through time hands the adjoint from step to step,
 # $\lambda_{k-1} = J_k^{\top} \lambda_k + \delta_{k-1}$, with
-# $J = \Lambda + R + G$ (C7). Leave out a part of $J$ there, and nothing else,
-# and there are four ways to train one network:
+# $J = \Lambda + R + G$ (C7). One may leave out a part of $J$ there, and nothing
+# else. That makes four ways to train one network:
 #
 # | backward pass | carries | known as |
 # |:---|:---|:---|
@@ -90,9 +92,9 @@ chapter = Chapter("gate-corrections")
 # Within a step nothing changes: every weight keeps its local gradient, the
 # gate's own weights too. The correction $c$ is the first pass minus the second.
 #
-# Is it exactly what the gate contributes? Autograd can say. Let the gate of a
-# *blind* network read a state that autograd cannot see. What the blind
-# network's gradient lacks must be $c$.
+# Is it exactly what the gate's reading of the state contributes? Autograd can
+# say. The gate of a *blind* network reads a state that autograd cannot see. The
+# full gradient minus the blind network's must be $c$.
 
 # %%
 task = tasks.get("adding", steps=12)
@@ -135,10 +137,10 @@ chapter.check(
 # %% [markdown]
 # ## The experiment
 #
-# Networks that learn nothing would answer nothing, and under the published
-# settings most do not learn ({ref}`ch-profiles`). So five settings were sought
-# in which the full gradient does, by plain SGD where that works
-# ({ref}`how they were chosen <effective-rates>`).
+# A network that learns nothing cannot say whether a correction matters. Under
+# the published settings most learn nothing ({ref}`ch-profiles`). So this
+# chapter has five settings in which the full gradient does learn, by plain SGD
+# where that works ({ref}`how they were chosen <effective-rates>`).
 
 # %% tags=["hide-input"]
 settings = experiment.settings()
@@ -158,7 +160,8 @@ chapter.table("correction-settings", shown)
 #
 # Each model is trained five times from the same weights: with the four backward
 # passes on the same batches, and once more in full on *other* data. This fifth
-# network is the null. It says how far apart two equals end.
+# network is the null. It says how far apart two networks end that differ by
+# their data only.
 #
 # Along the full run the correction's size is measured on fresh batches, in
 # float64, at five times. Its direction is measured on the very batches that
@@ -198,8 +201,8 @@ chapter.number("models", len(models))
 # ## Is it small?
 #
 # Every norm is larger than zero, so zero is no null here. A yardstick serves
-# better: all that the *leak alone* leaves out of the gradient. That is how
-# large a correction is that nobody would call small.
+# better: all that the *leak alone* leaves out of the gradient. Nobody would
+# call that correction small.
 
 # %% tags=["hide-input"]
 left_out = {"share": "gate term", "beyond order 0": "all but the leak"}
@@ -225,16 +228,17 @@ chapter.figure("correction-small", grid.figure, shares)
 # :  on a logarithmic axis. Solid curves of the gate term lie below dashed ones
 # :  of all but the leak, far below in the first panel, close in the fourth.
 #
-# The gate's share of the gradient depends on the task. Norm of what is left out
-# over the norm of the gradient: the gate term (solid) and, as the yardstick,
-# all but the leak (dashed). Medians over {result}`gate-corrections/seeds` seeds
-# with quartiles; the line across is the threshold of one tenth.
+# The gate's share of the gradient depends on the task: it is small on the
+# moving average and large on digits. Norm of what is left out over the norm of
+# the gradient: the gate term (solid) and, as the yardstick, all but the leak
+# (dashed). Medians over {result}`gate-corrections/seeds` seeds with quartiles;
+# the line across is the threshold of one tenth.
 # :::
 #
-# {numref}`fig-correction-lags` has the reason. A product of step Jacobians
+# {numref}`fig-correction-lags` suggests the reason. A product of step Jacobians
 # collects the gate terms of all its factors. So the gate's share of the
-# transport grows with the lag, and a task that needs long lags has a large
-# correction.
+# transport mostly grows with the lag, and a task that needs long lags tends to
+# have a large correction.
 
 # %% tags=["hide-input"]
 lags = experiment.at_end(tables["size"]).filter(regex="^M @")
@@ -255,9 +259,9 @@ chapter.figure("correction-lags", grid.figure, lags)
 # :alt: Two panels, multi and scalar, with five curves each over the lag on
 # :  logarithmic axes. Most rise from lag 1 to the longest lag.
 #
-# The farther a gradient travels, the more of it is the gate's. Share of
-# $M_{T,T-\ell}$ that is due to the gate term, at the end of training: medians
-# over {result}`gate-corrections/seeds` seeds with quartiles.
+# The farther a gradient travels, the larger is the gate's share in most
+# settings. Share of $M_{T,T-\ell}$ that is due to the gate term, at the end of
+# training: medians over {result}`gate-corrections/seeds` seeds with quartiles.
 # :::
 
 # %%
@@ -285,9 +289,8 @@ chapter.claim(
 # $$ a(\Delta) = \operatorname{mean}_s \cos(c_s, c_{s + \Delta}) , $$
 #
 # is zero for independent directions. That is the null. The yardstick is the
-# same number for the gradient itself, which is large or small for the same
-# reasons: fresh batches make noise, and a loss that is not at its minimum makes
-# a mean.
+# same number for the gradient itself. Two things set its size: fresh batches
+# add noise, and a loss that is not at its minimum adds a mean.
 
 # %% tags=["hide-input"]
 cosines = experiment.cosines(tables["persistence"])
@@ -306,9 +309,9 @@ chapter.figure("correction-persistent", grid.figure, cosines)
 # :  iterations. Solid curves of the correction lie above zero in most panels
 # :  and above the dashed ones of the gradient at most distances.
 #
-# Where lags are short, corrections stay alike longer than gradients do. Mean
-# cosine of corrections (solid) and of gradients (dashed) that are $\Delta$
-# training iterations apart, over all windows: medians over
+# On the moving average and delay-sum, corrections stay alike longer than
+# gradients do. Mean cosine of corrections (solid) and of gradients (dashed)
+# that are $\Delta$ training iterations apart, over all windows: medians over
 # {result}`gate-corrections/seeds` seeds with quartiles. Zero is what
 # independent directions have.
 # :::
@@ -321,8 +324,8 @@ chapter.figure("correction-persistent", grid.figure, cosines)
 # Five claims compare the windows: with the null, with the gradient, with the
 # same corrections in random order (what exceeds that is *memory*) and with
 # random signs. Two more ask whether corrections *add up* over the whole of
-# training, in the models under plain SGD, where the way that training goes is
-# $-\mu \sum_s \nabla_s$.
+# training. They are asked of the models under plain SGD, where the way that
+# training goes is $-\mu \sum_s \nabla_s$.
 
 # %%
 alike = experiment.likeness(tables["persistence"])
@@ -387,15 +390,17 @@ for name, way in ways.items():
 # :::
 #
 # The last two columns of {numref}`tab-correction-models` are worth a look.
-# Corrections do add up: summed, they reach
-# {result}`gate-corrections/way-length` of the length of the way, where random
-# signs would make {result}`gate-corrections/way-random`. But they point across
-# it. Along the way lies {result}`gate-corrections/way-along`.
+# Corrections do add up. Summed, they reach
+# {result}`gate-corrections/way-length` of the length of the way in the mean
+# over these models. With random signs they would reach
+# {result}`gate-corrections/way-random`. But they point across the way: the part
+# along it is {result}`gate-corrections/way-along`. The sums are much longer on
+# adding over 20 steps than in the other settings.
 #
 # ## Does leaving it out make training worse?
 #
-# Now train without it. The weights at the start and the batches are the same;
-# only the backward pass is another.
+# Now train without it. The weights at the start and the batches are the same.
+# Only the backward pass differs.
 
 # %% tags=["hide-input"]
 curves = losses[[*KEYS["training"], *experiment.PASSES]]
@@ -420,8 +425,8 @@ chapter.figure("correction-curves", grid.figure, curves)
 # :  logarithmic axes. The curve without the gate term lies on the full one, but
 # :  below it on adding over 50 steps; diagonal and order 0 lie below both.
 #
-# On adding over 50 steps the network without the gate term falls behind;
-# elsewhere it nearly keeps up. How many times better than the best constant
+# On adding over 50 steps the networks without the gate term fall behind;
+# elsewhere they nearly keep up. How many times better than the best constant
 # prediction, on fresh data: medians over {result}`gate-corrections/seeds`
 # seeds. The line across is five times better. The diagonal and order 0 often
 # coincide.
@@ -494,20 +499,22 @@ chapter.figure("correction-effective", grid.figure, ends.drop(columns="model"))
 # :  the marker of the dropped gate term lie near zero in all rows but that of
 # :  adding over 50 steps; those of diagonal and order 0 lie far to the right.
 #
-# Leaving out the gate term costs little beside leaving out the rest. Final loss
-# on fresh data relative to the full gradient's of the same seed: means over
-# {result}`gate-corrections/seeds` paired seeds with 95 % intervals; right of
-# the line the loss is larger. Grey is the null, the full gradient on other
-# data. The full gradient's own losses are at least
-# {result}`gate-corrections/worst-ratio` times smaller than the best constant's.
+# Leaving out the gate term costs little in most models, beside leaving out
+# everything but the leak. Final loss on fresh data relative to the full
+# gradient's of the same seed: means over {result}`gate-corrections/seeds`
+# paired seeds with 95 % intervals; right of the line the loss is larger. Grey
+# is the null, the full gradient on other data. The full gradient's own losses
+# are at least {result}`gate-corrections/worst-ratio` times smaller than the
+# best constant's.
 # :::
 #
-# Two comparisons put the effect in its place. The first is the null: on adding,
-# learning sets in suddenly, any nudge moves the moment at which it does, and
-# two equals end {result}`gate-corrections/null-apart` decades apart, to either
-# side. The second is what else can be left out. The diagonal and the leak alone
-# are what biologically plausible learning rules use, and their cost says how
-# much room there was for $G$ to matter.
+# Two comparisons show how large the effect is. The first is the null. On
+# adding, learning sets in suddenly, and any nudge moves the moment at which it
+# does. Two networks that differ by their data only end
+# {result}`gate-corrections/null-apart` decades apart, to either side, in the
+# mean over all models. The second is what else can be left out. Biologically
+# plausible learning rules use the diagonal or the leak alone. Their cost says
+# how much room there was for $G$ to matter.
 #
 # A final loss depends on when one stops. {numref}`tab-correction-times` asks
 # instead when the loss is first below a fifth of the constant's. It tests
@@ -533,11 +540,11 @@ chapter.number("never-dropped", int(never["gate dropped"]))
 # :::
 #
 # An effect can go unseen because it is not there or because it is too small for
-# this many seeds. {numref}`tab-correction-power` tells the two apart. In the
-# mean over models, {result}`gate-corrections/seeds` seeds would show
-# {result}`gate-corrections/detectable` decades beyond the null with a
-# probability of four fifths. The distance that was found would have needed
-# {result}`gate-corrections/seeds-needed` seeds.
+# this many seeds. {numref}`tab-correction-power` says how small an effect would
+# still be seen. In the mean over models that is
+# {result}`gate-corrections/detectable` decades beyond the null, with a
+# probability of four fifths. To see the distance that was found would have
+# taken {result}`gate-corrections/seeds-needed` seeds.
 
 
 # %% tags=["hide-input"]
@@ -586,8 +593,9 @@ chapter.number("effective-percent", percent, f"{percent:+.0f} %")
 # :::
 #
 # These claims are means over models. Does any *one* model have all three
-# properties? {numref}`tab-correction-three` asks each, with the same
-# thresholds, its own interval and its own null.
+# properties? {numref}`tab-correction-three` asks each model by itself. The
+# thresholds for *small* and *persistent* are the same, each model has its own
+# interval, and for *effective* it has its own null.
 
 # %% tags=["hide-input"]
 own_null = other_data.groupby(MODEL).agg(lambda seeds: interval(seeds)[1])
@@ -617,23 +625,30 @@ for word in three:
 # *Persistent* is about how gradients of successive steps agree. *Effective* is
 # about the trained network. None implies another.
 #
-# **Small** is *{result}`gate-corrections/small.verdict`*. The correction's norm
-# is {result}`gate-corrections/small.effect` of the gradient's
-# ({result}`gate-corrections/small.interval`). The leak alone leaves out
-# {result}`gate-corrections/small.null`.
+# That the correction is **small** is *{result}`gate-corrections/small.verdict`*
+# in the mean over models. Its norm is {result}`gate-corrections/small.effect`
+# of the gradient's ({result}`gate-corrections/small.interval`). The leak alone
+# leaves out {result}`gate-corrections/small.null`. The settings disagree: the
+# correction is small on the moving average and, for multi-gates, on delay-sum.
+# On both adding tasks and on digits it is not.
 #
-# **Persistent** is *{result}`gate-corrections/persistent.verdict`*. Corrections
-# 1 to 32 iterations apart have a mean cosine of
+# That its direction is **persistent** is
+# *{result}`gate-corrections/persistent.verdict`* in the mean over models.
+# Corrections 1 to 32 iterations apart have a mean cosine of
 # {result}`gate-corrections/persistent.effect`
 # ({result}`gate-corrections/persistent.interval`). The gradient itself has
-# {result}`gate-corrections/gradient-cosine`.
+# {result}`gate-corrections/gradient-cosine`. The cosine is largest on the
+# moving average. On adding over 50 steps the question stays open.
 #
-# **Effective** is *{result}`gate-corrections/effective.verdict`* in the mean
-# over models. Without the correction the final loss changes by
-# {result}`gate-corrections/effective-percent`, which is
+# That it is **effective** is *{result}`gate-corrections/effective.verdict`* in
+# the mean over models. Without the correction the final loss changes by
+# {result}`gate-corrections/effective-percent`. That is
 # {result}`gate-corrections/effective.effect` decades. The null allows up to
-# {result}`gate-corrections/null-high`; the leak alone costs
-# {result}`gate-corrections/effective-order-0.effect`.
+# {result}`gate-corrections/null-high`. The leak alone costs
+# {result}`gate-corrections/effective-order-0.effect`. One model by itself shows
+# the effect, the multi-gate on adding over 50 steps. On the moving average and
+# on delay-sum there is none beyond the null. In the other models the question
+# stays open ({numref}`tab-correction-three`).
 #
 # This experiment says nothing about whether *gates* matter: every network here
 # keeps its gate, and its leak is in all four backward passes. It drops one term
@@ -642,14 +657,14 @@ for word in three:
 # (effective-rates)=
 # ## How the settings were chosen
 #
-# On seeds from 101 on, and with the full backward pass only, so that no pass
-# but the reference was tuned. Plain SGD was tried first: the rate taken is the
-# largest that left all trial networks alive, the number of updates what brings
-# them under a fifth of the constant's loss. Delay-sum has shorter delays than
-# the published task. On digits SGD did not get far and Adam at $0.01$ was
-# unsteady; at half of that it learns, but not every network comes below that
-# fifth. Of all networks with the full gradient
-# {result}`gate-corrections/never-full` never do, without the gate term
+# Settings were chosen on seeds from 101 on, which occur nowhere else. Only the
+# full backward pass was tuned. Plain SGD was tried first. Its rate is the
+# largest at which no trial network diverged. The number of updates is what
+# brings them under a fifth of the constant's loss. Delay-sum has shorter delays
+# than the published task. On digits SGD did not get far, and Adam at $0.01$ was
+# unsteady. At half of that rate it learns, but not every network comes below
+# that fifth. Over all settings {result}`gate-corrections/never-full` networks
+# with the full gradient never do. Without the gate term it is
 # {result}`gate-corrections/never-dropped`.
 
 # %% tags=["hide-cell"]
@@ -684,9 +699,11 @@ chapter.number("cpu-minutes", minutes, f"{minutes:.1f}", "min")
 #    far is the gradient with the weight $s$ from the full one, for $s$ between
 #    0 and 1? Is it linear in $s$?
 #
-# **Solution 1.** At order 0 a state's adjoint is $\delta_T$ times what the
-# leaks keep, so each contribution can be weighted while the network reads. The
-# trace runs forward with the network and holds all that is needed.
+# **Solution 1.** At order 0 the adjoint of a state is $\delta_T$ times what the
+# leaks keep. So $\delta_T$ can be taken out of the sum over steps. What remains
+# is a sum of contributions, each times what the leaks have kept of it since.
+# The trace makes this sum forward in time, while the network reads: at each
+# step it keeps the fraction $1-g$ and adds what is new.
 
 # %% tags=["hide-cell"]
 sizes = {"n_inputs": task.n_inputs, "n_hidden": 8, "dtype": torch.float64}
@@ -710,9 +727,14 @@ chapter.check(
 )
 
 # %% [markdown]
-# **Solution 2.** Both are the mean's share of the energy. The cosine is
-# $1/(1 + \sigma^2)$ at every distance, so that $\sigma = 3$ makes a tenth. The
-# resultant is its root, but for the little that noise adds to a mean of 64.
+# **Solution 2.** In many dimensions, independent noises are nearly at right
+# angles to each other and to $m$. So two corrections share $m$ alone. Their
+# inner product is 1, and each has the squared length $1 + \sigma^2$. The cosine
+# is therefore $1/(1 + \sigma^2)$ at every distance, and $\sigma = 3$ makes it a
+# tenth. In the mean of a window the noise nearly cancels, and a length of about
+# 1 is left. A single correction has the length $\sqrt{1 + \sigma^2}$. So the
+# resultant is about the root of the cosine, and slightly more because 64 noises
+# do not cancel completely.
 
 # %% tags=["hide-cell"]
 noise, width = 3.0, 4000
@@ -734,8 +756,10 @@ chapter.check(
 )
 
 # %% [markdown]
-# **Solution 3.** The distance falls as $s$ grows, and it is not quite linear: a
-# product of $T$ factors is a polynomial of degree $T$ in $s$.
+# **Solution 3.** The distance falls as $s$ grows. It need not be linear in $s$.
+# Every step Jacobian is linear in $s$, and a transport over lag $\ell$ is a
+# product of $\ell$ of them. So the gradient is a polynomial in $s$, of a degree
+# up to the longest lag.
 
 # %% tags=["hide-cell"]
 full = adjoint.gradients(model, run, delta)["W_r"]
@@ -762,13 +786,13 @@ chapter.validation()
 # committed one.
 # :::
 #
-# ## In short
+# ## In two sentences
 #
-# What the gate term adds to a gradient is small where lags are short, keeps its
-# direction for many iterations, and points mostly across the way that training
-# goes. All three words hold together in {result}`gate-corrections/all-three` of
-# {result}`gate-corrections/models` models; training without the term is worse
-# than training on other data in {result}`gate-corrections/models-effective`.
+# What the gate term adds to a gradient is small on the moving average and about
+# so on delay-sum, and there it keeps its direction; on adding over 50 steps,
+# where the multi-gate needs it, it is neither small nor clearly persistent. In
+# {result}`gate-corrections/all-three` of {result}`gate-corrections/models`
+# models all three words hold together.
 
 # %% tags=["remove-cell"]
 chapter.close()
