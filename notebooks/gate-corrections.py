@@ -178,10 +178,10 @@ tables = {
 }
 
 # %% [markdown]
-# Seeds and settings that were not run here are read from the committed tables,
-# so that every figure stands on {result}`gate-corrections/seeds` seeds;
-# {result}`gate-corrections/seeds-here` of them were run here. Of these networks
-# {result}`gate-corrections/diverged` diverged. No seed is dropped.
+# Seeds and settings that were not run here are read from the committed tables.
+# So every figure stands on {result}`gate-corrections/seeds` seeds. This run
+# trained {result}`gate-corrections/seeds-here` of them. The number of networks
+# that diverged here is {result}`gate-corrections/diverged`. No seed is dropped.
 
 # %% tags=["hide-input"]
 losses, final = tables["training"], experiment.at_end(tables["training"])
@@ -788,11 +788,11 @@ chapter.validation()
 #
 # ## In two sentences
 #
-# What the gate term adds to a gradient is small on the moving average and about
-# so on delay-sum, and there it keeps its direction; on adding over 50 steps,
-# where the multi-gate needs it, it is neither small nor clearly persistent. In
-# {result}`gate-corrections/all-three` of {result}`gate-corrections/models`
-# models all three words hold together.
+# What the gate term adds to a gradient is small and keeps its direction on the
+# moving average, where training does not need it. On adding over 50 steps the
+# multi-gate needs it, and there it is neither small nor clearly persistent, so
+# that all three words hold together in {result}`gate-corrections/all-three` of
+# {result}`gate-corrections/models` models.
 
 # %% tags=["remove-cell"]
 chapter.close()

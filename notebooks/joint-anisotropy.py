@@ -115,11 +115,11 @@ chapter.number("diverged", int((measured["run"].diverged >= 0).sum()))
 chapter.number("redrawn", int(measured["run"].redrawn.sum()))
 
 # %% [markdown]
-# The figures show {result}`joint-anisotropy/seeds` seeds at step
+# The figures show {result}`joint-anisotropy/seeds` seeds. Their last step is
 # {result}`joint-anisotropy/last-step`. This run trained
-# {result}`joint-anisotropy/seeds-here` of them on some of the tasks; the others
-# are read from `reference/`, and what both have agrees (above). Networks that
-# diverged: {result}`joint-anisotropy/diverged`. Sequences drawn again:
+# {result}`joint-anisotropy/seeds-here` of the seeds on some of the tasks. The
+# others are read from `reference/`. What both have agrees (above). Networks
+# that diverged: {result}`joint-anisotropy/diverged`. Sequences drawn again:
 # {result}`joint-anisotropy/redrawn`. No seed is dropped.
 #
 # ## Is anything learned?
@@ -445,8 +445,8 @@ chapter.table("anisotropy-answer", answer)
 # before training. Means over tasks and {result}`joint-anisotropy/seeds` seeds.
 # :::
 #
-# * **Propagation.** That a multi-gate under SGD matches or exceeds none under
-#   Adam is
+# * **Propagation.** That multi-gates under SGD match or exceed a network
+#   without gates under Adam, in the mean over tasks, is
 #   *{result}`joint-anisotropy/matches-adam-propagation-ai-multi.verdict`* by AI
 #   and *{result}`joint-anisotropy/matches-adam-propagation-ce-multi.verdict`*
 #   by CE.
@@ -510,10 +510,10 @@ chapter.table("anisotropy-answer", answer)
 # {result}`joint-anisotropy/ratio-adding-multi-sgd`. None under Adam reaches
 # {result}`joint-anisotropy/ratio-adding-none-adam`. On the moving average gates
 # do not help Adam: none under Adam reaches
-# {result}`joint-anisotropy/ratio-moving-average-none-adam`, and multi-gates
-# under Adam reach {result}`joint-anisotropy/ratio-moving-average-multi-adam`.
-# The learning rates are the published ones. {ref}`ch-against` gives every
-# method a rate of its own.
+# {result}`joint-anisotropy/ratio-moving-average-none-adam`. Multi-gates under
+# Adam reach {result}`joint-anisotropy/ratio-moving-average-multi-adam`. The
+# learning rates are the published ones. {ref}`ch-against` gives every method a
+# rate of its own.
 #
 # ## What it cost
 #
@@ -656,11 +656,10 @@ chapter.validation()
 #
 # ## In two sentences
 #
-# A comparison of gated networks under SGD with a vanilla network under Adam
-# measures the model and the optimiser at once, and on three of five tasks most
-# of what it finds in the AI of updates is Adam's doing. Taken by themselves,
-# gates make updates more anisotropic and propagation less, in a mean over tasks
-# that do not all agree.
+# Gated networks under SGD have more anisotropic updates than a vanilla network
+# under Adam, but on three of five tasks most of that difference in AI is Adam's
+# doing. Taken by themselves, gates make updates more anisotropic and
+# propagation less, in a mean over tasks that do not all agree.
 
 # %% tags=["hide-input"]
 chapter.close()
