@@ -86,7 +86,6 @@ def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         for name in ("training", "steps", "lags", "rows")
     )
     lags = lags[lags.lag.isin(LAGS) & (lags.gate != "none")].assign(factor=lambda table: table.factor.apply(np.log10))
-    lags = lags.astype({"lag": int})  # a run that diverged has no lag, and makes those of the others real numbers
     wide = lags.pivot(index=KEYS, columns="lag", values=["factor", "rows like Adam"])
     wide.columns = wide.columns.map("{0[0]} @{0[1]}".format)
     return {"training": training_table, "steps": steps.merge(foreign(rows), on=KEYS), "lags": wide.reset_index()}

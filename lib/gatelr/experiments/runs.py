@@ -107,8 +107,6 @@ def load(
         then of steps, then of seeds. ``"run"`` has for each seed the step at which it diverged (-1: not) and how many
         sequences were redrawn, and ``"cost"`` for each run seconds, CPU seconds and the machine.
     """
-    import pandas as pd
-
     from gatelr.training import progress_bar
 
     whole = list(plan)
@@ -125,7 +123,7 @@ def load(
         tables = _joined([_read(part.path(folder)) for part in split([run], block)], run.seeds)
         for name, table in tables.items():
             parts.setdefault(name, []).append(table.assign(**run.labels))
-    return {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    return {name: _stacked(part) for name, part in parts.items()}
 
 
 def fresh(run: Run, folder: str | Path, device: object = "cpu") -> bool:
@@ -239,14 +237,19 @@ def _values(column: list[Any]) -> list[Any]:
     return column
 
 
-def _joined(blocks: list[Tables], seeds: tuple[int, ...]) -> Tables:
-    """The tables of a run from those of its blocks of seeds, rows in the order of steps and then of seeds."""
+def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """All rows; a table without any, as of networks that diverged, has no say in what kind of numbers a column holds."""
     import pandas as pd
 
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def _joined(blocks: list[Tables], seeds: tuple[int, ...]) -> Tables:
+    """The tables of a run from those of its blocks of seeds, rows in the order of steps and then of seeds."""
     place = {seed: i for i, seed in enumerate(seeds)}
     joined: Tables = {}
     for name in dict.fromkeys(name for block in blocks for name in block):
-        table = pd.concat([block[name] for block in blocks if name in block], ignore_index=True)
+        table = _stacked([block[name] for block in blocks if name in block])
         if name == "cost":
             table = table.iloc[:1].assign(seconds=table.seconds.sum(), cpu_seconds=table.cpu_seconds.sum())
         elif keys := [key for key in ("step", "seed") if key in table]:

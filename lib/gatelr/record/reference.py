@@ -56,7 +56,6 @@ def compare(
         deviation = np.abs(here - there) / np.maximum(absolute, relative * np.abs(there))
         deviation[np.isnan(here) & np.isnan(there)] = 0.0
         gaps.append(float(np.max(np.nan_to_num(deviation, nan=np.inf), initial=0.0)))
-    mine = pd.MultiIndex.from_frame(own[keys].astype(str))
-    others = kept[~pd.MultiIndex.from_frame(kept[keys].astype(str)).isin(mine)]
+    others = kept[(kept[keys].merge(own[keys], how="left", indicator=True)["_merge"] == "left_only").to_numpy()]
     rows = pd.concat([own.assign(here=True), others[own.columns].assign(here=False)], ignore_index=True)
     return rows, max(gaps), len(both)

@@ -186,13 +186,6 @@ def test_tables_have_one_row_for_each_network_and_step(records: runs.Tables) -> 
     assert wide["factor @8"].tolist() == pytest.approx(np.log10(whole.factor).tolist())
 
 
-def test_a_run_without_lags_renames_no_column(records: runs.Tables) -> None:
-    with_gap = {**records, "lags": records["lags"].astype({"lag": float})}  # as pandas reads it beside a diverged run
-    assert list(against_optimisers_claims.tables(with_gap)["lags"]) == list(
-        against_optimisers_claims.tables(records)["lags"]
-    )
-
-
 def test_foreign_gates_are_those_of_the_seed_before(records: runs.Tables) -> None:
     rows = records["rows"].query("gate == 'multi' and optimiser == 'SGD' and step == 4")
     ranks = against_optimisers_claims.foreign(rows).set_index("seed")["rows like Adam, foreign"]

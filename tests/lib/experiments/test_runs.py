@@ -151,6 +151,12 @@ def test_blocks_of_seeds_give_the_same_tables(experiment: str, tmp_path: Path, c
     assert len(parts["cost"]) == 1
 
 
+def test_a_table_without_rows_makes_no_other_kind_of_number() -> None:
+    full, empty = pd.DataFrame({"seed": [1, 2], "lag": [0, 8]}), pd.DataFrame({"seed": [], "lag": []})
+    assert runs._stacked([full, empty]).dtypes.tolist() == full.dtypes.tolist()
+    assert runs._stacked([empty, empty]).empty
+
+
 def test_a_block_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match="got a block of 1 seeds, expected 0 for all together, or at least 2"):
         runs.split([small("effective_rates")], 1)

@@ -52,6 +52,13 @@ def test_a_number_that_is_missing_on_one_side_only_is_a_gap(tmp_path: Path) -> N
     assert compare(table([1, 2]), tmp_path)[1] == np.inf
 
 
+def test_a_key_is_a_number_however_it_is_kept(tmp_path: Path) -> None:
+    compare(table([1, 2]), tmp_path)
+    commit(tmp_path)
+    rows, _, shared = compare(table([1, 2]).astype({"seed": float}), tmp_path)
+    assert (len(rows), shared) == (2, 2)
+
+
 def test_rows_must_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"two rows of fits with .*'seed': 1"):
         compare(table([1, 1]), tmp_path)
