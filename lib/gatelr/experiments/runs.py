@@ -238,7 +238,7 @@ def _values(column: list[Any]) -> list[Any]:
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """All rows; a table without any, as of networks that diverged, has no say in what kind of numbers a column holds."""
+    """All rows; a table without any, as of networks that diverged, has no say in the kind of numbers of a column."""
     import pandas as pd
 
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
