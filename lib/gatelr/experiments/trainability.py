@@ -198,7 +198,7 @@ class Transplanted(GatedRNN):
 
         x = u.new_zeros(*u.shape[1:-1], self.n_hidden) if x0 is None else x0
         for t, step in enumerate(u.split(1)):
-            x = self.run(step, x).x[-1]
+            x = self.run(step, x.nan_to_num()).x[-1]  # NaN if a replica has diverged: its weights are NaN too
             x.register_hook(partial(rescaled, len(u) - 1 - t))
         return self._affine(x, self.W_o, self.b_o)
 

@@ -108,6 +108,17 @@ def test_a_transplant_of_its_own_profile_changes_nothing_and_another_sets_the_no
     torch.testing.assert_close(changed(u), model(u), atol=1e-6, rtol=1e-5)
 
 
+def test_a_transplant_that_has_diverged_disturbs_nobody() -> None:
+    model = trainability.network(TASK, "none", SEEDS, 1.3, make=trainability.Transplanted)
+    model.register_buffer("profile", trainability.profile(model, TASK, data()))
+    healthy = gradients(model)
+    with torch.no_grad():
+        model.W_r[0] = torch.nan
+    for name, gradient in gradients(model).items():
+        assert not gradient[0].isfinite().all(), name
+        torch.testing.assert_close(gradient[1], healthy[name][1])
+
+
 def test_each_network_takes_its_own_step_clipped_to_its_own_norm() -> None:
     model = weights("scalar")
     before, found = copy.deepcopy(model.state_dict()), gradients(model)
