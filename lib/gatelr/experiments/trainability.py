@@ -62,7 +62,7 @@ DONOR_LAG = 20
 
 
 def plan(parameters: Mapping[str, Any]) -> list[Run]:
-    """All runs of the chapter: one for each arm, lag and gain, each with all seeds and learning rates.
+    """All runs of the chapter: one for each arm and lag, each with all seeds, gains and learning rates side by side.
 
     Args:
         parameters: ``seeds``, ``arms_here``, ``lags_here``, ``noise_here`` (whether the main arms are also trained in
@@ -79,10 +79,8 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
         gate, options = ARMS[arm]
         shared = {"task_options": {"steps": lag + 1, "n_inputs": 1, "delays": [lag]}, "noise": noise}
         shared |= {"steps": parameters["updates"], "checkpoints": [parameters["updates"]]} | options
-        for gain in GAINS:
-            labels = {"after": "noise" if noise else "silence", "arm": arm, "lag": lag, "gain": gain}
-            labels["updates"] = parameters["updates"]
-            runs.append(Run("trainability", "delay_sum", gate, "SGD", seeds, shared | {"gain": gain}, labels))
+        labels = {"after": "noise" if noise else "silence", "arm": arm, "lag": lag, "updates": parameters["updates"]}
+        runs.append(Run("trainability", "delay_sum", gate, "SGD", seeds, shared, labels))
     return runs
 
 
@@ -101,7 +99,7 @@ def network(
     task: tasks.Task,
     gate: str,
     seeds: Sequence[int],
-    gain: float,
+    gain: float | Sequence[float],
     *,
     near_identity: bool = False,
     make: type[GatedRNN] = GatedRNN,
@@ -116,7 +114,7 @@ def network(
         task: what to learn, over T steps.
         gate: which.
         seeds: one replica for each; the same seed has the same W_r (but for the gain), W_i and W_o for every gate.
-        gain: γ, the standard deviation of an entry of W_r times √n.
+        gain: γ, the standard deviation of an entry of W_r times √n, one for all or one for each replica.
         near_identity: without a gate, start from the same linear network as a constant gate does:
             :math:`W_r = (1 - \bar g) I + \bar g W_0` and :math:`W_i` times ḡ.
         make: the class.
@@ -130,7 +128,8 @@ def network(
     options |= {"generator": training.generators(seeds), "alpha": mean_gate if gate == "constant" else None}
     model = make(task.n_inputs, NEURONS, gate, n_outputs=task.n_outputs, **options)
     with torch.no_grad():
-        model.W_r.mul_(gain * 3**0.5)  # nn.Linear draws uniformly, with a gain of 1/√3
+        scale = torch.as_tensor(gain, dtype=torch.float64) * 3**0.5  # nn.Linear draws uniformly, with a gain of 1/√3
+        model.W_r.mul_(scale.to(model.W_r).view(-1, 1, 1))
         for bias in (model.b, model.b_o):
             if bias is not None:
                 bias.zero_()
@@ -206,7 +205,7 @@ class Transplanted(GatedRNN):
 def measure(
     setup: protocol.Setup,
     *,
-    gain: float = 1.0,
+    gains: Sequence[float] = GAINS,
     noise: float = 0.0,
     near_identity: bool = False,
     frozen: bool = False,
@@ -214,13 +213,13 @@ def measure(
     clip: float | None = None,
     donor: str | None = None,
 ) -> training.Run:
-    """Train a network for each seed and each of :data:`RATES` by plain SGD, and take its loss on fresh data at the end.
+    """Train a network for each seed, gain and rate of :data:`RATES` by plain SGD, and take its loss on fresh data.
 
     The networks of one seed start from the same weights and see the same data.
 
     Args:
         setup: whose rate and checkpoints are not used.
-        gain: of the recurrent weights.
+        gains: of the recurrent weights.
         noise: what inputs after the first are scaled by.
         near_identity: the slow start without a gate, as for :func:`network`.
         frozen: whether the gate's own weights keep their first values.
@@ -230,13 +229,14 @@ def measure(
             signal takes. They are trained before, and their profile of every :data:`EVERY` updates is used for as many.
 
     Returns:
-        A run with one replica for each seed, whose losses are medians over rates and whose ``diverged`` is the first
-        step at which a network of the seed did. Its probe of the last step holds in ``"map"`` for each seed and rate
-        the loss on fresh data, infinite for a network that diverged.
+        A run with one replica for each seed, whose losses are medians over gains and rates and whose ``diverged`` is
+        the first step at which a network of the seed did. Its probe of the last step holds in ``"map"`` for each seed,
+        gain and rate the loss on fresh data, infinite for a network that diverged.
     """
-    cells = [(seed, rate) for seed in setup.seeds for rate in RATES]
-    wide = replace(setup, task=held(setup.task, noise), seeds=[seed for seed, _ in cells], checkpoints=[setup.steps])
-    rates, unseen = torch.tensor([rate for _, rate in cells], device=setup.device), wide.draw(FRESH, protocol.FRESH)
+    cells = [(seed, gain, rate) for seed in setup.seeds for gain in gains for rate in RATES]
+    seeds, gain_of, rate_of = (list(column) for column in zip(*cells, strict=True))
+    wide = replace(setup, task=held(setup.task, noise), seeds=seeds, checkpoints=[setup.steps])
+    rates, unseen = torch.tensor(rate_of, device=setup.device), wide.draw(FRESH, protocol.FRESH)
 
     def train(model: GatedRNN, probe: Callable[[int, GatedRNN], Any], **options: Any) -> training.Run:
         engine = torch.optim.SGD(model.parameters(), lr=1.0)
@@ -248,13 +248,16 @@ def measure(
         output = model(unseen.u.to(setup.device))
         return wide.task.loss(output, unseen.target.to(setup.device)).cpu()
 
-    start = partial(network, wide.task, seeds=wide.seeds, gain=gain, device=setup.device)
+    start = partial(network, wide.task, seeds=wide.seeds, gain=gain_of, device=setup.device)
     if donor is None:
         run = train(start(setup.gate, near_identity=near_identity), fresh_losses, backward=backward)
     else:
         run = _transplanted(start, train, fresh_losses, wide, donor)
     losses = torch.where(run.alive, run.probes[setup.steps].nan_to_num(torch.inf), torch.inf).tolist()
-    records = [{"seed": seed, "rate": rate, "loss": loss} for (seed, rate), loss in zip(cells, losses, strict=True)]
+    records = [
+        {"seed": seed, "gain": gain, "rate": rate, "loss": loss}
+        for (seed, gain, rate), loss in zip(cells, losses, strict=True)
+    ]
     steps = torch.where(run.alive, setup.steps, run.diverged).view(len(setup.seeds), -1).amin(1)
     return training.Run(
         losses=run.losses.view(setup.steps, len(setup.seeds), -1).nanmedian(-1).values,
