@@ -619,7 +619,8 @@ chapter.table(
 
 # %%
 NOTE = "area in log gain × log rate, mean over lags; paired seeds; after a pilot"
-for name, claim in claims.CONTRASTS.items():
+contrasts = claims.CONTRASTS
+for name, claim in contrasts.items():
     values = claims.contrast(quiet, claim.weights)
     if len(values):  # arms that were not run and are in no reference
         chapter.claim(

@@ -56,6 +56,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: Those without an ablation, which are also trained in noise, at one lag.
 MAIN = ("none", "near identity", "constant", "scalar", "multi")
+#: The lag of those.
 NOISY_LAG = 10
 #: The longest lag of the arms with a donor, which take four times as long.
 DONOR_LAG = 20
@@ -170,7 +171,7 @@ class Transplanted(GatedRNN):
     A plain loop in autograd: a hook on each state gives the signal that arrives there its new norm, replica by replica.
     """
 
-    profile: Tensor
+    profile: Tensor  #: the norms that the signal takes, a row for each lag from 1 on and a column for each network
 
     def forward(
         self,

@@ -11,8 +11,9 @@ import pandas as pd
 
 from gatelr.experiments.trainability import BETTER, GAINS, RATES
 
-#: What tells one row of the map from another, and one area.
+#: What tells one area from another.
 AREA = ["after", "updates", "arm", "lag", "seed"]
+#: What tells one row of the map from another.
 ROW = [*AREA, "gain"]
 #: The columns of the map, by learning rate.
 COLUMNS = {rate: f"rate {rate:g}" for rate in RATES}

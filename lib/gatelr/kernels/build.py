@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: Where the sources lie.
 FOLDER = Path(__file__).parent
 
 #: Without -ffast-math, which breaks NaN and infinity; a library linked with it makes its process flush denormals.
