@@ -132,6 +132,11 @@ def gradients(
     return found
 
 
+def _is_fixed(g: Tensor, model: GatedRNN) -> bool:
+    """Whether these are the gates of a network that learns none; others may be put in their place."""
+    return bool((g == (1.0 if model.alpha is None else g.new_tensor(model.alpha))).all())
+
+
 @torch.no_grad()
 def _sweep(
     model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitivity: float, backward: sweep.Backward
@@ -150,7 +155,12 @@ def _sweep(
     h = 0 if model.W_rg is None else model.W_rg.shape[-2]
     W = model.W_r if model.W_rg is None else torch.cat([model.W_r, gate_sensitivity * model.W_rg], -2)
     W = W.reshape(S, n + h, n)
-    if build.serves(x) and model.W_r.dtype == x.dtype:
+    if h and trajectory.g.shape[-1] != h:
+        raise ValueError(
+            f"got a trajectory with gates of width {trajectory.g.shape[-1]}, expected {h} for {model.gate!r}: pass "
+            "what this network's run returned"
+        )
+    if build.serves(x) and W.dtype == x.dtype and (h or _is_fixed(trajectory.g, model)):
         states = torch.cat([trajectory.x_prev[:1], x]).reshape(T + 1, S, -1, n)
         rows = states.shape[2]
         phi, g = (v.reshape(T, S, rows, -1).contiguous() for v in (trajectory.phi, trajectory.g))

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from gatelr import adjoint, jacobian, transport
-from gatelr.cells import GATES, Trajectory
+from gatelr.cells import GATES, GatedRNN, Trajectory
 from gatelr.kernels.sweep import BACKWARD, Backward
 from hypothesis import given
 from networks import BlindGate, Case, OnlyLeak, and_the_smallest, cases, relative
@@ -216,3 +216,30 @@ def test_a_delta_that_does_not_fit_is_refused() -> None:
         sentence = f"got delta {tuple(delta.shape)} in {delta.dtype} on cpu, expected (6, 3, 4) "
         with pytest.raises(ValueError, match=re.escape(sentence)):
             adjoint.gradients(model, run, delta)
+
+
+@pytest.mark.parametrize("gate", ["scalar", "multi"])
+@pytest.mark.parametrize("other", ["none", "constant", "scalar", "multi"])
+def test_gates_of_another_width_are_refused(gate: str, other: str) -> None:
+    u, delta = torch.ones(5, 3, 2, dtype=torch.float64), torch.ones(5, 3, 4, dtype=torch.float64)
+    model, stranger = (
+        GatedRNN(2, 4, kind, alpha=0.3 if kind == "constant" else None, dtype=torch.float64) for kind in (gate, other)
+    )
+    trajectory = stranger.run(u)
+    if trajectory.g.shape[-1] == (1 if gate == "scalar" else 4):
+        adjoint.costates(model, trajectory, delta)
+    else:
+        with pytest.raises(ValueError, match=r"gates of width \d, expected \d for"):
+            adjoint.costates(model, trajectory, delta)
+
+
+@pytest.mark.parametrize("gate", ["none", "constant"])
+def test_gates_put_in_the_place_of_fixed_ones_count(gate: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    options = {"alpha": 0.3 if gate == "constant" else None, "dtype": torch.float64, "generator": generator}
+    model = GatedRNN(2, 4, gate, **options)
+    trajectory = model.run(torch.ones(5, 3, 2, dtype=torch.float64))
+    mixed = trajectory._replace(g=torch.rand(5, 3, 4, generator=generator, dtype=torch.float64))
+    lam = adjoint.costates(model, mixed, torch.ones_like(trajectory.x))
+    J = torch.diag_embed(1 - mixed.g) + (mixed.g * (1 - mixed.phi**2)).unsqueeze(-1) * model.W_r
+    torch.testing.assert_close(lam[3], (J[3].mT @ lam[4].unsqueeze(-1)).squeeze(-1) + 1)

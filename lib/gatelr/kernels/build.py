@@ -112,7 +112,7 @@ def _loaded() -> ctypes.CDLL | Unavailable:
         try:
             return ctypes.CDLL(str(_built(compiler, flags)))
         except (OSError, subprocess.SubprocessError) as error:
-            wrong = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[0]
+            wrong = (getattr(error, "stderr", "") or str(error)).strip().partition("\n")[0]
     return Unavailable(f"since {compiler} failed: {wrong}")
 
 

@@ -1,8 +1,8 @@
 // The forward and the adjoint sweep, one slice of one replica's batch after the other: weights and states of a slice
 // stay in the nearest caches from the first step to the last.
 //
-// Rows are sequences and columns are features, so that no product needs a transpose: the weights are given both ways
-// round, padded to whole vectors. A product is made in blocks of ROWS x COLUMNS numbers that stay in registers.
+// Rows are sequences and columns are features, so that no product needs a transpose: each slice packs the weights as it
+// reads them, transposed for the way forward, padded to whole vectors. A product is made in blocks of ROWS x COLUMNS numbers that stay in registers.
 // Every sum has an order that depends on the sizes alone, never on the number of threads.
 #include <algorithm>
 #include <cmath>
@@ -16,6 +16,7 @@ namespace {
 constexpr int WIDE = BYTES == 32 ? 2 : 4;
 constexpr int ROWS = 6;
 constexpr int TOGETHER = 8; // steps whose gradients are added at once
+constexpr int FLUSH_EVERY = 8; // as in sweep.py
 
 template <class F> struct Format;
 template <> struct Format<float> {
@@ -51,7 +52,7 @@ template <class F> inline Vector<F> tanh_of(Vector<F> x) {
 }
 template <class F> inline Vector<F> sigmoid_of(Vector<F> x) { return 1 / (expm1_of<F>(-x) + 2); }
 
-// left (rows x depth, any strides) times right (depth x columns, its rows `Shape::ld` apart).
+// left (rows x depth, any strides) times right (depth x columns, its rows so far apart as `product` says).
 template <class F> struct Factor {
     const F *left;
     long row, deep;
@@ -273,7 +274,7 @@ void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, co
                 const F *more = delta + (((t - 1) * z.S + s) * z.B + b0 + b) * n;
                 for (long i = 0; i < n; ++i) adj[b * np + i] += more[i];
             }
-        if (t % 8 == 0) // denormal numbers cost a processor a hundred times as much
+        if (t % FLUSH_EVERY == 0) // denormal numbers cost a processor a hundred times as much
             for (long i = 0; i < rows * np; ++i) adj[i] = std::fabs(adj[i]) > small ? adj[i] : F(0);
         if (costates)
             for (long b = 0; b < rows; ++b) std::memcpy(costates + (here + b) * n, adj + b * np, n * sizeof(F));

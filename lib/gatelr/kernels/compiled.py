@@ -119,6 +119,9 @@ def _call(name: str, swept: Swept, *rest: Any) -> None:
     (T, S, B, m), n, (k, q) = swept.u.shape, swept.x.shape[-1], swept.W.shape[-2:]
     sizes = (ctypes.c_long * 8)(T, S, B, n, m, k - n, SLICE, q - n - m)
     threads, u, x, g = torch.get_num_threads(), swept.u, swept.x, swept.g
+    tensors = [value for value in (*swept, *rest) if isinstance(value, Tensor)]
+    if g.shape[-1] != k - n or any(value.dtype != u.dtype or not value.is_contiguous() for value in tensors):
+        raise ValueError("got tensors of several dtypes or sizes, expected one: C would read them as what they are not")
     phi = swept.phi if len(swept.phi) else None
     if name == "forward":
         (a,) = rest
