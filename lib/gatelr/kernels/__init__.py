@@ -1,4 +1,4 @@
-"""What is fast; :func:`which` says whether a CPU gets it compiled."""
+"""What is fast; :func:`gatelr.kernels.build.which` says whether a CPU gets it compiled."""
 
 from gatelr.kernels.build import plain, which
 
