@@ -41,14 +41,21 @@ def measure(artifacts: Path) -> dict[str, Any]:
     if len(profiles := sorted({chapter["profile"] for chapter in chapters})) > 1:
         raise ValueError(f"got chapters of the profiles {', '.join(profiles)}, expected one: run `make book` again")
     seconds = {f"chapter {chapter['chapter']}": float(chapter["seconds"]) for chapter in chapters}
-    for path in sorted(artifacts.glob("runs/*/*.json")):
-        what = f"runs of {path.parent.name.replace('_', ' ')}"
-        seconds[what] = seconds.get(what, 0.0) + sum(json.loads(path.read_text())["tables"]["cost"]["seconds"])
+    for folder in sorted(artifacts.glob("runs/*/")):
+        contents = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), key=_made)]
+        # files of earlier code stay where they are until somebody cleans up; they are not of this build
+        of_build = [content for content in contents if content["code"] == contents[-1]["code"]]
+        taken = sum(sum(content["tables"]["cost"]["seconds"]) for content in of_build)
+        seconds[f"runs of {folder.name.replace('_', ' ')}"] = taken
     costs = []
     for what, taken in sorted(seconds.items(), key=lambda cost: -cost[1])[:10]:
         costs.append({"what": what, "seconds": round(taken, 1), "done": DONE.get(what, OTHERWISE)})
     date = max(chapter["started"][:10] for chapter in chapters)
     return {"profile": profiles[0], "date": date, "all": round(sum(seconds.values()), 1), "costs": costs}
+
+
+def _made(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """The ten largest costs of a build, from what the workflow wrote down."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ def chapter(folder: Path, name: str, seconds: float, profile: str = "ci") -> Non
     (folder / name / "run.json").write_text(json.dumps(said))
 
 
-def run(folder: Path, experiment: str, name: str, seconds: float) -> None:
+def run(folder: Path, experiment: str, name: str, seconds: float, code: str = "now", made: float = 2.0) -> None:
     (folder / "runs" / experiment).mkdir(parents=True, exist_ok=True)
-    content = {"tables": {"cost": {"seconds": [seconds]}}}
-    (folder / "runs" / experiment / f"{name}.json").write_text(json.dumps(content))
+    path = folder / "runs" / experiment / f"{name}.json"
+    path.write_text(json.dumps({"code": code, "tables": {"cost": {"seconds": [seconds]}}}))
+    os.utime(path, (made, made))
 
 
 def test_the_ten_largest_are_chapters_and_the_runs_of_an_experiment_together(tmp_path: Path) -> None:
@@ -25,6 +27,7 @@ def test_the_ten_largest_are_chapters_and_the_runs_of_an_experiment_together(tmp
         chapter(tmp_path, f"chapter-{number}", 1.0 + number)
     run(tmp_path, "gate_corrections", "one", 7.25)
     run(tmp_path, "gate_corrections", "two", 4.5)
+    run(tmp_path, "gate_corrections", "of earlier code", 100.0, code="before", made=1.0)
     found = costs.measure(tmp_path)
     assert (found["profile"], found["date"], found["all"]) == ("ci", "2026-01-02", 77.8)
     first, second, *rest = found["costs"]
