@@ -360,11 +360,6 @@ class GatedRNN(nn.Module):
             return weight
         return weight.reshape(self.replicas, *(1,) * (batch_axes - 1), *weight.shape[1:])
 
-    def _stacked(self, candidate: Tensor, gate: Tensor | None, axis: int = -2) -> Tensor:
-        """Candidate weights over gate weights, with the axis of replicas that the sweep expects."""
-        stack = candidate if gate is None else torch.cat([candidate, gate], axis)
-        return stack.unsqueeze(0) if self.replicas is None else stack
-
     def _all_weights(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         """All but the readout's, as :func:`gatelr.kernels.autograd.joined` takes them."""
         return self.W_r, self.W_rg, self.W_i, self.W_ig, self.b, self.b_g

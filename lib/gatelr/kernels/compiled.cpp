@@ -175,7 +175,7 @@ void forward_slice(const Sizes<F> &z, long s, long b0, long rows, const F *u, co
     }
 }
 
-enum { FULL, GATE_DROPPED, DIAGONAL, ORDER_0 };
+enum { FULL, GATE_DROPPED, DIAGONAL, ORDER_0 }; // as sweep.BACKWARD has them
 
 template <class F>
 void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, const F *u, const F *weights,
