@@ -67,7 +67,7 @@ from gatelr import statistics, tasks, training
 from gatelr.cells import GatedRNN
 from gatelr.experiments import against_optimisers as experiment
 from gatelr.experiments import against_optimisers_claims as results
-from gatelr.experiments import identities, preconditioners, runs
+from gatelr.experiments import identities, optimiser_steps, runs, step_structure
 from gatelr.experiments.against_optimisers import METHODS
 from gatelr.experiments.against_optimisers_claims import KEYS, NAMES
 from gatelr.record import Chapter, figures
@@ -108,12 +108,12 @@ chapter = Chapter("gates-against-optimisers")
 # would use at *these* weights.
 #
 # ```python
-# shadow = preconditioners.Shadow(optimiser, model.W_r)  # sees each gradient
+# shadow = optimiser_steps.Shadow(optimiser, model.W_r)  # sees each gradient
 # run = training.train(model, task, optimiser, steps, generators)
 # f = preconditioners.factors(model, trajectory)         # g P, (T, B, n)
 # c = preconditioners.signals(model, trajectory, delta)  # φ' δ, likewise
 # gate = preconditioners.gate_steps(f, c, trajectory.x_prev)
-# preconditioners.agreement(gate.coordinates, shadow.rates())
+# step_structure.agreement(gate.coordinates, shadow.rates())
 # ```
 #
 # ## The experiment
@@ -833,14 +833,14 @@ chapter.check("exercise-heavy-ball", words, float(gap), 1e-12, **about)
 task, pair = tasks.get("adding", steps=20), training.generators((1, 2))
 model = GatedRNN(task.n_inputs, 32, "multi", replicas=2, generator=pair)
 descent = torch.optim.SGD(model.parameters(), lr=0.1)
-shadow = preconditioners.Shadow(descent, model.W_r)
+shadow = optimiser_steps.Shadow(descent, model.W_r)
 data = training.generators((1, 2), 123)
 training.train(model, task, descent, 60, data, batch=32, progress=False)
 adam = shadow.rates()[0]
 by_row = 1 / (1 / adam).square().mean(1).sqrt()
-rank = preconditioners.agreement(by_row, experiment.row_rates(adam)).rank
-before = preconditioners.structure(adam).spread
-remaining = preconditioners.structure(adam / by_row.unsqueeze(1)).spread
+rank = step_structure.agreement(by_row, experiment.row_rates(adam)).rank
+before = step_structure.structure(adam).spread
+remaining = step_structure.structure(adam / by_row.unsqueeze(1)).spread
 words = "one second moment a row ranks neurons as Adam does, and leaves a part of "
 words += "the spread"
 holds = rank > 0.9 and 0 < remaining < before

@@ -58,9 +58,9 @@ from gatelr.experiments import agreement, digits, moving_gate
 from gatelr.experiments import online_rules as rules
 from gatelr.experiments import preconditioners as scaling
 from gatelr.experiments.agreement import discrepancy, random_case
-from gatelr.experiments.preconditioners import last_step
+from gatelr.experiments.optimiser_steps import adam_on, last_step
+from gatelr.experiments.step_structure import between_rows
 from gatelr.record import Chapter, figures, show, tables
-from gatelr.symbolic import adam_moments
 from torch.optim import SGD, Adam
 
 chapter = Chapter("gates-as-optimisers")
@@ -650,7 +650,18 @@ for lag in range(5):
 # two gradients points back, with a size below $\beta_1$ times the first. `adam_moments` gives Adam's
 # $\hat m$ and $\hat v$ after any gradients of one coordinate.
 
+
 # %%
+def adam_moments(gradients: list, beta_1: sp.Expr, beta_2: sp.Expr) -> tuple:
+    """Adam's bias-corrected moments of one coordinate after these gradients."""
+    m = v = sp.Integer(0)
+    for gradient in gradients:
+        m = beta_1 * m + (1 - beta_1) * gradient
+        v = beta_2 * v + (1 - beta_2) * gradient**2
+    steps = len(gradients)
+    return sp.cancel(m / (1 - beta_1**steps)), sp.cancel(v / (1 - beta_2**steps))
+
+
 betas = sp.symbols("beta_1 beta_2", positive=True)
 c_1, c_2, mu, times = sp.symbols("c_1 c_2 mu times", positive=True)
 m, v = adam_moments([c_1], *betas)
@@ -704,7 +715,7 @@ prove_adam("adam-sign", text, positive, scope="two steps")
 # %%
 model, run, _, delta = networks["multi"]
 exact = adjoint.gradients(model, run, delta / probes)["W_r"]
-adam = scaling.adam_on(exact)
+adam = adam_on(exact)
 check = partial(chapter.check, claim="C13", scope=trained)
 text = "`torch.optim.Adam`, ε = 0: a loss $2^{10}$ times as large gives the same step"
 check("adam-scale-torch", text, adam["scaled"], 1e-12)
@@ -732,7 +743,7 @@ factors = {"Adam": first, "gates, one lag": one_lag / unit}
 factors["gates, all lags"] = scaling.signed(model, run, delta).factor
 order = torch.randperm(n_hidden**2, generator=draw.manual_seed(0))
 factors["Adam, shuffled"] = first.flatten(1)[:, order].reshape_as(first)
-explained = {name: scaling.between_rows(values) for name, values in factors.items()}
+explained = {name: between_rows(values) for name, values in factors.items()}
 text = "at one lag all variance of the gates' log factors is between rows"
 check("rows-one-lag", text, abs(1 - explained["gates, one lag"]), 1e-12)
 

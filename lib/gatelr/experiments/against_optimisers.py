@@ -1,7 +1,7 @@
 """E4, gates against optimisers: every gate under every optimiser, with what a step multiplies contributions by.
 
 Beside each run an Adam looks at the very gradients that the run produces
-(:class:`~gatelr.experiments.preconditioners.Shadow`), so that the gate's multiplier and the one that Adam would use
+(:class:`~gatelr.experiments.optimiser_steps.Shadow`), so that the gate's multiplier and the one that Adam would use
 can be compared coordinate by coordinate.
 """
 
@@ -19,7 +19,7 @@ from torch.optim import lr_scheduler
 
 from gatelr import tasks, training
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import preconditioners, protocol
+from gatelr.experiments import online_rules, optimiser_steps, preconditioners, protocol, step_structure
 from gatelr.experiments.runs import Run
 
 #: A gate and an optimiser.
@@ -138,7 +138,7 @@ def measure(setup: protocol.Setup, *, frozen: bool = False) -> training.Run:
         raise ValueError("got no rate, expected one: each method has its own best, which the search has to find")
     task, model = setup.task, setup.network(NEURONS, ALPHA)
     engine, schedule = made(model, setup.optimiser, setup.rate, setup.steps, frozen=frozen)
-    shadow = preconditioners.Shadow(engine, model.W_r)
+    shadow = optimiser_steps.Shadow(engine, model.W_r)
     data, unseen = setup.draw(PROBED, protocol.PROBE, torch.float64), setup.draw(FRESH, protocol.FRESH)
 
     def batch_loss(model: GatedRNN) -> Tensor:
@@ -148,7 +148,7 @@ def measure(setup: protocol.Setup, *, frozen: bool = False) -> training.Run:
 
     def probe(step: int, model: GatedRNN) -> protocol.Records:
         adams = shadow.rates() if step else [None] * len(setup.seeds)
-        memory = preconditioners.remembered(model, engine, batch_loss).tolist() if step else []
+        memory = optimiser_steps.remembered(model, engine, batch_loss).tolist() if step else []
         records: protocol.Records = {"training": setup.losses(model, unseen), "lags": [], "steps": [], "rows": []}
         for s, (seed, adam) in enumerate(zip(setup.seeds, adams, strict=True)):
             run, factor, signal = along(model, task, data, s)
@@ -193,7 +193,7 @@ def by_lag(factors: Float[Tensor, "T B n"], adam: Float[Tensor, "n n"] | None) -
     """For each lag the gate's factor, its mean over neurons and sequences, and whether Adam's rows are like it."""
     records = []
     for lag, factor in enumerate(factors.flip(0)):
-        alike = math.nan if adam is None else preconditioners.agreement(factor.mean(0), row_rates(adam)).rank
+        alike = math.nan if adam is None else step_structure.agreement(factor.mean(0), row_rates(adam)).rank
         records.append({"lag": lag, "factor": float(factor.mean()), "rows like Adam": alike})
     return records
 
@@ -202,9 +202,9 @@ def compared(gate: preconditioners.Steps, adam: Float[Tensor, "n n"], *, by_adam
     """The structure of a whole step, which Adam's rates are part of in its own run, and how gate and shadow agree."""
     step = gate.coordinates * adam if by_adam else gate.coordinates
     of_step, of_adam = row_rates(step), row_rates(adam)
-    whole, other = preconditioners.structure(step), preconditioners.structure(adam)
-    in_rows = preconditioners.agreement(gate.rows, of_adam)
-    in_all = preconditioners.agreement(gate.coordinates, adam)
+    whole, other = step_structure.structure(step), step_structure.structure(adam)
+    in_rows = step_structure.agreement(gate.rows, of_adam)
+    in_all = step_structure.agreement(gate.coordinates, adam)
     return {
         "log step": float(step.log10().mean()),
         "spread": whole.spread,
@@ -213,9 +213,9 @@ def compared(gate: preconditioners.Steps, adam: Float[Tensor, "n n"], *, by_adam
         "Adam spread": other.spread,
         "Adam rows": other.rows,
         "Adam columns": other.columns,
-        "normalised": preconditioners.agreement(step, gate.size).rank,
-        "rows normalised": preconditioners.agreement(of_step, gate.size.square().mean(1).sqrt()).rank,
-        "step like Adam": preconditioners.agreement(of_step, of_adam).rank,
+        "normalised": step_structure.agreement(step, gate.size).rank,
+        "rows normalised": step_structure.agreement(of_step, gate.size.square().mean(1).sqrt()).rank,
+        "step like Adam": step_structure.agreement(of_step, of_adam).rank,
         "rows like Adam": in_rows.rank,
         "rows cosine": in_rows.cosine,
         "rows cosine, null": in_rows.cosine_null,
@@ -227,7 +227,7 @@ def compared(gate: preconditioners.Steps, adam: Float[Tensor, "n n"], *, by_adam
 
 def memories(run: Trajectory, factor: Float[Tensor, "T B n"], shuffled: torch.Generator | None) -> dict[str, float]:
     """What is kept along a sequence, how it varies over sequences, and what momentum explains of a gated trace."""
-    trace = preconditioners.fixed_momentum(run, shuffled) if shuffled else None
+    trace = online_rules.fixed_momentum(run, shuffled) if shuffled else None
     return {
         "along the sequence": float((1 - run.g).mean()),
         "over sequences": float(factor.log10().std(1, correction=0).mean()),

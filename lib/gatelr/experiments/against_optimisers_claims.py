@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from gatelr import statistics
-from gatelr.experiments import preconditioners
+from gatelr.experiments import step_structure
 from gatelr.experiments.against_optimisers import FROZEN, GRID, LAGS, METHODS, MULTI, RATES, Method
 
 #: What the tasks are called.
@@ -105,7 +105,7 @@ def foreign(rows: pd.DataFrame) -> pd.DataFrame:
         gates, adam = (group.pivot(index="seed", columns="neuron", values=f"by {who}") for who in ("gate", "Adam"))
         # the seed before the first is the last
         for seed, of_gate, of_adam in zip(gates.index, np.roll(gates.to_numpy(), 1, 0), adam.to_numpy(), strict=True):
-            alike = preconditioners.agreement(torch.from_numpy(of_gate), torch.from_numpy(of_adam.copy())).rank
+            alike = step_structure.agreement(torch.from_numpy(of_gate), torch.from_numpy(of_adam.copy())).rank
             ranks.append((*key[:3], seed, key[3], alike))
     return pd.DataFrame(ranks, columns=[*KEYS, "rows like Adam, foreign"])
 

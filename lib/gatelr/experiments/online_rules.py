@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,68 @@ def torch_momentum(trajectory: Trajectory) -> Float[Tensor, "n n"]:
             rows[q].grad = credit[q]
         sgd.step()
     return torch.stack([sgd.state[row]["momentum_buffer"] for row in rows])
+
+
+class Trace(NamedTuple):
+    """How much of the variance of a network's eligibility trace a simpler one explains, on sequences left out.
+
+    Attributes:
+        fixed: R² of momentum with one fixed β a neuron, the best.
+        shuffled: R² of the network's own gates in a random order of time.
+        last: R² of the last credit alone, times the best number for each neuron, which is no memory at all.
+        beta: the best β of each neuron.
+    """
+
+    fixed: float
+    shuffled: float
+    last: float
+    beta: Float[Tensor, " n"]
+
+
+def fixed_momentum(trajectory: Trajectory, generator: torch.Generator) -> Trace:
+    r"""How far a gated trace is textbook momentum: the best β for each neuron, against the trace itself (C12).
+
+    .. math:: E_T = \sum_k g_k P_{T,k}\, φ'(a_k) x_{k-1}^\top \approx \sum_k (1 - β) β^{T-k} φ'(a_k) x_{k-1}^\top
+
+    β is chosen among 0.01, 0.02 … 0.99 on the first half of the sequences;
+    :math:`R^2 = 1 - \sum (E - \hat E)^2 / \sum (E - \bar E)^2` is taken on the second, with the mean over sequences
+    :math:`\bar E` of each coordinate.
+
+    Args:
+        trajectory: of one network, ``(T, B, ·)``, on at least four sequences.
+        generator: source of the random order.
+
+    Raises:
+        ValueError: for fewer than four sequences, or a trajectory with more batch axes than one.
+    """
+    if trajectory.x.ndim != 3 or trajectory.x.shape[1] < 4:
+        raise ValueError(
+            f"got states of shape {tuple(trajectory.x.shape)}, expected (T, B, n) with at least 4 sequences: "
+            "take one network at a time"
+        )
+    T, B, n = trajectory.x.shape
+    x = trajectory.x
+    credit = (1 - trajectory.phi**2).unsqueeze(-1) * trajectory.x_prev.unsqueeze(-2)  # (T, B, n, n)
+    gates = trajectory.g.expand_as(x)
+    order = torch.stack([torch.randperm(T, generator=generator) for _ in range(B)], 1).to(x.device)
+    mixed = gates.gather(0, order.unsqueeze(-1).expand_as(x))
+
+    def trace(g: Tensor) -> Tensor:
+        return torch.einsum("tbq,tbqp->bqp", rates.shares(trajectory._replace(g=g)), credit)
+
+    true, random = trace(gates), trace(mixed)
+    alpha = torch.as_tensor(np.linspace(0.01, 0.99, 99), dtype=x.dtype, device=x.device)
+    weights = alpha[:, None] * (1 - alpha[:, None]) ** torch.arange(T - 1, -1, -1, dtype=x.dtype, device=x.device)
+    fixed = torch.tensordot(weights, credit, 1)  # (A, B, n, n)
+    half = B // 2
+    best = (fixed[:, :half] - true[:half]).square().sum((1, 3)).argmin(0)  # for each neuron
+    chosen = fixed[best, :, torch.arange(n, device=x.device)].movedim(0, 1)  # (B, n, n)
+    newest = credit[-1]
+    scale = (newest * true)[:half].sum((0, 2)) / newest[:half].square().sum((0, 2))
+    scatter = (true[half:] - true[half:].mean(0)).square().sum()
+    simpler = (chosen, random, scale.unsqueeze(-1) * newest)
+    kept = [float(1 - (other[half:] - true[half:]).square().sum() / scatter) for other in simpler]
+    return Trace(kept[0], kept[1], kept[2], 1 - alpha[best])
 
 
 def deviations(n: int, m: int, T: int, device: torch.device | str | None = "cpu") -> pd.DataFrame:

@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 import torch
-from gatelr import adjoint, jacobian, rates
+from gatelr import adjoint, jacobian, rates, tasks
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import digits, moving_gate, online_rules
 from gatelr.experiments.agreement import random_case
-from networks import relative
+from networks import Case, relative
 
 
 def test_rates_follow_the_gate_that_alone_is_moved() -> None:
@@ -82,6 +82,29 @@ def test_torchs_momentum_with_the_gates_as_beta_is_the_trace(gate: str) -> None:
     model, u, _ = random_case(gate, 4, 2, 7)
     run = model.requires_grad_(False).run(u)
     assert relative(online_rules.torch_momentum(run), rates.eligibility(model, run)) <= 1e-12
+
+
+def test_a_fixed_gate_is_fixed_momentum_and_a_moving_one_is_not() -> None:
+    T, B = 30, 20
+    for gate, exact in (("constant", True), ("multi", False)):
+        task = tasks.get("adding", steps=T)
+        model = Case(gate, 4, task.n_inputs, T, (B,), None, False, 1).model().requires_grad_(False)
+        if gate == "constant":
+            model.alpha = (0.37,)
+        else:
+            model.W_ig.mul_(10)
+        run = model.run(task.draw(B, torch.Generator().manual_seed(0), torch.float64).u)
+        found = online_rules.fixed_momentum(run, torch.Generator().manual_seed(0))
+        if exact:
+            assert found.fixed == pytest.approx(1, abs=1e-12)
+            assert found.shuffled == pytest.approx(1, abs=1e-12)
+            assert found.beta.tolist() == pytest.approx([0.63] * 4)
+        else:
+            assert found.fixed < 0.98
+            assert found.shuffled < found.fixed
+            assert found.last < found.fixed
+    with pytest.raises(ValueError, match="at least 4 sequences"):
+        online_rules.fixed_momentum(Trajectory(*(v[:, :3] for v in run)), torch.Generator())
 
 
 def test_deviations_are_rounding_where_two_ways_are_one_and_not_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

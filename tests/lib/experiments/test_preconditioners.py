@@ -1,17 +1,13 @@
-"""Multipliers are those of the gradient itself, comparisons are scipy's, and the shadow is torch's Adam."""
+"""Multipliers are those of the gradient itself, and a summed gradient's factor has a sign."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
-from gatelr import adjoint, rates, tasks
+from gatelr import adjoint, rates
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import digits, preconditioners
 from networks import Case, relative
-from scipy import stats
 from torch import Tensor
 
 
@@ -134,165 +130,6 @@ def test_weights_of_the_gate_have_no_signed_factor() -> None:
     model, run, delta = recorded("multi")
     with pytest.raises(ValueError, match="expected W_r, W_i or b"):
         preconditioners.signed(model, run, at_the_end(delta, run), "W_rg")
-
-
-def test_the_last_step_knows_what_the_optimiser_remembers() -> None:
-    old, new = torch.tensor([1.0, -2.0]), torch.tensor([0.5, 4.0])
-    assert torch.allclose(preconditioners.last_step(torch.optim.SGD, old, new), -new)
-    assert torch.allclose(preconditioners.last_step(torch.optim.SGD, old, new, momentum=0.5), -(0.5 * old + new))
-    assert torch.allclose(preconditioners.last_step(torch.optim.Adam, new, eps=0.0), -new.sign())
-
-
-def test_adam_drops_the_scale_and_goes_on_along_an_old_gradient() -> None:
-    gradient = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    facts = preconditioners.adam_on(gradient)
-    assert max(facts["scaled"], facts["SGD scaled"], facts["by row"]) <= 1e-12
-    assert facts["against"] == gradient.numel()  # all of them: β₁ is more than one half
-
-
-def test_between_rows_is_one_for_whole_rows_and_blind_to_signs() -> None:
-    draw = torch.Generator().manual_seed(0)
-    rows = torch.rand(2, 5, 1, generator=draw, dtype=torch.float64).expand(2, 5, 6) + 0.1
-    signs = torch.randn(2, 5, 6, generator=draw, dtype=torch.float64).sign()
-    assert preconditioners.between_rows(rows * signs) == pytest.approx(1, abs=1e-12)
-    assert preconditioners.between_rows(rows.mT) == pytest.approx(0, abs=1e-12)
-
-
-def test_the_shadow_has_adams_second_moment_and_moves_nothing() -> None:
-    draw = torch.Generator().manual_seed(0)
-    weight = torch.randn(3, 2, generator=draw).requires_grad_()
-    optimiser = torch.optim.SGD([weight], lr=0.1)
-    shadow = preconditioners.Shadow(optimiser, weight)
-    with pytest.raises(ValueError, match="no gradient yet"):
-        shadow.rates()
-    moment = torch.zeros(3, 2, dtype=torch.float64)
-    alone = weight.detach().clone()
-    for step in range(1, 4):
-        weight.grad = torch.randn(3, 2, generator=draw)
-        optimiser.step()
-        alone -= 0.1 * weight.grad
-        moment = 0.999 * moment + 0.001 * weight.grad.double() ** 2
-        assert relative(shadow.rates(), 1 / ((moment / (1 - 0.999**step)).sqrt() + 1e-8)) <= 1e-12
-    assert relative(weight, alone) <= 1e-7
-    assert not shadow.twin.any()
-
-
-def test_structure_is_the_analysis_of_variance() -> None:
-    draw = np.random.default_rng(0)
-    rows, columns, rest = 2 * draw.normal(size=(6, 1)), 0.5 * draw.normal(size=(1, 6)), 0.05 * draw.normal(size=(6, 6))
-    log = rows + columns + rest
-    found = preconditioners.structure(torch.tensor(10**log))
-    assert found.spread == pytest.approx(log.std())
-    assert found.rows == pytest.approx(log.mean(1).var() / log.var())
-    left = log - log.mean(1, keepdims=True) - log.mean(0, keepdims=True) + log.mean()
-    assert found.rest == pytest.approx(left.var() / log.var())
-    assert found.rows + found.columns + found.rest == pytest.approx(1)
-    assert found.rows > found.columns > found.rest
-    assert preconditioners.structure(torch.tensor([[1.0, 1.0], [100.0, 100.0]], dtype=torch.float64)).rows == 1.0
-
-
-def test_a_matrix_without_structure_has_the_share_of_rows_that_the_docstring_says() -> None:
-    draw = torch.Generator().manual_seed(0)
-    shares = [
-        preconditioners.structure(torch.randn(8, 8, generator=draw, dtype=torch.float64).exp()).rows for _ in range(400)
-    ]
-    assert np.mean(shares) == pytest.approx(1 / 9, abs=0.01)
-
-
-def test_steps_all_alike_have_no_structure() -> None:
-    found = preconditioners.structure(torch.full((3, 3), 0.7))
-    assert (found.spread, found.even) == (0.0, pytest.approx(1.0))
-    assert math.isnan(found.rows)
-    one = torch.full((4, 4), 1e-12, dtype=torch.float64)
-    one[2, 1] = 1.0
-    assert preconditioners.structure(one).even == pytest.approx(1 / 16)
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
-def test_steps_that_are_no_multipliers_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="not positive and finite"):
-        preconditioners.structure(torch.tensor([[1.0, bad]]))
-
-
-def test_agreement_is_scipys_and_its_null_that_of_permutations() -> None:
-    draw = np.random.default_rng(1)
-    x, y = np.exp(draw.normal(size=(2, 30)))
-    found = preconditioners.agreement(torch.tensor(x), torch.tensor(y))
-    assert found.rank == pytest.approx(stats.spearmanr(x, y).statistic)
-    permuted = [draw.permutation(x) for _ in range(4000)]
-    assert np.mean([p @ y for p in permuted]) / np.linalg.norm(x) / np.linalg.norm(y) == pytest.approx(
-        found.cosine_null, rel=0.01
-    )
-    same = preconditioners.agreement(torch.tensor(x), torch.tensor(x))
-    assert (same.rank, same.cosine) == (pytest.approx(1.0), pytest.approx(1.0))
-
-
-def test_agreement_with_what_is_everywhere_the_same_is_not_a_number() -> None:
-    ones = torch.ones(5, dtype=torch.float64)
-    found = preconditioners.agreement(ones, torch.arange(1.0, 6.0))
-    assert math.isnan(found.rank)
-    assert found.cosine == pytest.approx(found.cosine_null)
-
-
-def test_steps_of_other_places_are_refused(as_installed: None) -> None:
-    with pytest.raises(ValueError, match="same places"):
-        preconditioners.agreement(torch.ones(5), torch.ones(3))
-
-
-@pytest.mark.parametrize(("options", "expected"), [({}, 0.0), ({"momentum": 0.9}, None)])
-def test_what_an_optimiser_remembers(options: dict, expected: float | None) -> None:
-    model = Case("multi", 4, 3, 5, (6,), 2, False, 1).model()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, **options)
-    u, _ = Case("multi", 4, 3, 5, (6,), 2, False, 1).inputs()
-
-    def loss(model: torch.nn.Module) -> Tensor:
-        return model(u).square().mean((-2, -1))
-
-    for _ in range(3):
-        optimiser.zero_grad()
-        loss(model).sum().backward()
-        optimiser.step()
-    before = [weight.detach().clone() for weight in model.parameters()]
-    found = preconditioners.remembered(model, optimiser, loss)
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-    if expected is None:
-        buffer = optimiser.state[model.W_r]["momentum_buffer"].flatten(1).double()
-        gradient = torch.autograd.grad(loss(model).sum(), model.W_r)[0].flatten(1).double()
-        old, new = 0.9 * buffer.norm(dim=1), gradient.norm(dim=1)
-        assert relative(found, old / (old + new)) <= 1e-9
-    else:
-        assert (found == expected).all()
-
-
-def test_a_fixed_gate_is_fixed_momentum_and_a_moving_one_is_not() -> None:
-    T, B = 30, 20
-    for gate, exact in (("constant", True), ("multi", False)):
-        task = tasks.get("adding", steps=T)
-        model = Case(gate, 4, task.n_inputs, T, (B,), None, False, 1).model().requires_grad_(False)
-        if gate == "constant":
-            model.alpha = (0.37,)
-        else:
-            model.W_ig.mul_(10)
-        run = model.run(task.draw(B, torch.Generator().manual_seed(0), torch.float64).u)
-        found = preconditioners.fixed_momentum(run, torch.Generator().manual_seed(0))
-        if exact:
-            assert found.fixed == pytest.approx(1, abs=1e-12)
-            assert found.shuffled == pytest.approx(1, abs=1e-12)
-            assert found.beta.tolist() == pytest.approx([0.63] * 4)
-        else:
-            assert found.fixed < 0.98
-            assert found.shuffled < found.fixed
-            assert found.last < found.fixed
-    with pytest.raises(ValueError, match="at least 4 sequences"):
-        preconditioners.fixed_momentum(Trajectory(*(v[:, :3] for v in run)), torch.Generator())
-
-
-def test_steps_that_underflow_when_squared_still_agree() -> None:
-    a = torch.tensor([1.0, 2.0, 9.0], dtype=torch.float64)
-    found = preconditioners.agreement(a * 1e-200, a)
-    assert found.rank == pytest.approx(1.0)
-    assert found.cosine == pytest.approx(1.0)
-    assert np.isnan(preconditioners.agreement(0 * a, a)).all()
 
 
 def test_a_neuron_that_only_ever_reads_zeros_is_seen_before_its_steps_are_taken() -> None:
