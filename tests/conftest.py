@@ -10,7 +10,8 @@ LIBRARY = Path(__file__).parents[1] / "lib"
 # Files only: the hook of a package is also that of every module in it.
 MODULES = {".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in LIBRARY.rglob("[a-z]*.py")}
 # Not symbolic: beartype refuses SymPy's classes, whose repr is not that of a class; it has no tensors in it but one.
-install_import_hook(sorted(MODULES - {"gatelr.symbolic"}), "beartype.beartype")
+CHECKED = sorted(name for name in MODULES if not name.startswith("gatelr.symbolic."))
+install_import_hook(CHECKED, "beartype.beartype")
 
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402

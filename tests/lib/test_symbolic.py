@@ -149,16 +149,3 @@ def test_an_unknown_gate_is_refused() -> None:
             call("lstm")
     with pytest.raises(ValueError, match="got gate 'lstm', expected one of 'none'"):
         symbolic.explicit("lstm", 2)
-
-
-def test_adams_moments_are_those_of_torch() -> None:
-    beta_1, beta_2 = sp.symbols("beta_1 beta_2")
-    gradients = (0.5, -2.0, 1.5)
-    weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    adam = torch.optim.Adam([weight], lr=1.0, betas=(0.8, 0.9), eps=0.0)
-    for gradient in gradients:
-        before = weight.detach().clone()
-        weight.grad = torch.tensor([gradient], dtype=torch.float64)
-        adam.step()
-    m, v = (part.subs({beta_1: 0.8, beta_2: 0.9}) for part in symbolic.adam_moments(gradients, beta_1, beta_2))
-    assert float(before - weight.detach()) == pytest.approx(float(m / sp.sqrt(v)), rel=1e-12)

@@ -10,6 +10,8 @@ from typing import Any
 
 import jupytext
 import pytest
+import sympy as sp
+import torch
 from gatelr.record import source
 
 from workflow import toc
@@ -225,3 +227,21 @@ def test_measured_finds_typed_measurements(prose: str) -> None:
 )
 def test_measured_leaves_exact_numbers(prose: str) -> None:
     assert not measured(prose)
+
+
+def test_adams_moments_are_those_of_torch() -> None:
+    """The chapter writes them for SymPy."""
+    tree = ast.parse((FOLDER / "gates-as-optimisers.py").read_text())
+    (written,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "adam_moments"]
+    names: dict[str, Any] = {"sp": sp}
+    exec(ast.unparse(written), names)
+    beta_1, beta_2 = sp.symbols("beta_1 beta_2")
+    gradients = [0.5, -2.0, 1.5]
+    weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([weight], lr=1.0, betas=(0.8, 0.9), eps=0.0)
+    for gradient in gradients:
+        before = weight.detach().clone()
+        weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        adam.step()
+    m, v = (part.subs({beta_1: 0.8, beta_2: 0.9}) for part in names["adam_moments"](gradients, beta_1, beta_2))
+    assert float(before - weight.detach()) == pytest.approx(float(m / sp.sqrt(v)), rel=1e-12)
