@@ -53,6 +53,7 @@ def called(chapter: str) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "gatelr"
         for alias in node.names
+        if f"{node.module}.{alias.name}".removeprefix("gatelr.") in MODULES
     }
     found = {
         f"{modules[node.value.id]}.{node.attr}"
