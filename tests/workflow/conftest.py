@@ -104,7 +104,7 @@ from pathlib import Path
 
 Path(out).mkdir(parents=True, exist_ok=True)
 check = {{"id": "adds-up", "claim": "C{number}", "statement": "$1 + 1 = 2$ for {number}", "kind": "numeric",
-         "value": 1e-16, "tolerance": 1e-12, "passed": True}}
+         "scope": "one sum", "value": 1e-16, "tolerance": 1e-12, "passed": True}}
 results = {{"schema": 1, "chapter": "{chapter}", "title": "Chapter {number}", "passed": True, "checks": [check],
            "claims": [], "numbers": {{}}, "figures": [], "tables": []}}
 manifest = {{"chapter": "{chapter}", "parameters": {{"seeds": seeds, "out": out}}, "commit": None, "dirty": None,

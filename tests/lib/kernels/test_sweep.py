@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 import torch
 from gatelr.cells import GATES
-from gatelr.kernels import sweep
+from gatelr.kernels import autograd, sweep
 from hypothesis import given
 from jaxtyping import TypeCheckError
 from networks import Case, and_the_smallest, cases, relative
@@ -48,10 +48,11 @@ def test_direct_gradients_at_every_step(case: Case) -> None:
     model, (u, _) = case.model(), case.inputs()
     S = case.replicas or 1
     u = u.reshape(case.T, S, -1, case.m)
-    W, W_in = (model._stacked(*pair).detach() for pair in ((model.W_r, model.W_rg), (model.W_i, model.W_ig)))
+    W_all = autograd.joined(model.W_r, model.W_rg, model.W_i, model.W_ig, None, None).detach()
+    W, W_in = W_all[..., : case.n], W_all[..., case.n :]
     alpha = None if case.gate == "none" else model._fixed_gate()
     x0 = u.new_zeros(S, u.shape[2], case.n)
-    swept = sweep.forward(u, x0, torch.cat([W, W_in], -1), alpha)
+    swept = sweep.forward(u, x0, W_all, alpha)
     delta = torch.randn(*u.shape[:-1], case.n, dtype=u.dtype, generator=torch.Generator().manual_seed(1))
     gradients = sweep.adjoint(swept, delta)
 
