@@ -11,6 +11,9 @@ PAPER ?= A4
 # Handed to Snakemake as it is, for example SNAKEMAKE="--executor slurm --jobs 20".
 SNAKEMAKE ?=
 
+# Many containers set it. A chapter or a run is a process: without bytecode each compiles torch anew, for six seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help book pdf figure check test test-all links lab bench gpu env clean distclean check-options
 .SUFFIXES:
