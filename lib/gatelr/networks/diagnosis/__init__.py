@@ -1,0 +1,5 @@
+"""What is wrong with a recurrent network: findings, each with its number, its remedy and the remedy's limits."""
+
+from gatelr.networks.diagnosis.result import Diagnosis, Finding, LayerDiagnosis, ParameterStep, Severity
+
+__all__ = ["Diagnosis", "Finding", "LayerDiagnosis", "ParameterStep", "Severity"]
