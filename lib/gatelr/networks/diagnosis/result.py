@@ -118,6 +118,7 @@ class Diagnosis:
         gradient_norms: ``(B,)``, the norm of each sequence's gradient; None without a loss.
         parameters: the steps of all parameters, the largest ratio first; empty without a loss and a learning rate.
         notes: what a reader should know and is no fault, such as dropout that was on.
+        given: what was diagnosed, in words, such as ``{"module": "GRU(3, 128)", "input": "(50, 8, 3), float32"}``.
     """
 
     layers: list[LayerDiagnosis]
@@ -133,6 +134,7 @@ class Diagnosis:
     gradient_norms: Float[Tensor, " B"] | None = None
     parameters: list[ParameterStep] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
 
     def to_html(self, path: str | Path) -> None:
         """Write a page that stands alone: findings, tables and figures.
