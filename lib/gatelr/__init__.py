@@ -25,6 +25,7 @@ _MODULES = (
     "files",
     "jacobian",
     "kernels",
+    "networks",
     "rates",
     "record",
     "stability",

@@ -1,0 +1,101 @@
+r"""What a recorded run says of learning rates and time-scales, unit by unit (claims C8, C9 and C16).
+
+With transport at order 0 a lag ℓ has, for each unit, the effective learning rate μ times what was written ℓ steps ago
+times what was retained since. A GRU writes what it does not keep, so that the rates of all lags share a budget of one.
+An LSTM's input and forget gates are free of each other: its rates add up to anything, and no budget is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gatelr.networks.state import State, reverse
+from gatelr.transport import windows
+
+
+def retention(state: State, lag: int) -> Float[Tensor, "W B n"]:
+    r"""The fraction of itself that a unit keeps over a lag, the product of the last ℓ factors retained.
+
+    .. math:: P_{t,t-\ell} = \prod_{j=t-\ell+1}^{t} \mathrm{retained}_j, \qquad t = \ell, …, T
+
+    Args:
+        state: what :func:`gatelr.networks.run` returned.
+        lag: ℓ, from 0 to T.
+
+    Returns:
+        ``(T - lag + 1, B, n)``; zero for a window that reaches into padding.
+
+    Raises:
+        ValueError: for a lag that is negative or longer than the sequence.
+        TypeError: for a lag that is not a whole number.
+    """
+    raise NotImplementedError
+
+
+def effective(state: State, lr: float, lag: int) -> Float[Tensor, "W B n"]:
+    r"""The effective learning rate of a lag, :math:`μ\, \mathrm{written}_{t-\ell}\, P_{t,t-\ell}` (claims C8 and C16).
+
+    Args:
+        state: what :func:`gatelr.networks.run` returned.
+        lr: μ, the global learning rate, at least 0.
+        lag: ℓ, from 0 to T - 1.
+
+    Returns:
+        ``(T - lag, B, n)`` for t = ℓ+1 … T; zero for a window that reaches into padding.
+
+    Raises:
+        ValueError: for a lag outside 0 … T-1 or a negative rate.
+        TypeError: for a lag that is not a whole number.
+    """
+    raise NotImplementedError
+
+
+def budget(state: State, lags: Sequence[int] | None = None) -> Float[Tensor, "L B n"]:
+    r"""How the last step of every sequence divides a learning rate of one over the lags (claim C9).
+
+    .. math:: \mathrm{written}_{T-\ell}\, P_{T,T-\ell}, \qquad \ell = 0, …, T-1
+
+    For a GRU they sum, with :func:`unspent`, to one. For an LSTM they sum to anything.
+
+    Args:
+        state: what :func:`gatelr.networks.run` returned.
+        lags: those wanted, each from 0 to T - 1; all of them in order by default.
+
+    Returns:
+        ``(lags, B, n)``; zero for a lag longer than its sequence.
+
+    Raises:
+        ValueError: for a lag outside 0 … T-1.
+        TypeError: for a lag that is not a whole number.
+    """
+    raise NotImplementedError
+
+
+def unspent(state: State) -> Float[Tensor, "B n"]:
+    r"""What is kept of the initial state at the end of every sequence, :math:`P_{T,0}` (claim C9).
+
+    Args:
+        state: what :func:`gatelr.networks.run` returned.
+
+    Returns:
+        ``(B, n)``.
+    """
+    raise NotImplementedError
+
+
+def time_constants(state: State) -> Float[Tensor, " n"]:
+    r"""The memory of every unit in steps, :math:`τ = -1 / \text{mean} \ln \mathrm{retained}` (claim C16).
+
+    The mean runs over all steps of all sequences, padding left out.
+
+    Args:
+        state: what :func:`gatelr.networks.run` returned.
+
+    Returns:
+        ``(n,)``, in steps; 0 for a unit that once kept nothing, as in an RNN, and infinite for one that forgets nothing.
+    """
+    raise NotImplementedError
