@@ -59,9 +59,15 @@ def code(modules: Iterable[str], root: Path = ROOT) -> str:
     known, total = files(root), hashlib.sha256()
     for name in reach(modules, root):
         total.update(f"{name}\0{_plain(known[name].read_text())}\0".encode())
-        if (beside := known[name].with_suffix(".cpp")).exists():  # what the module compiles
-            total.update(beside.read_bytes())
+        for source in _compiled(known[name]):
+            total.update(source.read_bytes())
     return total.hexdigest()[:16]
+
+
+def _compiled(module: Path) -> list[Path]:
+    """What a module compiles: the C++ of its name, and for a package the headers in it."""
+    beside = module.with_suffix(".cpp")
+    return sorted(module.parent.glob("*.h")) if module.stem == "__init__" else [beside] * beside.exists()
 
 
 @cache

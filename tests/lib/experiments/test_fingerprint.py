@@ -65,3 +65,14 @@ def test_while_a_module_cannot_be_parsed_all_of_the_library_counts(
     (library / "gatelr" / "lonely.py").write_text("def half(:\n")
     assert "gatelr.lonely" in fingerprint.reach(["gatelr.room.top"], library)
     assert len(fingerprint.code(["gatelr.room.top"], library)) == 16
+
+
+def test_what_is_compiled_counts(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gatelr")
+    seen = [fingerprint.code(["gatelr.room.top"], library)]
+    for name in ("room/top.cpp", "room/shared.h"):
+        (library / "gatelr" / name).write_text("int one = 1;\n")
+        seen.append(fingerprint.code(["gatelr.room.top"], library))
+    (library / "gatelr" / "lonely.cpp").write_text("int one = 1;\n")
+    assert fingerprint.code(["gatelr.room.top"], library) == seen[-1]
+    assert len(set(seen)) == len(seen)
