@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from gatelr import files
-from gatelr.cells import GatedRNN
-from gatelr.kernels.sweep import Backward
+from gatelr.kernels.sweep import Backward, Workspace
 from gatelr.tasks import Task
 
 
@@ -31,6 +30,29 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
         """Hold again what was saved."""
+
+
+@runtime_checkable
+class Trainable(Stateful, Protocol):
+    """A network that can be trained, or S of them side by side: a :class:`gatelr.cells.GatedRNN`, and what is like it.
+
+    Calling it with inputs ``(T, B, m)``, or ``(T, S, B, m)``, returns the readout of the last state. A parameter of S
+    networks has a leading axis S.
+    """
+
+    n_inputs: int  #: m
+    n_outputs: int  #: o
+    replicas: int | None  #: S; None for one network without that axis
+
+    @property
+    def W_r(self) -> Tensor:
+        """The weight from state to state, whose device and dtype are those of all."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is learned."""
+
+    def __call__(self, u: Tensor, /, *, workspace: Workspace, backward: Backward) -> Tensor:
+        """The readout; a network that has no use for a workspace leaves it alone."""
 
 
 class Kept(dict[str, Any]):
@@ -102,7 +124,7 @@ class Checkpoint:
 
 
 def identity(
-    model: GatedRNN,
+    model: Trainable,
     task: Task,
     optimiser: torch.optim.Optimizer,
     schedule: lr_scheduler.LRScheduler | None,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,12 +19,14 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 
 from gatelr import checkpoint
-from gatelr.cells import GatedRNN
 from gatelr.kernels.sweep import Backward, Workspace
 from gatelr.tasks import Task
 
 #: Optimisers that treat each number by itself, so that replicas in one tensor cannot feel each other.
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta", "Rprop", "ASGD")
+
+#: What is trained.
+Model = TypeVar("Model", bound=checkpoint.Trainable)
 
 
 @dataclass
@@ -55,7 +57,7 @@ def generators(seeds: Iterable[int], offset: int = 0) -> list[torch.Generator]:
 
 
 def train(
-    model: GatedRNN,
+    model: Model,
     task: Task,
     optimiser: torch.optim.Optimizer,
     steps: int,
@@ -64,7 +66,7 @@ def train(
     batch: int = 64,
     schedule: lr_scheduler.LRScheduler | None = None,
     backward: Backward = "full",
-    probe: Callable[[int, GatedRNN], Any] | None = None,
+    probe: Callable[[int, Model], Any] | None = None,
     checkpoints: Collection[int] = (),
     save: str | Path | None = None,
     save_every: int = 200,
@@ -197,7 +199,7 @@ def _copy_rows(source: list[Tensor], target: list[Tensor], which: Bool[Tensor, "
 
 
 def _check(
-    model: GatedRNN,
+    model: checkpoint.Trainable,
     task: Task,
     optimiser: torch.optim.Optimizer,
     schedule: lr_scheduler.LRScheduler | None,

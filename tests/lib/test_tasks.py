@@ -13,7 +13,8 @@ from gatelr.tasks import datasets, processes
 
 # long enough for every task, and short enough to draw many; order 20 runs away too often at its published length
 STEPS = {"narma20": 60}
-drawn_tasks = pytest.mark.parametrize("name", [name for name in tasks.NAMES if name not in ("digits", "mnist1d")])
+DATA_SETS = ("digits", "mnist1d", "co2")
+drawn_tasks = pytest.mark.parametrize("name", [name for name in tasks.NAMES if name not in DATA_SETS])
 all_tasks = pytest.mark.parametrize("name", tasks.NAMES)
 
 
@@ -326,6 +327,35 @@ def test_mnist1d_is_made_once_and_cannot_be_spoilt() -> None:
     assert again.target.any()
 
 
+def test_co2_is_the_record_in_windows_and_its_parts_do_not_share_a_target() -> None:
+    from statsmodels.datasets import co2 as record
+
+    level = record.load().data["co2"].interpolate().to_numpy(dtype=float)
+    parts = [tasks.co2(split=part, dtype=torch.float64) for part in ("train", "test")]
+    whole = tasks.co2(split="all", dtype=torch.float64)
+    assert torch.equal(whole.u, torch.cat([part.u for part in parts], 1))
+    lengths = [part.u.shape[1] for part in parts]
+    left_out = tasks.CO2_AHEAD
+    assert sum(lengths) + left_out == len(level) - tasks.CO2_STEPS - tasks.CO2_AHEAD
+    for part, starts in zip(parts, (0, lengths[0] + left_out), strict=True):
+        for window in (0, 5):
+            now = starts + window + tasks.CO2_STEPS
+            changes = np.diff(level[now - tasks.CO2_STEPS : now + 1])
+            assert np.corrcoef(changes, part.u[:, window, 0])[0, 1] == pytest.approx(1)
+        ends = np.arange(starts, starts + part.u.shape[1]) + tasks.CO2_STEPS
+        ahead = level[ends + tasks.CO2_AHEAD] - level[ends]
+        assert np.corrcoef(ahead, part.target[:, 0])[0, 1] == pytest.approx(1)
+    # the best constant, and that it is not the best of all: the change of the same weeks a year earlier is better
+    known = tasks.get("co2")
+    constant = torch.zeros_like(parts[0].target)
+    assert float(known.loss(constant, parts[0].target)) == pytest.approx(known.constant_loss)
+    assert known.best_loss is None
+    assert abs(float(parts[0].u.std()) - 1) < 0.02
+    year_ago = parts[1].u[-52 : -52 + tasks.CO2_AHEAD].sum(0)
+    year_ago = year_ago * parts[1].target.std() / year_ago.std()
+    assert float(known.loss(year_ago, parts[1].target)) < 0.1
+
+
 def test_sizes_are_the_published_ones_unless_said_otherwise() -> None:
     sizes = {name: (tasks.get(name).steps, tasks.get(name).n_inputs) for name in tasks.NAMES if name != "narma20"}
     for name in ("adding", "recall", "sinmix", "short"):
@@ -334,6 +364,7 @@ def test_sizes_are_the_published_ones_unless_said_otherwise() -> None:
         assert sizes[name] == (120, 6)
     assert sizes["digits"] == (64, 1)
     assert sizes["mnist1d"] == (40, 1)
+    assert sizes["co2"] == (208, 1)
     other = tasks.get("adding", steps=120, n_inputs=6)
     assert other.draw(2, seeded(1)[0]).u.shape == (120, 2, 6)
     assert other == tasks.get("adding", steps=120, n_inputs=6)
@@ -385,6 +416,7 @@ def test_bad_input_is_refused_with_a_sentence(generator: torch.Generator) -> Non
         (lambda: tasks.digits(3), "no generator, expected a torch.Generator"),
         (lambda: tasks.digits(split="dev"), "got split='dev', expected 'all', 'train' or 'test'"),
         (lambda: tasks.mnist1d(4001, generator), "got batch=4001, expected between 1 and the 4000 mnist1d sequences"),
+        (lambda: tasks.co2(9999, generator), "got batch=9999, expected between 1 and the 1431 co2 sequences"),
         (lambda: tasks.short(8, 4, []), "got 0 generators, 0 of them different, expected a torch.Generator of its own"),
         (lambda: tasks.short(8, 4, [generator] * 3), "got 3 generators, 1 of them different"),
         (lambda: tasks.get("copy"), "got task 'copy', expected one of adding, recall"),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gatelr import tasks, training
+from gatelr import checkpoint, tasks, training
 from gatelr.cells import GatedRNN, Trajectory
 
 #: What is added to a seed for each of its uses but the weights, which are the training data and the sequences of a
@@ -62,8 +62,8 @@ class Setup:
 
     def train(
         self,
-        model: GatedRNN,
-        probe: Callable[[int, GatedRNN], Records],
+        model: training.Model,
+        probe: Callable[[int, training.Model], Records],
         *,
         engine: torch.optim.Optimizer | None = None,
         sources: Sequence[torch.Generator] | None = None,
@@ -107,7 +107,7 @@ def network(
     return GatedRNN(task.n_inputs, n, gate, **options)
 
 
-def optimised(model: GatedRNN, optimiser: str, rate: float | None = None) -> torch.optim.Optimizer:
+def optimised(model: checkpoint.Trainable, optimiser: str, rate: float | None = None) -> torch.optim.Optimizer:
     """One of torch's optimisers of all weights, at the paper's rate by default."""
     made: torch.optim.Optimizer = getattr(torch.optim, optimiser)(
         model.parameters(), lr=RATES[optimiser] if rate is None else rate

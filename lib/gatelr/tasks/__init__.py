@@ -18,11 +18,13 @@ import torch
 
 from gatelr.tasks import processes
 from gatelr.tasks.contract import Batch, Source, Task
-from gatelr.tasks.datasets import DIGIT_CLASSES, DIGIT_STEPS, digits, mnist1d
+from gatelr.tasks.datasets import CO2_AHEAD, CO2_STEPS, DIGIT_CLASSES, DIGIT_STEPS, co2, digits, mnist1d
 from gatelr.tasks.processes import NARMA_BOUND, ar2, narma, sinmix
 from gatelr.tasks.sums import adding, delay_sum, moving_average, recall, short
 
 __all__ = [
+    "CO2_AHEAD",
+    "CO2_STEPS",
     "DIGIT_CLASSES",
     "DIGIT_STEPS",
     "NAMES",
@@ -32,6 +34,7 @@ __all__ = [
     "Task",
     "adding",
     "ar2",
+    "co2",
     "delay_sum",
     "digits",
     "get",
@@ -94,7 +97,7 @@ def get(
 def _of_set(name: str, steps: int | None, n_inputs: int | None) -> Task:
     """The task of a data set, which has its own sizes."""
     known = _SETS[name](split="train")
-    length, frequency = len(known.u), known.target.bincount().double() / len(known.target)
+    length, labels = len(known.u), known.target.ndim == 1
     if steps not in (None, length) or n_inputs not in (None, 1):
         raise ValueError(
             f"got steps={steps} and n_inputs={n_inputs} for {name}, expected steps={length} and n_inputs=1, "
@@ -104,6 +107,9 @@ def _of_set(name: str, steps: int | None, n_inputs: int | None) -> Task:
     def make(batch: int, generator: Source, *, dtype: torch.dtype, held_out: bool = False) -> Batch:
         return _SETS[name](batch, generator, split="test" if held_out else "train", dtype=dtype)
 
+    if not labels:  # numbers, which the data set has in units of their standard deviation
+        return Task(name, length, 1, 1, "mse", 1.0, None, make=make)
+    frequency = known.target.bincount().double() / len(known.target)
     entropy = float(torch.special.entr(frequency).sum())
     return Task(name, length, 1, len(frequency), "cross-entropy", entropy, None, make=make)
 
@@ -126,7 +132,7 @@ _DRAWN = {
     "narma10": _Family(partial(narma, order=10), 120, 6, partial(processes._narma_constant, order=10)),
     "narma20": _Family(partial(narma, order=20), 120, 6, partial(processes._narma_constant, order=20)),
 }
-_SETS: dict[str, Callable[..., Batch]] = {"digits": digits, "mnist1d": mnist1d}
+_SETS: dict[str, Callable[..., Batch]] = {"digits": digits, "mnist1d": mnist1d, "co2": co2}
 
 #: The tasks that :func:`.get` knows.
 NAMES = (*_DRAWN, *_SETS)

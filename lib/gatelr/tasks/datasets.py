@@ -15,6 +15,9 @@ from gatelr.tasks.contract import Batch, Source, _sources
 #: Steps in a digit sequence, 8 x 8 pixels read row by row, and the number of classes.
 DIGIT_STEPS, DIGIT_CLASSES = 64, 10
 
+#: Weeks in a sequence of carbon dioxide, which are four years, and how many weeks ahead the target looks.
+CO2_STEPS, CO2_AHEAD = 208, 13
+
 
 def digits(
     batch: int | None = None,
@@ -44,7 +47,7 @@ def digits(
     Raises:
         ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator.
     """
-    return _labelled("digits", split, batch, generator, dtype, device)
+    return _drawn("digits", split, batch, generator, dtype, device)
 
 
 def mnist1d(
@@ -68,10 +71,40 @@ def mnist1d(
 
     Returns and Raises as for :func:`.digits`, with sequences of 40 steps.
     """
-    return _labelled("mnist1d", split, batch, generator, dtype, device)
+    return _drawn("mnist1d", split, batch, generator, dtype, device)
 
 
-def _labelled(
+def co2(
+    batch: int | None = None,
+    generator: Source | None = None,
+    *,
+    split: Literal["all", "train", "test"] = "train",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Batch:
+    r"""Weekly carbon dioxide at Mauna Loa, 1958 to 2001: four years of weeks in, the change over the next quarter out.
+
+    The record of Keeling & Whorf (2004) inside statsmodels, 2,284 weeks, of which 59 lack a value and are interpolated.
+    A sequence has the :data:`CO2_STEPS` latest changes from week to week. The target is the change over the next
+    :data:`CO2_AHEAD` weeks. Both are in units of their standard deviation in the training part, where the best constant
+    therefore has a mean squared error of 1. The season makes the target predictable, but not from the latest weeks
+    alone. The best attainable loss is not known. Used in experiment E5.
+
+    Args:
+        batch, generator, dtype, device: as for :func:`.digits`.
+        split: windows whose targets lie in the first seven tenths of the time, in the rest, or both. Neighbouring
+            windows share most of their weeks.
+
+    Returns:
+        ``u`` ``(208, B, 1)`` and ``target`` ``(B, 1)``, or ``(208, S, B, 1)`` and ``(S, B, 1)``.
+
+    Raises:
+        ValueError: as :func:`.digits`.
+    """
+    return _drawn("co2", split, batch, generator, dtype, device)
+
+
+def _drawn(
     name: str,
     split: str,
     batch: int | None,
@@ -102,12 +135,13 @@ def _labelled(
         redrawn = torch.zeros(index.shape[:-1], dtype=torch.int64, device=device)
     device = "cpu" if device is None else device
     u = sequences.to(device=device, dtype=dtype).movedim(-1, 0).unsqueeze(-1).contiguous()
-    return Batch(u, labels.to(device), redrawn)
+    labels = labels.to(device=device, dtype=dtype if labels.is_floating_point() else None)
+    return Batch(u, labels, redrawn)
 
 
 @cache
 def _data(name: str) -> dict[str, tuple[Tensor, Tensor]]:
-    """Sequences (N, T) in float64 and labels (N,) of the two parts of a data set."""
+    """Sequences (N, T) in float64 and labels (N,), or numbers (N, 1), of the two parts of a data set."""
     if name == "digits":
         try:
             from sklearn.datasets import load_digits
@@ -116,6 +150,8 @@ def _data(name: str) -> dict[str, tuple[Tensor, Tensor]]:
         images = load_digits()
         x, y = torch.from_numpy(images.data / 16.0), torch.from_numpy(images.target)
         return {"train": (x[:1297], y[:1297]), "test": (x[1297:], y[1297:])}
+    if name == "co2":
+        return _co2_windows()
     try:
         from mnist1d.data import get_dataset_args, make_dataset
     except ImportError as error:
@@ -130,3 +166,22 @@ def _data(name: str) -> dict[str, tuple[Tensor, Tensor]]:
         np.random.set_state(states[1])  # noqa: NPY002
     parts = {"train": ("x", "y"), "test": ("x_test", "y_test")}
     return {part: (torch.from_numpy(made[x]), torch.from_numpy(made[y])) for part, (x, y) in parts.items()}
+
+
+def _co2_windows() -> dict[str, tuple[Tensor, Tensor]]:
+    """Weekly changes in windows, and the change that follows each, cut into two parts by the time of the target."""
+    try:
+        from statsmodels.datasets import co2 as record
+    except ImportError as error:
+        raise ImportError("the carbon dioxide record needs statsmodels: pip install 'gatelr[experiments]'") from error
+    level = torch.tensor(record.load().data["co2"].interpolate().to_numpy(dtype=float))
+    change, ahead = level.diff(), level[CO2_AHEAD:] - level[:-CO2_AHEAD]
+    # window w has the changes w … w + T - 1; the last of them leads to the level at w + T, where the target starts
+    target = ahead[CO2_STEPS:]
+    windows = change.unfold(0, CO2_STEPS, 1)[: len(target)]
+    cut = int(0.7 * len(target))
+    known = slice(0, cut - CO2_AHEAD)  # a target of the training part has ended before one of the test part begins
+    seen = change[: known.stop + CO2_STEPS - 1]
+    x = (windows - seen.mean()) / seen.std()
+    y = ((target - target[known].mean()) / target[known].std(correction=0)).unsqueeze(-1)
+    return {"train": (x[known], y[known]), "test": (x[cut:], y[cut:])}
