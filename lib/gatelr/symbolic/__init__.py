@@ -6,7 +6,8 @@ torch function, so that symbol and code cannot drift apart. A ``kind`` of gate t
 :func:`~gatelr.symbolic.family.gate` refuses, all refuse.
 
 The names stand in :mod:`~gatelr.symbolic.family`, :mod:`~gatelr.symbolic.matrices` and
-:mod:`~gatelr.symbolic.printing`.
+:mod:`~gatelr.symbolic.printing`. torch's own layers have names of their own, in :mod:`~gatelr.symbolic.gru` and
+:mod:`~gatelr.symbolic.lstm`.
 """
 
 try:

@@ -92,9 +92,14 @@ def jacobian(kind: str) -> sp.Expr:
     return by_state(update(kind))
 
 
-def by_state(expression: sp.Expr) -> sp.Expr:
-    r"""The derivative :math:`∂/∂x_{t-1}^p` of an expression of neuron q; sums over neurons collapse."""
-    return _among_neurons(expression.diff(x[p]).doit())
+def by_state(expression: sp.Expr, state: sp.IndexedBase = x) -> sp.Expr:
+    r"""The derivative :math:`∂/∂x_{t-1}^p` of an expression of neuron q; sums over neurons collapse.
+
+    Args:
+        expression: in index notation.
+        state: the letter of the state, x in the family.
+    """
+    return _among_neurons(expression.diff(state[p]).doit())
 
 
 def over_neurons(summand: sp.Expr) -> sp.Expr:

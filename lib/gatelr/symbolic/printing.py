@@ -22,7 +22,7 @@ class IndexLatex(LatexPrinter):
 
     def _print_Indexed(self, e: sp.Indexed, exp: str | None = None) -> str:
         name, _, label = str(e.base.label).partition("_")
-        name = {"alpha": r"\alpha", "phi": r"\varphi"}.get(name, name)
+        name = {"alpha": r"\alpha", "phi": r"\varphi", "psi": r"\psi"}.get(name, name)
         indices = " ".join(self._print(i) for i in e.indices)
         body = f"{name}_{{{label}}}^{{{indices}}}" if label else f"{name}^{{{indices}}}"
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
@@ -50,7 +50,15 @@ def abbreviate(expression: sp.Expr, kind: str) -> sp.Expr:
 
 
 class IndexPrinter(TorchPrinter):
-    """Prints index notation with free indices (q, p) as batched torch code whose last two axes are q and p."""
+    """Prints index notation with free indices (q, p) as batched torch code whose last two axes are q and p.
+
+    Args:
+        state: the name of the vector by whose size an identity matrix is made.
+    """
+
+    def __init__(self, state: str = "x") -> None:
+        super().__init__({"fully_qualified_modules": True})
+        self.state = state
 
     def _print_Indexed(self, e: sp.Indexed) -> str:
         name = str(e.base.label)
@@ -71,18 +79,19 @@ class IndexPrinter(TorchPrinter):
         return code + ("[..., None]" if free else "[..., None, None]")
 
     def _print_KroneckerDelta(self, e: sp.KroneckerDelta) -> str:
-        return "torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)"
+        x = self.state
+        return f"torch.eye({x}.shape[-1], dtype={x}.dtype, device={x}.device)"
 
     def _print_sigmoid(self, e: sigmoid) -> str:
         return f"torch.sigmoid({self._print(e.args[0])})"
 
 
-def torch_code(expression: sp.Expr) -> str:
-    """The expression in index notation, printed as one line of torch."""
-    return str(IndexPrinter({"fully_qualified_modules": True}).doprint(expression))
+def torch_code(expression: sp.Expr, state: str = "x") -> str:
+    """The expression in index notation, printed as one line of torch; ``state`` as for :func:`to_torch`."""
+    return str(IndexPrinter(state).doprint(expression))
 
 
-def to_torch(expression: sp.Expr, arguments: Sequence[sp.IndexedBase]) -> Callable[..., Tensor]:
+def to_torch(expression: sp.Expr, arguments: Sequence[sp.IndexedBase], state: str = "x") -> Callable[..., Tensor]:
     """SymPy's expression as a torch function of its symbols: entry (q, p) becomes a matrix, for any n and any batch.
 
     Vectors are passed as ``(..., n)``, matrices as ``(..., n, n)``; leading axes broadcast.
@@ -90,12 +99,13 @@ def to_torch(expression: sp.Expr, arguments: Sequence[sp.IndexedBase]) -> Callab
     Args:
         expression: in index notation, with free indices q and p.
         arguments: the symbols in the order in which the function takes them.
+        state: the argument whose size a Kronecker delta has, x in the family.
 
     Returns:
         A function of tensors that returns ``(..., n, n)``.
     """
     names = [sp.Symbol(str(base.label)) for base in arguments]
     function: Callable[..., Tensor] = sp.lambdify(
-        names, expression, modules=[{"torch": torch}], printer=IndexPrinter({"fully_qualified_modules": True})
+        names, expression, modules=[{"torch": torch}], printer=IndexPrinter(state)
     )
     return function
