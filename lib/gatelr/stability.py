@@ -68,15 +68,31 @@ def lyapunov(
         raise ValueError(f"got k={k}, expected 1 to the {columns} exponents that are followed")
     if start is not None:
         Q = torch.linalg.qr(Q.to(J)).Q
-    rounding = n * torch.finfo(J.dtype).eps
-    logs = J.new_empty(len(J), *batch, columns)
+    return follow(J, Q)[1].mean(0).sort(-1, descending=True).values[..., :k]
+
+
+@torch.no_grad()
+def follow(
+    J: Float[Tensor, "T *batch n n"], frame: Float[Tensor, "... n c"]
+) -> tuple[Float[Tensor, "... n c"], Float[Tensor, "T *batch c"]]:
+    r"""Carry a frame through some steps: where it ends, and how much each step stretches each of its directions.
+
+    Args:
+        J: step Jacobians, oldest first.
+        frame: orthonormal columns, one frame for all sequences or one for each.
+
+    Returns:
+        The frame after the last step, and :math:`\ln |(U_t)_{ii}|` of every step; −inf for what is no more than rounding.
+    """
+    rounding = J.shape[-1] * torch.finfo(J.dtype).eps
+    logs = J.new_empty(len(J), *J.shape[1:-2], frame.shape[-1])
     for t, J_t in enumerate(J):
-        pushed = J_t @ Q
-        Q, R = torch.linalg.qr(pushed)
+        pushed = J_t @ frame
+        frame, R = torch.linalg.qr(pushed)
         stretch = R.diagonal(dim1=-2, dim2=-1).abs()
         lost = stretch <= rounding * pushed.norm(dim=-2)
         logs[t] = stretch.log().masked_fill(lost, -torch.inf)
-    return logs.mean(0).sort(-1, descending=True).values[..., :k]
+    return frame, logs
 
 
 @torch.no_grad()

@@ -8,26 +8,22 @@ Every function takes the same words for which run is meant. ``layer`` counts fro
 direction of a bidirectional layer: its first step reads the last input. ``h0`` is what the module takes, a pair for an
 LSTM. ``lengths`` mean what packing means. ``states`` is for a cell alone: the states that a loop recorded after each
 step, when they are not those of a plain run.
+
+In training mode dropout between layers is drawn as the module's own next call would draw it on a CPU, and the state of
+the random numbers is put back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from gatelr.jacobian import Terms
+from gatelr.networks.passes import locate, pieces
+from gatelr.networks.reading import Initial, Inputs, Lengths, Recorded
 from gatelr.networks.state import State
-
-#: What a module takes as its inputs; for a cell, also a list of what it was given at each step.
-Inputs = Tensor | PackedSequence | Sequence[Tensor]
-#: An initial state as the module takes it.
-Initial = Tensor | tuple[Tensor, Tensor] | None
-#: What a loop over a cell recorded: a tensor, a list with an entry for each step, or for an LSTM pairs of h and c.
-Recorded = Tensor | Sequence[Tensor] | Sequence[tuple[Tensor, Tensor]] | None
 
 
 def run(
@@ -36,11 +32,11 @@ def run(
     layer: int = 0,
     h0: Initial = None,
     *,
-    lengths: Tensor | Sequence[int] | None = None,
+    lengths: Lengths = None,
     direction: int = 0,
     states: Recorded = None,
 ) -> State:
-    """Run one layer and record its states and gates; layers below it are run as well.
+    """Run one layer and record its states and gates; the layers below it are run as well.
 
     Args:
         module: a recurrent layer of torch, or a cell.
@@ -55,10 +51,21 @@ def run(
         The record, time first, without gradients.
 
     Raises:
-        TypeError: for another module, inputs that are not floating-point numbers, or a size that is no whole number.
+        TypeError: for another module, inputs that are no floating-point numbers, or a size that is no whole number.
         ValueError: where inputs, initial state, lengths, layer or direction do not fit the module.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import networks
+        >>> gru = torch.nn.GRU(3, 8, num_layers=2)
+        >>> u = torch.randn(50, 4, 3)  # T = 50 steps, a batch of 4, m = 3
+        >>> state = networks.run(gru, u, layer=1)
+        >>> torch.allclose(state.x, gru(u)[0], atol=1e-6)
+        True
+        >>> state.retained is state.gates["z"]  # torch's z keeps
+        True
     """
-    raise NotImplementedError
+    return locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)[1]
 
 
 def terms(
@@ -67,19 +74,43 @@ def terms(
     layer: int = 0,
     h0: Initial = None,
     *,
-    lengths: Tensor | Sequence[int] | None = None,
+    lengths: Lengths = None,
     direction: int = 0,
     states: Recorded = None,
 ) -> Terms:
     r"""Leak, recurrent and gate term of every step's Jacobian (claim C16).
 
+    What each kind counts to which term is said in :mod:`~gatelr.networks.rnn`, :mod:`~gatelr.networks.gru` and
+    :mod:`~gatelr.networks.lstm`.
+
     Args:
-        module, u, layer, h0, lengths, direction, states: as :func:`run`.
+        module: a recurrent layer of torch, or a cell.
+        u: its inputs.
+        layer: which layer, from 0.
+        h0: the initial state as the module takes it.
+        lengths: of a padded batch.
+        direction: 0, or 1 for the backward direction.
+        states: for a cell, what a loop recorded.
 
     Returns:
         ``Terms(leak, recurrent, gate)``, each ``(T, B, d, d)``; zero in padding.
+
+    Raises:
+        TypeError: as :func:`run`.
+        ValueError: as :func:`run`.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import networks
+        >>> lstm = torch.nn.LSTM(3, 8, proj_size=2)
+        >>> leak, recurrent, gate = networks.terms(lstm, torch.randn(50, 4, 3))
+        >>> leak.shape  # h has 2 entries, c has 8
+        torch.Size([50, 4, 10, 10])
+        >>> bool(recurrent[..., 2:].any())  # the candidate reads h alone
+        False
     """
-    raise NotImplementedError
+    recurrence, state = locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)
+    return recurrence.terms(state)
 
 
 def blocks(
@@ -88,16 +119,40 @@ def blocks(
     layer: int = 0,
     h0: Initial = None,
     *,
-    lengths: Tensor | Sequence[int] | None = None,
+    lengths: Lengths = None,
     direction: int = 0,
     states: Recorded = None,
 ) -> Float[Tensor, "T B d d"]:
-    """The Jacobian of every step, the sum of the three terms.
+    r"""The Jacobian of every step, the sum of the three terms.
+
+    Args:
+        module: a recurrent layer of torch, or a cell.
+        u: its inputs.
+        layer: which layer, from 0.
+        h0: the initial state as the module takes it.
+        lengths: of a padded batch.
+        direction: 0, or 1 for the backward direction.
+        states: for a cell, what a loop recorded.
 
     Returns:
-        ``(T, B, d, d)``; index ``j`` holds the Jacobian of the ``j + 1``-th step; zero in padding.
+        ``(T, B, d, d)``; index ``j`` holds :math:`J_{j+1}`; zero in padding.
+
+    Raises:
+        TypeError: as :func:`run`.
+        ValueError: as :func:`run`.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import networks
+        >>> gru, u = torch.nn.GRU(3, 4), torch.randn(50, 1, 3)
+        >>> J = networks.blocks(gru, u)
+        >>> step = lambda x: gru(u[0], x)[1].squeeze(0)
+        >>> by_autograd = torch.func.jacrev(step)(torch.zeros(1, 4))
+        >>> torch.allclose(J[0, 0], by_autograd.squeeze(1), atol=1e-6)
+        True
     """
-    raise NotImplementedError
+    recurrence, state = locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)
+    return recurrence.blocks(state)
 
 
 def stream(
@@ -106,16 +161,29 @@ def stream(
     layer: int = 0,
     h0: Initial = None,
     *,
-    lengths: Tensor | Sequence[int] | None = None,
+    lengths: Lengths = None,
     direction: int = 0,
     states: Recorded = None,
-    backwards: bool = False,
     memory: int = 2**26,
 ) -> Iterator[Float[Tensor, "t B d d"]]:
-    """The Jacobians of :func:`blocks` in pieces of consecutive steps, each of at most ``memory`` bytes.
+    """The Jacobians of :func:`blocks` in pieces of consecutive steps, for sequences too long to hold them all.
 
     Args:
-        backwards: the last piece first; within a piece time runs forward all the same.
-        memory: bytes of a piece; it has one step at least.
+        module: a recurrent layer of torch, or a cell.
+        u: its inputs.
+        layer: which layer, from 0.
+        h0: the initial state as the module takes it.
+        lengths: of a padded batch.
+        direction: 0, or 1 for the backward direction.
+        states: for a cell, what a loop recorded.
+        memory: bytes of a piece, which has one step at least.
+
+    Returns:
+        Pieces ``(t, B, d, d)``, the first steps first.
+
+    Raises:
+        TypeError: as :func:`run`.
+        ValueError: as :func:`run`.
     """
-    raise NotImplementedError
+    recurrence, state = locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)
+    return pieces(recurrence, state, memory)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr.networks.reading import whole_number
 from gatelr.networks.state import State, reverse
 from gatelr.transport import windows
 
@@ -33,7 +34,8 @@ def retention(state: State, lag: int) -> Float[Tensor, "W B n"]:
         ValueError: for a lag that is negative or longer than the sequence.
         TypeError: for a lag that is not a whole number.
     """
-    raise NotImplementedError
+    lag = whole_number("lag", lag, 0, len(state.retained), f"the sequence has {len(state.retained)} steps")
+    return windows(state.retained, lag, torch.mul, state.retained.new_ones(()))
 
 
 def effective(state: State, lr: float, lag: int) -> Float[Tensor, "W B n"]:
@@ -51,7 +53,11 @@ def effective(state: State, lr: float, lag: int) -> Float[Tensor, "W B n"]:
         ValueError: for a lag outside 0 … T-1 or a negative rate.
         TypeError: for a lag that is not a whole number.
     """
-    raise NotImplementedError
+    T = len(state.written)
+    lag = whole_number("lag", lag, 0, T - 1, f"step k = t - lag must be one of 1 … {T}")
+    if isinstance(lr, bool) or not lr >= 0:
+        raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
+    return lr * state.written[: T - lag] * retention(state, lag)[1:]
 
 
 def budget(state: State, lags: Sequence[int] | None = None) -> Float[Tensor, "L B n"]:
@@ -72,7 +78,13 @@ def budget(state: State, lags: Sequence[int] | None = None) -> Float[Tensor, "L 
         ValueError: for a lag outside 0 … T-1.
         TypeError: for a lag that is not a whole number.
     """
-    raise NotImplementedError
+    T = len(state.written)
+    retained, written = (reverse(v, state.lengths) for v in (state.retained, state.written))
+    later = torch.cat([torch.ones_like(retained[:1]), retained[:-1].cumprod(0)])
+    shares = written * later
+    if lags is None:
+        return shares
+    return shares[[whole_number("lags", lag, 0, T - 1, f"the sequence has {T} steps") for lag in lags]]
 
 
 def unspent(state: State) -> Float[Tensor, "B n"]:
@@ -84,7 +96,7 @@ def unspent(state: State) -> Float[Tensor, "B n"]:
     Returns:
         ``(B, n)``.
     """
-    raise NotImplementedError
+    return state.retained.masked_fill(~state.valid().unsqueeze(-1), 1).prod(0)
 
 
 def time_constants(state: State) -> Float[Tensor, " n"]:
@@ -96,6 +108,9 @@ def time_constants(state: State) -> Float[Tensor, " n"]:
         state: what :func:`gatelr.networks.run` returned.
 
     Returns:
-        ``(n,)``, in steps; 0 for a unit that once kept nothing, as in an RNN, and infinite for one that forgets nothing.
+        ``(n,)``, in steps; 0 for a unit that once kept nothing, as in an RNN; infinite for one that forgets nothing.
     """
-    raise NotImplementedError
+    valid = state.valid().unsqueeze(-1)
+    total = state.retained.log().masked_fill(~valid, 0).sum((0, 1))
+    # a sum of -0.0 or 0.0 is a unit that forgets nothing
+    return torch.where(total == 0, torch.inf, -valid.sum() / total)

@@ -7,6 +7,7 @@ plain RNN keeps nothing and writes all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,8 +19,8 @@ class State(NamedTuple):
     r"""A recorded run of one layer in one direction; index ``j`` holds the ``j + 1``-th step that the layer takes.
 
     d is the size of the state and n that of the gates. They are the same for RNN and GRU. An LSTM's state is joint, h
-    first and then c: d = n + n, or ``proj_size`` + n with a projection. Beyond the end of a shorter sequence every entry
-    is zero. B is 1 for an input without a batch axis.
+    first and then c: d = n + n, or ``proj_size`` + n with a projection. Beyond the end of a shorter sequence every
+    entry is zero. B is 1 for an input without a batch axis.
 
     Attributes:
         kind: ``"RNN"``, ``"GRU"`` or ``"LSTM"``.
@@ -56,6 +57,35 @@ class State(NamedTuple):
             return self.lengths
         T, B = self.x.shape[:2]
         return torch.full((B,), T, device=self.x.device)
+
+    def between(self, start: int, stop: int) -> State:
+        """The record of some consecutive steps alone.
+
+        Args:
+            start: how many steps to leave out at the front.
+            stop: the last step that is kept, counted from 1.
+
+        Returns:
+            Views of this record, not copies.
+        """
+        lengths = None if self.lengths is None else (self.lengths - start).clamp(0, stop - start)
+        return self.apply(lambda v: v[start:stop], lengths)
+
+    def by_lag(self) -> State:
+        """The record with every sequence read from its end, so that index ``j`` holds what happened at lag ``j``."""
+        return self.apply(lambda v: reverse(v, self.lengths), self.lengths)
+
+    def apply(self, change: Callable[[Tensor], Tensor], lengths: Tensor | None) -> State:
+        """The record with every one of its tensors changed in the same way.
+
+        Args:
+            change: what is done to each.
+            lengths: of the sequences after it.
+        """
+        gates = {name: change(gate) for name, gate in self.gates.items()}
+        others = (self.u, self.x_prev, self.x, self.candidate, self.written, self.retained)
+        u, x_prev, x, candidate, written, retained = map(change, others)
+        return State(self.kind, u, x_prev, x, gates, candidate, written, retained, lengths)
 
 
 def mask(T: int, lengths: Int[Tensor, " B"]) -> Bool[Tensor, "T B"]:
