@@ -1,0 +1,236 @@
+"""What is claimed of effective rates on real data: apart from the experiment, so that a new word runs nothing again.
+
+A network gives one number for each measure: how well a profile over lags agrees with the profile of what masking takes
+away. A setting is a data set and a model; seeds are its replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from gatelr import statistics
+from gatelr.experiments.real_data import GATED
+
+#: What tells one network at one checkpoint from another.
+KEYS = ["data", "model", "seed", "step"]
+
+#: What is compared with the profile of masking.
+PROFILES = ("rate", "even", "start", "gradient", "sensitivity", "linear")
+
+#: The score that counts as useful, by data set: the share of classes named correctly, of which guessing gets a tenth;
+#: and for numbers how many times smaller the squared error is than that of the best constant.
+USEFUL: Mapping[str, float] = MappingProxyType({"digits": 0.8, "mnist1d": 0.5, "co2": 5.0})
+
+#: The smallest rank correlation, and the smallest difference of correlations or overlaps, that matter.
+SMALLEST, SMALLEST_DIFFERENCE = 0.3, 0.1
+
+#: How far a network may lie from the reference, absolute and relative.
+TOLERANCES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"score": (0.05, 0.25), "rate": (0.15, 0.0), "overlap": (0.1, 0.0)}
+)
+
+
+class Claim(NamedTuple):
+    """A difference of two measures of agreement, and what it must exceed.
+
+    Attributes:
+        more: the measure.
+        less: what is taken off; empty for nothing.
+        threshold: the smallest that matters.
+        statement: what is claimed.
+        primary: whether it is a main claim.
+    """
+
+    more: str
+    less: str
+    threshold: float
+    statement: str
+    primary: bool = False
+
+
+#: By name, what is claimed; chosen after a pilot on other seeds, and before these were run.
+CLAIMS: Mapping[str, Claim] = MappingProxyType(
+    {
+        "rates-agree": Claim(
+            "rate",
+            "",
+            SMALLEST,
+            "lags with a larger effective rate are those from which more has been learned (rank correlation)",
+            primary=True,
+        ),
+        "beyond-recency": Claim(
+            "rate",
+            "even",
+            SMALLEST_DIFFERENCE,
+            "effective rates agree better with what has been learned than recent before old does, which is how one "
+            "constant gate ranks lags (difference of rank correlations)",
+            primary=True,
+        ),
+        "shape-beyond-constant": Claim(
+            "overlap",
+            "even overlap",
+            SMALLEST_DIFFERENCE,
+            "the profile of effective rates has more in common with that of what has been learned than the profile of "
+            "one constant gate with the same mean has (difference of overlaps)",
+            primary=True,
+        ),
+        "after-not-before": Claim(
+            "rate",
+            "start",
+            SMALLEST_DIFFERENCE,
+            "the rates of the trained network agree better with what it has learned than its rates before training do "
+            "(difference of rank correlations)",
+        ),
+        "given-the-data": Claim(
+            "rate given data",
+            "",
+            SMALLEST,
+            "the same with the ranks of what the data have at each lag held fixed, as a linear reader without memory "
+            "finds it (partial rank correlation)",
+        ),
+        "gradient-more": Claim(
+            "gradient",
+            "rate",
+            SMALLEST_DIFFERENCE,
+            "the gradient by input agrees better with what has been learned than effective rates do (difference of "
+            "rank correlations)",
+        ),
+    }
+)
+
+
+def scores(training: pd.DataFrame) -> pd.Series:
+    """For each row the score that its data set is measured by."""
+    ratio = training.constant / training.loss
+    return training["accuracy"].where(training.data != "co2", ratio)
+
+
+def agreement(lags: pd.DataFrame) -> pd.DataFrame:
+    """How well each profile over lags agrees with what masking takes away, a row for each network and checkpoint.
+
+    Args:
+        lags: the records ``"lags"`` of all runs, from before training on.
+
+    Returns:
+        The keys; rank correlations with ``"masked"`` of ``"rate"``, ``"even"``, ``"gradient"``, ``"sensitivity"``,
+        ``"linear"`` and of ``"start"``, the rates before training; ``"rate given data"``, the partial one with
+        ``"linear"`` held fixed; and the ``"overlap"`` of rates and the ``"even overlap"`` with it.
+    """
+    same = ["data", "model", "seed", "bin"]
+    first = lags[lags.step == 0].rename(columns={"rate": "start"})[[*same, "start"]]
+    rows = []
+    for key, network in lags.merge(first, on=same).groupby(KEYS, sort=False):
+        place = dict(zip(KEYS, key, strict=True))
+        profiles = {name: network[name].to_numpy() for name in PROFILES}
+        learned = network.masked.to_numpy()
+        ranks = {name: rank_correlation(profile, learned) for name, profile in profiles.items()}
+        given = partial(ranks["rate"], ranks["linear"], rank_correlation(profiles["rate"], profiles["linear"]))
+        overlaps = {"overlap": overlap(profiles["rate"], learned), "even overlap": overlap(profiles["even"], learned)}
+        rows.append(place | ranks | {"rate given data": given} | overlaps)
+    return pd.DataFrame(rows)
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's; 0 where one of them is the same at all lags."""
+    x, y = stats.rankdata(x), stats.rankdata(y)
+    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
+
+
+def partial(xy: float, yz: float, xz: float) -> float:
+    """The correlation of x and y with z held fixed, from the three between them; 0 where z says all of one."""
+    left = (1 - xz**2) * (1 - yz**2)
+    return float((xy - xz * yz) / left**0.5) if left > 1e-12 else 0.0
+
+
+def overlap(rates: np.ndarray, learned: np.ndarray) -> float:
+    """How much two profiles have in common, each as shares of its sum: 1 for the same shape, 0 for lags apart.
+
+    Args:
+        rates: not negative.
+        learned: where masking helps, nothing counts as learned.
+    """
+    learned = learned.clip(min=0)
+    if not rates.sum() or not learned.sum():
+        return 0.0
+    return float(np.minimum(rates / rates.sum(), learned / learned.sum()).sum())
+
+
+def table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What is compared with ``reference/e5-agreement.csv``, from the records of the runs."""
+    training = measured["training"]
+    training = training.assign(score=scores(training), **{"linear score": linear_scores(training)})
+    return training[[*KEYS, "loss", "score", "linear score"]].merge(agreement(measured["lags"]), on=KEYS)
+
+
+def linear_scores(training: pd.DataFrame) -> pd.Series:
+    """The same score of the linear reader, of the same sequences."""
+    return scores(training.assign(loss=training["linear loss"], accuracy=training["linear accuracy"]))
+
+
+def trained(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last step of each data set, with a column ``"useful"``."""
+    last = rows[rows.step == rows.groupby("data").step.transform("max")]
+    return last.assign(useful=last.score >= last.data.map(USEFUL))
+
+
+def values(rows: pd.DataFrame, claim: Claim) -> pd.Series:
+    """What a claim is about, one number for each gated network that has learned something useful.
+
+    Args:
+        rows: of :func:`trained`.
+        claim: of :data:`CLAIMS`.
+    """
+    counted = rows[rows.useful & rows.model.isin(GATED)].set_index(["data", "model", "seed"])
+    return counted[claim.more] - (counted[claim.less] if claim.less else 0.0)
+
+
+def claims(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """As ``gatelr.record.Chapter.claim`` takes them; the null of an agreement is that of recency.
+
+    Args:
+        rows: of :func:`trained`.
+    """
+    for name, claim in CLAIMS.items():
+        yield {
+            "name": name,
+            "statement": claim.statement,
+            "values": values(rows, claim),
+            "null": 0.0 if claim.less else values(rows, Claim("even", "", 0.0, "")),
+            "threshold": claim.threshold,
+            "smallest": claim.threshold,
+            "about": "lag-dependent",
+            "primary": claim.primary,
+            "note": "mean over data sets and gated models that learned something useful; BCa bootstrap over seeds",
+        }
+
+
+def by_setting(rows: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """The verdict on a claim in each setting by itself, in which seeds are the units.
+
+    Args:
+        rows: of :func:`trained`.
+        claim: of :data:`CLAIMS`.
+
+    Returns:
+        A row for each setting: data, model, networks, mean, low, high and verdict; ``"too few"`` where fewer than two
+        networks learned something useful.
+    """
+    found = []
+    numbers = values(rows, claim)
+    for data, model in rows.loc[rows.model.isin(GATED), ["data", "model"]].drop_duplicates().itertuples(index=False):
+        of_setting = numbers[[key[:2] == (data, model) for key in numbers.index]]
+        row = {"data": data, "model": model, "networks": len(of_setting)}
+        if len(of_setting) < 2:
+            found.append(row | {"mean": np.nan, "low": np.nan, "high": np.nan, "verdict": "too few"})
+            continue
+        estimate = statistics.estimate(of_setting, threshold=claim.threshold)
+        above, below = estimate.low > claim.threshold, estimate.high < claim.threshold
+        verdict = "supported" if above else "refuted" if below else "undecided"
+        found.append(row | {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "verdict": verdict})
+    return pd.DataFrame(found)
