@@ -11,7 +11,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "gatelr"
 MODULES = sorted(
     ".".join(path.relative_to(LIBRARY).with_suffix("").parts).removesuffix(".__init__")
     for path in LIBRARY.rglob("[a-z_]*.py")
-    if path.stat().st_size and path != LIBRARY / "__init__.py"
+    if path.stat().st_size and path not in (LIBRARY / "__init__.py", LIBRARY / "__main__.py")
 )
 
 

@@ -43,9 +43,9 @@ def wheel(folder: Path) -> Path:
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PIP_NO_INPUT": "1"}
     with tempfile.TemporaryDirectory() as aside:
         # Setuptools leaves folders where it builds.
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copyfile(ROOT / name, Path(aside) / name)
         shutil.copytree(ROOT / "lib" / LIBRARY, Path(aside) / "lib" / LIBRARY, ignore=lambda *_: ["__pycache__"])
+        for name in ("pyproject.toml", "lib/README.md", "LICENSE"):
+            shutil.copyfile(ROOT / name, Path(aside) / name)
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
         command += ["--disable-pip-version-check", "--wheel-dir", str(folder), aside]
         run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

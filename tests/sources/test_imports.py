@@ -20,15 +20,19 @@ RECORD = {name for name in MODULES if name.startswith("gatelr.record")}
 SYMBOLIC = {name for name in MODULES if name.startswith("gatelr.symbolic")}
 #: What serves all and knows nothing of networks.
 SHARED = {"gatelr.files", "gatelr.statistics"}
-NOUNS = MODULES - KERNELS - TASKS - EXPERIMENTS - RECORD - SHARED
+NETWORKS = {name for name in MODULES if name.startswith("gatelr.networks")}
+COMMAND = {name for name in MODULES if name.startswith("gatelr.command")} | {"gatelr.__main__"}
+NOUNS = MODULES - KERNELS - TASKS - EXPERIMENTS - RECORD - SHARED - NETWORKS - COMMAND
 
 #: Each floor, and the floors that it may look down on.
 FLOORS = {
     "kernels": (KERNELS, set[str]()),
     "shared": (SHARED, set[str]()),
     "nouns": (NOUNS, KERNELS),
+    "networks": (NETWORKS, KERNELS | NOUNS | {"gatelr.files"}),
+    "command": (COMMAND, NOUNS | NETWORKS | {"gatelr.files"}),
     "tasks and training": (TASKS, KERNELS | NOUNS | SHARED),
-    "experiments": (EXPERIMENTS, KERNELS | NOUNS | SHARED | TASKS),
+    "experiments": (EXPERIMENTS, KERNELS | NOUNS | SHARED | TASKS | NETWORKS),
     "record": (RECORD, SHARED),
 }
 
@@ -72,7 +76,7 @@ def without(extras: tuple[str, ...], code: str) -> subprocess.CompletedProcess[s
 
 
 def test_the_nouns_need_no_extra() -> None:
-    names = sorted(KERNELS | NOUNS - SYMBOLIC | TASKS | {"gatelr.files"})
+    names = sorted(KERNELS | NOUNS - SYMBOLIC | TASKS | NETWORKS | COMMAND - {"gatelr.__main__"} | {"gatelr.files"})
     done = without(
         tuple(EXTRAS),
         f"""

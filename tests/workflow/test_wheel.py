@@ -27,7 +27,7 @@ def test_the_wheel_brings_torch_jaxtyping_numpy_and_no_extra(tmp_path: Path) -> 
     options = ["--quiet", "--disable-pip-version-check"]
     source = tmp_path / "source"  # building leaves a folder behind
     shutil.copytree(ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, source)
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source]
     run(*build, *options, where=tmp_path)
