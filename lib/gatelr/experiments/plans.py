@@ -15,6 +15,7 @@ CHAPTERS = {
     "gate-corrections": "gate_corrections",
     "gates-against-optimisers": "against_optimisers",
     "stability": "trainability",
+    "real-data": "real_data",
 }
 
 

@@ -31,6 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     | {"rate": 0.1, "sizes": [0, 12], "windows": [4], "every": 5},
     "against_optimisers": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}, "rate": 0.1},
     "trainability": {"steps": 12, "checkpoints": [12], "task_options": {"steps": 6}},
+    "real_data": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}, "rate": 0.01},
 }
 #: What makes it a small one where a module has its sizes as constants.
 CONSTANTS: dict[str, dict[str, Any]] = {
@@ -38,6 +39,7 @@ CONSTANTS: dict[str, dict[str, Any]] = {
     | {"WINDOW": 6, "DISTANCES": (1, 2)},
     "against_optimisers": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4},
     "trainability": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "RATES": (0.01, 0.1)},
+    "real_data": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "KNOWN": 20},
 }
 EXPERIMENTS = pytest.mark.parametrize("experiment", SETTINGS)
 
