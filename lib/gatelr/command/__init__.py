@@ -69,7 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--batch-first", action="store_true", help="the data are (B, T, m), as in a batch_first module")
     data.add_argument("--lengths", help="of padded sequences: numbers with commas between them, or a file with them")
 
-    training = diagnose.add_argument_group("how it is trained; each adds a question to the diagnosis")
+    training = diagnose.add_argument_group("what it is trained for, and how; each adds a question to the diagnosis")
+    training.add_argument(
+        "--target",
+        type=Path,
+        help="what the output should be: (B, o) at the last step, or (T, B, o); classes without o",
+    )
+    training.add_argument("--target-key", metavar="KEY", help="its name, if its file has several arrays")
+    training.add_argument("--readout", metavar="PREFIX", help="the nn.Linear between the states and the loss: its name")
+    training.add_argument("--loss", choices=("mse", "cross-entropy"), help="cross-entropy for classes, else mse")
     training.add_argument("--lag", type=int, help="the lag in steps that matters")
     training.add_argument("--window", type=int, help="the window of truncated backpropagation, in steps")
     training.add_argument("--clip", type=float, help="the threshold at which the gradient's norm is clipped")

@@ -146,7 +146,7 @@ def module(own: Mapping[str, Tensor], *, nonlinearity: str = "tanh", batch_first
         The module in float64 if its recurrent weight is, else in float32.
 
     Raises:
-        ValueError: if a weight is missing, has another shape or is not finite.
+        ValueError: if a weight is missing or has another shape.
 
     Example:
         >>> import torch
@@ -183,11 +183,5 @@ def _checked(own: Mapping[str, Tensor], name: str, parameter: Tensor, made: nn.R
         raise ValueError(
             f"got {name} of shape {tuple(weight.shape)} in {weight.dtype}, expected {tuple(parameter.shape)} in "
             f"floating point, as {made} has it: the weights are of two modules"
-        )
-    wrong = int((~weight.isfinite()).sum())
-    if wrong:
-        raise ValueError(
-            f"got {name} with {wrong} entries that are NaN or infinite, expected finite weights: diagnose a checkpoint "
-            "from before they left"
         )
     return weight

@@ -145,10 +145,8 @@ def altered(change: Callable[[dict[str, Tensor]], Any]) -> dict[str, Tensor]:
             altered(lambda s: s.update(bias_ih_l0=torch.zeros(12).long())),
             r"in torch.int64, expected \(12,\) in floating",
         ),
-        (altered(lambda s: s["weight_hh_l1"].fill_(torch.nan)), "got weight_hh_l1 with 48 entries that are NaN"),
-        (altered(lambda s: s["bias_hh_l0"][:2].fill_(torch.inf)), "got bias_hh_l0 with 2 entries that are NaN or inf"),
     ],
-    ids=range(10),
+    ids=range(8),
 )
 def test_weights_that_are_no_module_are_refused(state: dict[str, Tensor], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
