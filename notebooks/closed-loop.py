@@ -90,8 +90,8 @@ def overlap(w: sp.Expr, g: sp.Expr, v: sp.Expr, h: sp.Expr) -> sp.Expr:
 partial_sum = (1 - r**N) / (1 - r)  # of r^ℓ, ℓ < N
 prove(
     "overlap",
-    r"$\sum_\ell w g(1-g)^\ell\, v h(1-h)^\ell = w g\, v h/(g + h - g h)$: the "
-    "geometric sum by induction, and its limit at $r = (1-g)(1-h)$",
+    r"with $r = (1-g)(1-h)$, the overlap $\sum_\ell w g\, v h\, r^\ell$ is "
+    r"$w g\, v h/(g + h - g h)$: the geometric sum by induction, and its limit",
     partial_sum.subs(N, 0),
     sp.simplify(partial_sum.subs(N, N + 1) - partial_sum - r**N),
     sp.simplify(w * g * v * h / (1 - (1 - g) * (1 - h)) - overlap(w, g, v, h)),

@@ -168,9 +168,9 @@ def test_a_chapter_numbers_its_equations_and_theorems(look: Look, name: str) -> 
 
 
 def test_the_book_has_theorems_and_proofs(look: Look) -> None:
-    exact = "notebooks/exact-jacobians"
-    first = look(exact).page
+    chapter = "notebooks/time-scales"
+    first = look(chapter).page
     expect(first.locator("div.proof.theorem .admonition-title").first).to_have_text(
-        re.compile(rf"Theorem {1 + CHAPTERS.index(exact)}\.1\s+\(.+\)")
+        re.compile(rf"Theorem {1 + CHAPTERS.index(chapter)}\.1\s+\(.+\)")
     )
     expect(first.locator("div.proof:not(:has(> .admonition-title))").first).to_have_text(re.compile(r"^\s*Proof\."))

@@ -34,7 +34,7 @@ def preview(page: Page) -> Locator:
     ("name", "target", "inside", "says"),
     [
         (RATES, "#thm-jacobian", "div.proof mjx-container", JACOBIANS),
-        (RATES, "#equation-eq-effective", "mjx-container", ""),
+        (OPTIMISERS, "#equation-eq-effective", "mjx-container", ""),
         (RATES, "bibliography.html#", ".citation", "Livi"),
         (RATES, "notation.html", "p", "One set of symbols"),
         (OPTIMISERS, "#ch-bptt", "p", "Backpropagation through time"),
