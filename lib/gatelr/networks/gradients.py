@@ -36,7 +36,7 @@ def costates(
     lengths: Lengths = None,
     direction: int = 0,
     states: Recorded = None,
-) -> list[Float[Tensor, "T+1 B d"]]:
+) -> list[Float[Tensor, "K B d"]]:
     r"""The gradient of a loss with respect to every state of every layer, :math:`λ_k` for k = 0 … T.
 
     Args:
@@ -70,7 +70,7 @@ def gradient_by_lag(
     lengths: Lengths = None,
     direction: int = 0,
     states: Recorded = None,
-) -> list[Float[Tensor, "T+1 B"]]:
+) -> list[Float[Tensor, "K B"]]:
     r"""The norm of a loss's gradient by lag from the end, :math:`\|∂L/∂x_{T-\ell}\|_2` for ℓ = 0 … T.
 
     Args:
@@ -175,7 +175,7 @@ def _back(recurrence: Recurrence, state: State, delta: Float[Tensor, "T B p"]) -
     return adjoint
 
 
-def _norm(v: Float[Tensor, "T+1 B d"]) -> Float[Tensor, "T+1 B"]:
+def _norm(v: Float[Tensor, "K B d"]) -> Float[Tensor, "K B"]:
     """The Euclidean norm, also where squares would vanish."""
     scale = v.abs().amax(-1, keepdim=True)
     return (v / scale.clamp_min(torch.finfo(v.dtype).tiny)).norm(dim=-1) * scale.squeeze(-1)

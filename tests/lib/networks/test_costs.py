@@ -1,0 +1,39 @@
+"""What long sequences cost in memory, each in a process of its own: what one freed would hide another's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import resource, sys, torch
+from gatelr import networks
+torch.set_num_threads(1)
+kind, noun = sys.argv[1:]
+module = getattr(torch.nn, kind)(8, 128, dtype=torch.float64)
+u = torch.randn(10_000, 1, 8, dtype=torch.float64)
+networks.lyapunov(module, u[:4], k=2), networks.gradient_by_lag(module, u[:4])  # what is loaded once
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+before = peak()
+if noun == "rates":
+    state = networks.run(module, u)
+    networks.budget(state), networks.time_constants(state), networks.effective(state, 0.1, 100)
+elif noun == "gradient":
+    networks.gradient_by_lag(module, u, lambda y: y[-1].square().sum())
+elif noun == "transport":
+    networks.sensitivities(module, u, [1, 100, 300])
+elif noun == "exponents":
+    networks.lyapunov(module, u, k=4, skip=100)
+print((peak() - before) / 1e9)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noun", ["rates", "gradient", "transport", "exponents"])
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_ten_thousand_steps_need_less_than_a_gigabyte(kind: str, noun: str) -> None:
+    """All Jacobians of an LSTM would be 5 GB."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, kind, noun], capture_output=True, text=True, check=True)
+    assert 0 < float(done.stdout) <= 1
