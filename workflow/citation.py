@@ -7,6 +7,7 @@ python workflow/citation.py --check    says whether it is
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def bibtex(key: str, entry: Entry) -> str:
 
 def text(entry: Entry) -> str:
     """The entry in words."""
-    return str(_Style().format_entry("", entry).text.render(Backend())).replace("\n", " ")
+    return str(_style().format_entry("", entry).text.render(Backend())).replace("\n", " ")
 
 
 def commit(digest: str | None, edited: bool | None) -> str | None:
@@ -129,6 +130,12 @@ class _Writer(output.Writer):
 
     def _write_field(self, stream: TextIO, type: str, value: str) -> None:
         stream.write(f",\n  {type} = {{{value if type == 'url' else self._encode(value)}}}")
+
+
+@functools.cache
+def _style() -> _Style:
+    """Made once: pybtex asks every installed package for plugins each time."""
+    return _Style()
 
 
 class _Style(unsrt.Style):

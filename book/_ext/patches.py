@@ -19,6 +19,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from markupsafe import escape
 from sphinx.application import Sphinx
+from sphinx.domains.std import StandardDomain
 from sphinx.environment import BuildEnvironment
 from sphinx.util.images import get_image_size
 
@@ -191,6 +192,33 @@ def forget_builtins(app: Sphinx) -> Iterator[Any]:
     for name in [name for name, entry in modules.items() if not entry]:
         del modules[name]
     return iter(())
+
+
+class ReadOnce(StandardDomain):
+    """The standard domain, which looks numbers up in one copy of a page."""
+
+    def _resolve_numref_xref(self, env: BuildEnvironment, *more: Any) -> nodes.Element | None:
+        copies = self.__dict__.setdefault("copies", {})
+
+        def get_doctree(page: str) -> nodes.document:
+            if page not in copies:
+                copies[page] = BuildEnvironment.get_doctree(env, page)
+            return copies[page]
+
+        vars(env)["get_doctree"] = get_doctree
+        try:
+            return super()._resolve_numref_xref(env, *more)
+        finally:
+            del vars(env)["get_doctree"]
+
+
+@patch(
+    "Sphinx",
+    "It reads a whole page anew for each numbered reference to it, which takes a fifth of the time of a build.",
+)
+def read_once(app: Sphinx) -> None:
+    """A page is read once."""
+    app.add_domain(ReadOnce, override=True)
 
 
 PICTURE = re.compile(r'<img(?P<rest>\b[^>]*\bsrc="[^"]*_images/(?P<name>[^"/]+)"[^>]*>)')
