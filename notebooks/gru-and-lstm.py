@@ -19,11 +19,10 @@
 # not vanish. Why?
 #
 # The answer depends on whose GRU it is. In PyTorch {cite}`paszke2019pytorch`,
-# $z$ is the fraction of the state that is *kept*. With $z = 0$ nothing is kept,
-# and the gradient does vanish. In other texts {cite}`chung2014gru`, $z$ is the
-# fraction that is *written*. With $z = 0$ nothing is written, so everything is
-# kept, and the gradient arrives whole. A shut gate that keeps is not a shut gate
-# that forgets.
+# $z$ is the fraction of the state that is *kept*. With $z = r = 0$ nothing is kept,
+# and what is written does not hear the old state. The gradient does vanish. In
+# other texts {cite}`chung2014gru`, $z$ is the fraction that is *written*. With
+# $z = 0$ nothing is written, so everything is kept. The gradient arrives whole.
 #
 # So far this book was about a small family of networks. People train
 # `torch.nn.GRU` {cite}`cho2014gru` and `torch.nn.LSTM` {cite}`hochreiter1997lstm`.
@@ -119,11 +118,13 @@ prove("both-shut", statement, *facts, scope="n = 1, gates held fixed")
 # torch calls the candidate $n$. Here $n$ counts neurons, so the candidate is
 # $\varphi$. As in {ref}`ch-jacobians`, one neuron $q$ of the step is written with
 # sums over neurons, and SymPy differentiates it by neuron $p$ of the old state.
-# Nothing is assumed about $n$.
+# Nothing is assumed about $n$. These are the terms that the theorem below claims, in
+# the same notation:
 
 # %%
 derived, claimed = gru.jacobian(), gru.closed_form()
-show("J^{qp}", sp.expand(gru.abbreviate(sum(claimed))))
+for name, term in claimed._asdict().items():
+    show(rf"\text{{{name}}}^{{qp}}", gru.abbreviate(term))
 
 # %% [markdown]
 # :::{prf:theorem} The Jacobian of the GRU
@@ -199,19 +200,20 @@ prove("gru-corners", statement, *facts, scope="every n, gates at their ends")
 # :label: prop-gru-before
 #
 # Leak and $G^z_t$ stay as they are. With $s_t = (1 - z_t) \odot \varphi'_t$ the
-# other two terms become, for every $n$,
+# recurrent term and the reset gate's become, for every $n$,
 #
 # $$
-# \operatorname{diag}(s_t)\, W_{hn} \operatorname{diag}(r_t)
-# \qquad\text{and}\qquad
-# G^r_t = \operatorname{diag}(s_t)\, W_{hn}
+# \begin{aligned}
+# R_t &= \operatorname{diag}(s_t)\, W_{hn} \operatorname{diag}(r_t), \\
+# G^r_t &= \operatorname{diag}(s_t)\, W_{hn}
 #   \operatorname{diag}\big(h_{t-1} \odot r_t \odot (1 - r_t)\big)\, W_{hr} .
+# \end{aligned}
 # $$ (eq-gru-before)
 # :::
 #
 # The way through the reset gate now passes two matrices in one step. Weights that
-# were trained in one convention are not weights of the other: the third check
-# says that the two Jacobians differ.
+# were trained in one convention do not fit the other. The second check makes that
+# slip on purpose: it puts $r^q$ in the place of $r^p$, and the proof fails.
 
 # %%
 before = gru.closed_form(reset_after=False)
@@ -219,8 +221,11 @@ found = gru.jacobian(reset_after=False)
 show("G^{qp}", gru.abbreviate(before.gate, reset_after=False))
 statement = "$J^{qp}$ is leak + recurrent + gate term: reset gate before the product"
 prove("gru-before", statement, sp.expand(found - sum(before)))
-statement = "torch's recurrent term does not fit the other convention"
-slip = before._replace(recurrent=claimed.recurrent)
+reset = gru.step(reset_after=False).r
+slip = before._replace(
+    recurrent=before.recurrent.xreplace({reset.xreplace({q: p}): reset})
+)
+statement = "the proof notices a reset gate that scales rows in place of columns"
 prove("gru-sides", statement, sp.expand(found - sum(slip)) != 0)
 
 # %% [markdown]
@@ -233,11 +238,11 @@ prove("gru-sides", statement, sp.expand(found - sum(slip)) != 0)
 #
 # $$
 # \begin{aligned}
-# i_t &= \sigma(W_{ii} u_t + b_{ii} + W_{hi} h_{t-1} + b_{hi}), &
+# i_t &= \sigma(W_{ii} u_t + b_{ii} + W_{hi} h_{t-1} + b_{hi}), \\
+# f_t &= \sigma(W_{if} u_t + b_{if} + W_{hf} h_{t-1} + b_{hf}), \\
+# o_t &= \sigma(W_{io} u_t + b_{io} + W_{ho} h_{t-1} + b_{ho}), \\
 # \varphi_t &= \tanh(W_{ig} u_t + b_{ig} + W_{hg} h_{t-1} + b_{hg}), \\
-# f_t &= \sigma(W_{if} u_t + b_{if} + W_{hf} h_{t-1} + b_{hf}), &
 # c_t &= f_t \odot c_{t-1} + i_t \odot \varphi_t, \\
-# o_t &= \sigma(W_{io} u_t + b_{io} + W_{ho} h_{t-1} + b_{ho}), &
 # h_t &= o_t \odot \psi_t, \qquad \psi_t = \tanh(c_t) .
 # \end{aligned}
 # $$ (eq-lstm)
@@ -260,24 +265,27 @@ show(
 # the Jacobian of the joint state $(h, c)$ is
 #
 # $$
-# J_t = \underbrace{\begin{pmatrix}
+# \begin{aligned}
+# J_t ={}& \underbrace{\begin{pmatrix}
 #   0 & \operatorname{diag}(s_t \odot f_t) \\ 0 & \operatorname{diag}(f_t)
 # \end{pmatrix}}_{\text{leak}}
 # + \underbrace{\begin{pmatrix}
 #   \operatorname{diag}(s_t \odot i_t \odot \varphi'_t)\, W_{hg} & 0 \\
 #   \operatorname{diag}(i_t \odot \varphi'_t)\, W_{hg} & 0
-# \end{pmatrix}}_{\text{recurrent}}
-# + \underbrace{\begin{pmatrix}
+# \end{pmatrix}}_{\text{recurrent}} \\
+# &+ \underbrace{\begin{pmatrix}
 #   \operatorname{diag}(s_t)\, G^c_t + G^o_t & 0 \\ G^c_t & 0
 # \end{pmatrix}}_{\text{gate}},
+# \end{aligned}
 # $$ (eq-lstm-jacobian)
 #
 # where the gates that read the state add
 #
 # $$
 # \begin{aligned}
-# G^c_t &= \operatorname{diag}\big(c_{t-1} \odot f_t \odot (1 - f_t)\big)\, W_{hf}
-#   + \operatorname{diag}\big(\varphi_t \odot i_t \odot (1 - i_t)\big)\, W_{hi}, \\
+# G^c_t &= \operatorname{diag}\big(c_{t-1} \odot f_t \odot (1 - f_t)\big)\, W_{hf} \\
+#   &\quad + \operatorname{diag}\big(\varphi_t \odot i_t \odot (1 - i_t)\big)\,
+#   W_{hi}, \\
 # G^o_t &= \operatorname{diag}\big(\psi_t \odot o_t \odot (1 - o_t)\big)\, W_{ho} .
 # \end{aligned}
 # $$ (eq-lstm-gate)
@@ -285,8 +293,8 @@ show(
 #
 # Read it by columns. What leaves the old *cell* meets no weight: it is scaled by
 # $f_t$, and shown in $h$ or not. What leaves the old $h$ passes through a weight
-# matrix, always. So a gradient that is to survive for long travels along the cell,
-# and $\prod f$ says how much of it arrives. This is what the LSTM was built for.
+# matrix, always. A gradient that stays in the cell is scaled by $\prod f$ and by
+# nothing else. This is what the LSTM was built for.
 
 # %%
 for block, terms in claimed_blocks.items():
@@ -299,10 +307,12 @@ for block, terms in claimed_blocks.items():
     prove(f"lstm-{block}-held", statement, difference)
 
 # %% [markdown]
-# With `proj_size` $p$, torch shows a projection of the cell: $h_t = W_{hr}
-# (o_t \odot \psi_t)$ has $p$ entries. The joint state has size $p + n$. The matrix
-# $W_{hr}$ does not depend on the state, so it multiplies the upper row of
-# {eq}`eq-lstm-jacobian` from the left. That is all that changes.
+# With `proj_size` torch shows a projection of the cell: $h_t = W_{hr}
+# (o_t \odot \psi_t)$ has `proj_size` entries, and the joint state has
+# `proj_size` $+\ n$. The matrix $W_{hr}$ does not depend on the state, so it
+# multiplies the upper row of {eq}`eq-lstm-jacobian` from the left. That is all that
+# changes. What the leak carries on to $h$ then passes $W_{hr}$, and is no longer
+# diagonal. (torch's name for it is also that of a GRU's reset weights.)
 #
 # ## From symbol to torch
 #
@@ -503,8 +513,8 @@ for gate in ("constant", "scalar", "multi"):
 # family they read the state itself. In the LSTM they read $h = o \odot \tanh(c)$,
 # and no output gate turns that into $c$. Since $0 < o < 1$ and
 # $|\tanh c| \le |c|$, what is shown is always smaller than the cell, unless both
-# are 0. So a coupled LSTM is no network of the family. It has the family's leak and
-# its rates, and a recurrence of its own.
+# are 0. So a coupled LSTM, taken as a network whose state is $c$, has the family's
+# leak and its rates, and a recurrence of its own.
 
 # %%
 cell = sp.symbols("c", positive=True)
@@ -749,8 +759,8 @@ for kind, row in start.groupby("layer").median().iterrows():
 #   - Weights from a library in which it acts before do not fit.
 # * - Time comes first, unless `batch_first=True`.
 #   - A batch that comes first is read as time, and states run from sample to sample.
-# * - With `proj_size` $p$ the state $h$ has $p$ entries and the cell has $n$.
-#   - The joint Jacobian is $(p + n) \times (p + n)$.
+# * - With `proj_size` the state $h$ has as many entries as that, and the cell has $n$.
+#   - The joint Jacobian has `proj_size` $+\ n$ rows and columns.
 # ```
 #
 # Two of the lines as checks:
@@ -768,7 +778,7 @@ apart = (first - torch.tensor(2.0).double().sigmoid()).abs().max()
 about = {"claim": "C16", "scope": f"one layer without weights, n = {n_hidden}"}
 statement = r"a forget bias of 1 in both biases of torch makes $f = \sigma(2)$"
 chapter.check("two-biases", statement, float(apart), 1e-12, **about)
-statement = r"set in layer 0 alone, it leaves layer 1 at $f = \sigma(0) = 1/2$"
+statement = r"a forget bias in layer 0 alone leaves layer 1 at $f = \sigma(0) = 1/2$"
 chapter.check(
     "every-layer", statement, float((second - 0.5).abs().max()), 1e-12, **about
 )
@@ -843,7 +853,8 @@ chapter.check(
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Check solution 3"}
 for end in (0, 1):
-    module, u = draw_layer(nn.GRU, n_inputs, n_hidden, 0), white(0, batch=1)
+    module = torch_layers.draw(nn.GRU, n_inputs, n_hidden, 0)
+    u = white(0, batch=1).cpu()
     weights = torch_layers.by_gate(module)
     weights["b_iz"].fill_(80.0 * end - 40.0)
     weights["b_ir"].fill_(-40.0)

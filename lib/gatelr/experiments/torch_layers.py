@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import sympy as sp
@@ -100,13 +101,15 @@ def _printed(term: sp.Expr, values: dict[str, Tensor], state: str, shape: tuple[
 def blocks_by_autograd(module: nn.GRU | nn.LSTM, u: Float[Tensor, "T B m"], layer: int = 0) -> Float[Tensor, "T B d d"]:
     """J by ``torch.func.jacrev`` of torch's own step, every step at once: time becomes a batch axis.
 
-    Samples do not reach each other, so the Jacobian of their sum has that of each.
+    Samples do not reach each other, so the Jacobian of their sum has that of each. It is computed on the CPU, wherever
+    the module is, so that the reference does not depend on the device.
 
     Args:
         module: a layer that takes time first.
         u: its inputs.
         layer: which layer's states are moved, from 0; those of the others stay.
     """
+    there, module, u = u.device, deepcopy(module).cpu(), u.cpu()
     before = [networks.run(module, u, each).x_prev.flatten(0, 1) for each in range(module.num_layers)]
     inputs, widths = u.flatten(0, 1).unsqueeze(0), [module.proj_size or module.hidden_size, module.hidden_size]
 
@@ -118,7 +121,7 @@ def blocks_by_autograd(module: nn.GRU | nn.LSTM, u: Float[Tensor, "T B m"], laye
         return torch.cat(module(inputs, (h, c))[1], -1)[layer].sum(0)
 
     J: Tensor = torch.func.jacrev(summed)(before[layer])
-    return J.movedim(0, -2).unflatten(0, u.shape[:2])
+    return J.movedim(0, -2).unflatten(0, u.shape[:2]).to(there)
 
 
 @torch.no_grad()
