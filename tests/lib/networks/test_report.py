@@ -103,7 +103,13 @@ def test_the_page_says_what_was_found_first_and_all_of_it() -> None:
             assert html.escape(said) in page
             assert page.index(html.escape(said)) < page.index("encoder.gru, layer 0</h2>")
     assert page.count("When that does not help:") == 2  # one finding has no such limit
-    for said in ("not a number", "mean z 0.69", "Dropout was on.", "GRU(3, 4, num_layers=2)", torch.__version__):
+    for said in (
+        "not a number",
+        "<dt>mean z</dt><dd>0.69</dd>",
+        "Dropout was on.",
+        "GRU(3, 4, num_layers=2)",
+        torch.__version__,
+    ):
         assert said in page
     assert "Findings: 1 error, 1 warning, 1 note." in page
 
@@ -212,8 +218,8 @@ def test_an_axis_has_few_round_marks(last: int) -> None:
         (0.0, "0"),
         (31.0, "31"),
         (-0.1234, "−0.123"),
-        (1234.0, "1.23 × 10³"),
-        (1.5e-9, "1.5 × 10⁻⁹"),
+        (1234.0, "1.23\u00a0×\u00a010³"),
+        (1.5e-9, "1.5\u00a0×\u00a010⁻⁹"),
         ("Infinity", "∞"),
         (-math.inf, "−∞"),
         ("NaN", "not a number"),

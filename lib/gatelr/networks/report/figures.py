@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 #: The picture and its margins. It is narrow, so that its letters can be read on a phone.
-WIDTH, HEIGHT = 400, 240
-LEFT, RIGHT, TOP, BOTTOM = 58, 388, 24, 196
+WIDTH, HEIGHT = 400, 248
+LEFT, RIGHT, TOP, BOTTOM = 58, 388, 34, 204
 #: No curve has more points, and no table more rows.
 POINTS, ROWS = 200, 40
 #: A logarithmic axis reaches this many powers of ten below its largest number.
@@ -69,7 +69,7 @@ def number(value: int | float | str) -> str:
     text = f"{value:.3g}"
     digits, _, exponent = text.partition("e")
     if exponent:
-        text = f"{digits} × 10{_raised(int(exponent))}"
+        text = f"{digits}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{_raised(int(exponent))}"
     return text.replace("-", "−")
 
 

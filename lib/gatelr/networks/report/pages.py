@@ -70,13 +70,8 @@ def _layer(layer: Mapping[str, Any], marks: Mapping[str, int | None]) -> dict[st
         )
     facts.append(("Sum of the rates", number(layer["budget_total"])))
     if not math.isnan(largest):
-        way = "grows" if largest > 0 else "shrinks"
-        facts.append(
-            (
-                "Largest Lyapunov exponent",
-                f"{number(largest)}: a small change {way} by {number(math.exp(largest))} a step",
-            )
-        )
+        said = f"{number(largest)}: a small change becomes {number(math.exp(largest))} of itself in a step"
+        facts.append(("Largest Lyapunov exponent", said))
     gates = {name: sorted(float(value) for value in means) for name, means in layer["gates"].items()}
     return {
         **layer,
