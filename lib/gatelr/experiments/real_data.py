@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.optim import lr_scheduler
 
 from gatelr import anisotropy, jacobian, networks, rates, training
 from gatelr.cells import GatedRNN
@@ -30,16 +31,17 @@ MODELS = (*KINDS, "scalar", "multi")
 #: Those with a gate that decides what is kept, and so with effective rates at more than lag 0.
 GATED = ("GRU", "LSTM", "scalar", "multi")
 
-#: By data set how many updates, the learning rate of Adam, and how many lags a bin has.
+#: By data set how many updates, the learning rate that Adam starts with, which falls to zero as a cosine does, and
+#: how many lags a bin has.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "digits": {"steps": 600, "rate": 1e-2, "width": 4},
-    "mnist1d": {"steps": 800, "rate": 1e-2, "width": 4},
-    "co2": {"steps": 200, "rate": 1e-2, "width": 13},
+    "digits": {"steps": 800, "rate": 1e-2, "width": 4},
+    "mnist1d": {"steps": 1000, "rate": 1e-2, "width": 4},
+    "co2": {"steps": 120, "rate": 1e-2, "width": 13},
 }
 
 #: Sizes: neurons, sequences a step, unseen sequences, how many of these have their transports taken, and how many
 #: sequences of the training part the linear reader learns from.
-NEURONS, BATCH, FRESH, PROBED, KNOWN = 32, 64, 256, 4, 1000
+NEURONS, BATCH, FRESH, PROBED, KNOWN = 32, 32, 256, 4, 1000
 
 
 def plan(parameters: Mapping[str, Any]) -> list[Run]:
@@ -99,12 +101,15 @@ def measure(setup: protocol.Setup, *, width: int = 4) -> training.Run:
             records["memory"].append({"seed": seed} | dict(zip(("low", "median", "high"), quartiles, strict=True)))
         return records
 
+    model: GatedRNN | StackedLayers
     if setup.gate in KINDS:
         sizes = (task.n_inputs, NEURONS, task.n_outputs)
-        layers = StackedLayers(setup.gate, *sizes, training.generators(setup.seeds), setup.device)
-        return setup.train(layers, probe, batch=BATCH)
-    family = protocol.network(task, setup.gate, setup.seeds, NEURONS, bias=True, device=setup.device)
-    return setup.train(family, probe, batch=BATCH)
+        model = StackedLayers(setup.gate, *sizes, training.generators(setup.seeds), setup.device)
+    else:
+        model = protocol.network(task, setup.gate, setup.seeds, NEURONS, bias=True, device=setup.device)
+    engine = protocol.optimised(model, setup.optimiser, setup.rate)
+    cosine = lr_scheduler.CosineAnnealingLR(engine, max(setup.steps, 1))
+    return setup.train(model, probe, engine=engine, schedule=cosine, batch=BATCH)
 
 
 class Reading(NamedTuple):
@@ -113,6 +118,7 @@ class Reading(NamedTuple):
     Attributes:
         answer: the readout of the last state as a function of inputs in the dtype of training.
         rates: the effective rate of each lag in units of the learning rate, mean over units and sequences.
+        read_rates: the same with units weighted by how much the readout takes from them.
         even: the same of one constant gate that writes and keeps as much as these do on average.
         memory: time constants of the units, in steps.
         blocks: the Jacobians along the first sequences.
@@ -120,6 +126,7 @@ class Reading(NamedTuple):
 
     answer: Answer
     rates: Float[Tensor, " T"]
+    read_rates: Float[Tensor, " T"]
     even: Float[Tensor, " T"]
     memory: Float[Tensor, " n"]
     blocks: Float[Tensor, "T P d d"]
@@ -139,6 +146,7 @@ def read(model: GatedRNN | StackedLayers, s: int, u: Float[Tensor, "T B m"]) -> 
         state = networks.run(layer, u)
         budget, written, kept = networks.budget(state), state.written, state.retained
         memory, blocks = networks.time_constants(state), networks.blocks(layer, few)
+        read_from = readout.weight.norm(dim=0)
         layer, readout = layer.to(model.W_o), readout.to(model.W_o)
 
         def answer(u: Tensor) -> Tensor:
@@ -151,9 +159,13 @@ def read(model: GatedRNN | StackedLayers, s: int, u: Float[Tensor, "T B m"]) -> 
         budget, written, kept = rates.shares(run).flip(0), run.g, 1 - run.g
         memory = -1 / kept.log().mean((0, 1)).expand(run.x.shape[-1])
         blocks = jacobian.blocks(network, network.run(few))
+        read_from = network.W_o.norm(dim=0)
         answer = model.replica(s).requires_grad_(False)
     lag = torch.arange(len(u), device=u.device)
-    return Reading(answer, budget.mean((1, 2)), written.mean() * kept.mean() ** lag, memory, blocks)
+    even = written.mean() * kept.mean() ** lag
+    by_unit = budget.mean(1)
+    read_rates = (by_unit * read_from).sum(1) / read_from.sum()
+    return Reading(answer, by_unit.mean(1), read_rates, even, memory, blocks)
 
 
 def by_lag(
@@ -174,10 +186,10 @@ def by_lag(
 
     Returns:
         For each bin: ``"masked"``, how much the loss grows when its inputs are replaced by their mean over sequences;
-        ``"linear"``, the same of the linear reader, which shows what the data have there; ``"rate"`` and ``"even"``,
-        sums of effective rates; ``"gradient"``, the size of the loss's gradient with respect to its inputs;
-        ``"sensitivity"`` and ``"directions"``, of the transport over the middle lag the norm and how many directions
-        it carries, medians over sequences.
+        ``"linear"``, the same of the linear reader, which shows what the data have there; ``"rate"``,
+        ``"read rate"`` and ``"even"``, sums of effective rates; ``"gradient"``, the size of the loss's gradient with
+        respect to its inputs; ``"sensitivity"`` and ``"directions"``, of the transport over the middle lag the norm and
+        how many directions it carries, medians over sequences.
     """
     steps = [len(u) - 1 - lags for lags in bins]
     sigma = spectra(reading.blocks, [int(lags[len(lags) // 2]) for lags in bins])
@@ -186,6 +198,7 @@ def by_lag(
         "masked": masked(reading.answer, task, u, target, steps),
         "linear": masked(linear, task, u, target, steps),
         "rate": torch.stack([reading.rates[lags].sum() for lags in bins]),
+        "read rate": torch.stack([reading.read_rates[lags].sum() for lags in bins]),
         "even": torch.stack([reading.even[lags].sum() for lags in bins]),
         "gradient": torch.stack([gradient[at].square().sum().sqrt() for at in steps]),
         "sensitivity": sigma[..., 0].median(-1).values,

@@ -21,11 +21,15 @@ from gatelr.experiments.real_data import GATED
 KEYS = ["data", "model", "seed", "step"]
 
 #: What is compared with the profile of masking.
-PROFILES = ("rate", "even", "start", "gradient", "sensitivity", "linear")
+PROFILES = ("rate", "read rate", "even", "start", "gradient", "sensitivity", "linear")
 
 #: The score that counts as useful, by data set: the share of classes named correctly, of which guessing gets a tenth;
-#: and for numbers how many times smaller the squared error is than that of the best constant.
-USEFUL: Mapping[str, float] = MappingProxyType({"digits": 0.8, "mnist1d": 0.5, "co2": 5.0})
+#: and for numbers how many times smaller the squared error is than that of the best constant. Chosen after a pilot with
+#: the seeds 901 and 902; what is claimed below, and how much of it matters, before any network was trained.
+USEFUL: Mapping[str, float] = MappingProxyType({"digits": 0.6, "mnist1d": 0.4, "co2": 5.0})
+
+#: Decimals of a loss that count, in nats or in squared errors: what masking changes by less is nothing, and a tie.
+DECIMALS = 5
 
 #: The smallest rank correlation, and the smallest difference of correlations or overlaps, that matter.
 SMALLEST, SMALLEST_DIFFERENCE = 0.3, 0.1
@@ -54,7 +58,7 @@ class Claim(NamedTuple):
     primary: bool = False
 
 
-#: By name, what is claimed; chosen after a pilot on other seeds, and before these were run.
+#: By name, what is claimed.
 CLAIMS: Mapping[str, Claim] = MappingProxyType(
     {
         "rates-agree": Claim(
@@ -118,9 +122,9 @@ def agreement(lags: pd.DataFrame) -> pd.DataFrame:
         lags: the records ``"lags"`` of all runs, from before training on.
 
     Returns:
-        The keys; rank correlations with ``"masked"`` of ``"rate"``, ``"even"``, ``"gradient"``, ``"sensitivity"``,
-        ``"linear"`` and of ``"start"``, the rates before training; ``"rate given data"``, the partial one with
-        ``"linear"`` held fixed; and the ``"overlap"`` of rates and the ``"even overlap"`` with it.
+        The keys; rank correlations with ``"masked"`` of each of :data:`PROFILES`, where ``"start"`` is the rates before
+        training; ``"rate given data"``, the partial one of the rates with ``"linear"`` held fixed; and how much rates
+        and the constant gate have in common with it, ``"overlap"`` and ``"even overlap"``.
     """
     same = ["data", "model", "seed", "bin"]
     first = lags[lags.step == 0].rename(columns={"rate": "start"})[[*same, "start"]]
@@ -128,7 +132,7 @@ def agreement(lags: pd.DataFrame) -> pd.DataFrame:
     for key, network in lags.merge(first, on=same).groupby(KEYS, sort=False):
         place = dict(zip(KEYS, key, strict=True))
         profiles = {name: network[name].to_numpy() for name in PROFILES}
-        learned = network.masked.to_numpy()
+        learned = network.masked.round(DECIMALS).to_numpy()
         ranks = {name: rank_correlation(profile, learned) for name, profile in profiles.items()}
         given = partial(ranks["rate"], ranks["linear"], rank_correlation(profiles["rate"], profiles["linear"]))
         overlaps = {"overlap": overlap(profiles["rate"], learned), "even overlap": overlap(profiles["even"], learned)}
@@ -234,3 +238,42 @@ def by_setting(rows: pd.DataFrame, claim: Claim) -> pd.DataFrame:
         verdict = "supported" if above else "refuted" if below else "undecided"
         found.append(row | {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "verdict": verdict})
     return pd.DataFrame(found)
+
+
+def mean_lag(lags: pd.DataFrame, column: str) -> pd.Series:
+    """The mean lag of a profile, weighted by its shares, for each network and checkpoint; NaN for one without any.
+
+    Args:
+        lags: the records ``"lags"``.
+        column: the profile; where masking helps, nothing counts as learned.
+    """
+    weight = lags[column].clip(lower=0)
+    middle = (lags["from"] + lags["to"]) / 2
+    sums = (
+        lags[KEYS].assign(weight=weight, moment=weight * middle).groupby(KEYS, sort=False)[["weight", "moment"]].sum()
+    )
+    return (sums.moment / sums.weight).rename(column)
+
+
+def course(lags: pd.DataFrame, memory: pd.DataFrame) -> pd.DataFrame:
+    """What training changes: medians over seeds before, halfway and after, as text with arrows.
+
+    Args:
+        lags, memory: the records of those names.
+
+    Returns:
+        A row for each data set and model: the median time constant of the units, the mean lag of effective rates and of
+        what is learned, all in steps, and how many directions the transport over half a sequence carries.
+    """
+    middle = lags[lags.bin == lags.groupby("data").bin.transform("max") // 2 + 1].set_index(KEYS)
+    measures = {
+        "time constant": (memory.set_index(KEYS)["median"], ".1f"),
+        "mean lag of rates": (mean_lag(lags, "rate"), ".1f"),
+        "mean lag learned": (mean_lag(lags, "masked"), ".1f"),
+        "directions": (middle.directions, ".1f"),
+    }
+    columns = {}
+    for name, (numbers, digits) in measures.items():
+        by_step = numbers.groupby(level=["data", "model", "step"], sort=False).median().map(f"{{:{digits}}}".format)
+        columns[name] = by_step.groupby(level=["data", "model"], sort=False).agg(" → ".join)
+    return pd.DataFrame(columns).reset_index()

@@ -14,7 +14,7 @@ RISING = FALLING[::-1].copy()
 
 def lags(**columns: np.ndarray) -> pd.DataFrame:
     """Two checkpoints of two seeds of one setting; the rates before training rise with the lag."""
-    plain = dict.fromkeys(("rate", "even", "gradient", "sensitivity", "linear", "masked"), FALLING)
+    plain = dict.fromkeys(("rate", "read rate", "even", "gradient", "sensitivity", "linear", "masked"), FALLING)
     parts = []
     for seed in (1, 2):
         for step in (0, 10):
@@ -122,3 +122,24 @@ def test_each_setting_has_a_verdict_of_its_own() -> None:
     assert list(verdicts.index) == [(data, model) for data in ("digits", "co2") for model in ("GRU", "multi")]
     assert verdicts.verdict.tolist() == ["supported", "too few", "refuted", "refuted"]
     assert verdicts.networks.tolist() == [10, 0, 10, 10]
+
+
+def places(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same lags with their places, four to a bin."""
+    return rows.assign(**{"from": 4 * rows.bin, "to": 4 * rows.bin + 3, "directions": 1.0 + rows.bin})
+
+
+def test_the_mean_lag_is_that_of_the_shares() -> None:
+    rows = places(lags(masked=np.array([0.0, 2.0, -5.0, 2.0])))
+    assert claims.mean_lag(rows, "masked").tolist() == pytest.approx([(5.5 + 13.5) / 2] * 4)
+    assert claims.mean_lag(rows, "rate").iloc[0] > claims.mean_lag(rows, "rate").iloc[1]  # rising before training
+    assert claims.mean_lag(rows.assign(masked=-1.0), "masked").isna().all()
+
+
+def test_the_course_has_a_median_for_each_checkpoint() -> None:
+    rows = places(lags())
+    memory = rows[claims.KEYS].drop_duplicates().assign(median=[1.0, 2.0, 3.0, 6.0])
+    (course,) = claims.course(rows, memory).to_dict("records")
+    assert course["time constant"] == "2.0 → 4.0"
+    assert course["directions"] == "3.0 → 3.0"
+    assert course["mean lag of rates"].count("→") == 1
