@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments, trajectories
 from gatelr.cells import GatedRNN, Trajectory, check_backward
 from gatelr.kernels import build, compiled, sweep
 
@@ -39,8 +40,9 @@ def costates(
         ``(T+1, *batch, n)``; index k holds λ_k, and index 0 the gradient with respect to the initial state.
 
     Raises:
-        ValueError: if ``delta`` does not have the shape, dtype and device of the trajectory's states, or for an
-            unknown ``backward``.
+        ValueError: if ``delta`` does not have the shape, dtype and device of the trajectory's states, if the trajectory
+            is not the model's, or for an unknown ``backward`` or a weight of the gate term that is not finite.
+        TypeError: for what is no tensor, no trajectory, no model or no number.
 
     Example:
         >>> import torch
@@ -92,6 +94,7 @@ def gradients(
 
     Raises:
         ValueError: as :func:`costates`.
+        TypeError: as :func:`costates`.
 
     Example:
         >>> import torch
@@ -110,6 +113,7 @@ def gradients(
         >>> adjoint.gradients(model, trajectory, delta, per_sample=True)["W_rg"].shape
         torch.Size([3, 4, 4])
     """
+    arguments.truth("per_sample", per_sample)
     signal = _sweep(model, trajectory, delta, gate_sensitivity, backward)[1]
     n, batch = model.n_hidden, trajectory.x.shape[1:-1]
     ones = [] if model.b is None else [torch.ones_like(trajectory.x[..., :1])]
@@ -142,7 +146,9 @@ def _sweep(
     model: GatedRNN, trajectory: Trajectory, delta: Tensor, gate_sensitivity: float, backward: sweep.Backward
 ) -> tuple[Tensor, Tensor]:
     """The adjoint (T+1, S, B, n), and the gradient at the pre-activations, candidate beside gate (T, S, B, k)."""
-    x = trajectory.x
+    trajectories.check_belongs(model, trajectory)
+    arguments.tensor("delta", delta)
+    gate_sensitivity, x = arguments.real("gate_sensitivity", gate_sensitivity), trajectory.x
     if delta.shape != x.shape or delta.dtype != x.dtype or delta.device != x.device:
         raise ValueError(
             f"got delta {tuple(delta.shape)} in {delta.dtype} on {delta.device}, expected {tuple(x.shape)} "
@@ -155,11 +161,6 @@ def _sweep(
     h = 0 if model.W_rg is None else model.W_rg.shape[-2]
     W = model.W_r if model.W_rg is None else torch.cat([model.W_r, gate_sensitivity * model.W_rg], -2)
     W = W.reshape(S, n + h, n)
-    if h and trajectory.g.shape[-1] != h:
-        raise ValueError(
-            f"got a trajectory with gates of width {trajectory.g.shape[-1]}, expected {h} for {model.gate!r}: pass "
-            "what this network's run returned"
-        )
     if build.serves(x) and W.dtype == x.dtype and (h or _is_fixed(trajectory.g, model)):
         states = torch.cat([trajectory.x_prev[:1], x]).reshape(T + 1, S, -1, n)
         rows = states.shape[2]

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments
+
 
 def anisotropy_index(s: Float[Tensor, "*batch n"], r: int) -> Float[Tensor, "*batch"]:
     r"""The first singular value over the r-th, :math:`\mathrm{AI}_r = σ_1 / σ_r` (experiment E2).
@@ -25,6 +27,7 @@ def anisotropy_index(s: Float[Tensor, "*batch n"], r: int) -> Float[Tensor, "*ba
 
     Raises:
         ValueError: if r is not between 1 and n, or the values are negative, not finite or not in descending order.
+        TypeError: if r is no whole number, or the values are no tensor of float32 or float64.
 
     Example:
         >>> import torch
@@ -49,6 +52,7 @@ def energy_concentration(s: Float[Tensor, "*batch n"], r: int) -> Float[Tensor, 
 
     Raises:
         ValueError: as :func:`anisotropy_index`.
+        TypeError: as :func:`anisotropy_index`.
 
     Example:
         >>> import torch
@@ -73,6 +77,7 @@ def participation_ratio(s: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]
 
     Raises:
         ValueError: if the values are negative, not finite or not in descending order.
+        TypeError: if they are no tensor of float32 or float64.
     """
     _checked(s)
     energy = _scaled(s).square()
@@ -82,7 +87,15 @@ def participation_ratio(s: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]
 def effective_rank(s: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
     r"""The effective rank (Roy & Vetterli 2007), :math:`\exp(-\sum_i p_i \ln p_i)` with :math:`p_i = σ_i / \sum_j σ_j`.
 
-    Args, Returns and Raises as for :func:`participation_ratio`.
+    Args:
+        s: singular values in descending order.
+
+    Returns:
+        As :func:`participation_ratio`.
+
+    Raises:
+        ValueError: as :func:`participation_ratio`.
+        TypeError: as :func:`participation_ratio`.
     """
     _checked(s)
     share = _scaled(s)
@@ -102,14 +115,22 @@ def sample_matrix(gradients: dict[str, Tensor], batch_axes: int = 1) -> Float[Te
         ``(*batch, P)``, in the order of the dictionary.
 
     Raises:
-        ValueError: if there are no gradients, or their batch axes differ.
+        ValueError: if there are no gradients, or their batch axes, dtypes or devices differ.
+        TypeError: if they are no dictionary of tensors, or the number of axes is not whole.
     """
+    if not isinstance(gradients, dict):
+        raise TypeError(f"got {arguments.kind(gradients)}, expected a dictionary of gradients by parameter name")
+    for name, gradient in gradients.items():
+        arguments.tensor(f"the gradient of {name}", gradient)
+    batch_axes = arguments.whole("batch_axes", batch_axes)
     shapes = {name: tuple(gradient.shape[:batch_axes]) for name, gradient in gradients.items()}
     if len(set(shapes.values())) != 1 or any(g.ndim <= batch_axes or batch_axes < 1 for g in gradients.values()):
         raise ValueError(
             f"got gradients with leading axes {shapes}, expected the same {batch_axes} of every parameter: "
             "take all from one call with per_sample=True, and set batch_axes to the number of axes of its batch"
         )
+    if len({(gradient.dtype, gradient.device) for gradient in gradients.values()}) > 1:
+        raise ValueError("got gradients of several dtypes or devices, expected one: take all from one call")
     return torch.cat([gradient.flatten(batch_axes) for gradient in gradients.values()], -1)
 
 
@@ -130,6 +151,7 @@ def update_spectrum(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor, "*b
 
     Raises:
         ValueError: if there are fewer than two rows, or values that are not finite.
+        TypeError: for what is no tensor of float32 or float64.
     """
     X = _directions(gradients)
     # Through the small triangle of a QR decomposition, which is orthogonal and so keeps every σ to 1e-15 σ_1. The
@@ -141,6 +163,7 @@ def update_spectrum(gradients: Float[Tensor, "*batch N P"]) -> Float[Tensor, "*b
 
 def _directions(gradients: Tensor) -> Tensor:
     """Rows of unit length in float64, less their mean."""
+    arguments.tensor("gradients", gradients)
     if gradients.ndim < 2 or gradients.shape[-2] < 2 or not gradients.shape[-1]:
         raise ValueError(
             f"got gradients of shape {tuple(gradients.shape)}, expected (*batch, N, P) with at least two samples N: "
@@ -163,7 +186,8 @@ def _scaled(s: Tensor) -> Tensor:
 
 
 def _checked(s: Tensor, r: int = 1) -> None:
-    n = s.shape[-1] if s.ndim else 0
+    arguments.tensor("singular values", s)
+    r, n = arguments.whole("r", r), s.shape[-1] if s.ndim else 0
     if not 1 <= r <= n:
         raise ValueError(
             f"got r={r} for {n} singular values, expected r from 1 to their number: the first is counted as 1"

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gatelr import arguments
 from gatelr.kernels import build, compiled, sweep
 from gatelr.kernels.autograd import LastState, joined
 
@@ -69,7 +70,8 @@ class GatedRNN(nn.Module):
 
     Raises:
         ValueError: for a size below 1, an unknown gate, an alpha that is missing, unwanted, of the wrong length or
-            outside (0, 1], or a number of generators other than S.
+            outside (0, 1], a number of generators other than S, or a device that is not there.
+        TypeError: for a size that is no whole number, and whatever else is of another kind than stated.
 
     Example:
         >>> import torch
@@ -111,16 +113,14 @@ class GatedRNN(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        for name, size in (
-            ("n_inputs", n_inputs),
-            ("n_hidden", n_hidden),
-            ("n_outputs", n_outputs),
-            ("replicas", replicas),
-        ):
-            if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-                raise ValueError(f"got {name}={size!r}, expected a whole number of at least 1")
-        if gate not in GATES:
+        n_inputs, n_hidden = arguments.whole("n_inputs", n_inputs, 1), arguments.whole("n_hidden", n_hidden, 1)
+        n_outputs = arguments.whole("n_outputs", n_outputs, 1)
+        replicas = None if replicas is None else arguments.whole("replicas", replicas, 1)
+        if not isinstance(gate, str) or gate not in GATES:
             raise ValueError(f"got gate={gate!r}, expected one of {', '.join(map(repr, GATES))}")
+        arguments.truth("bias", bias)
+        arguments.dtype(dtype)
+        arguments.device(device)
         self.n_inputs, self.n_hidden, self.n_outputs = n_inputs, n_hidden, n_outputs
         self.gate, self.replicas = gate, replicas
         self.alpha = _checked_alpha(gate, alpha, n_hidden)
@@ -157,12 +157,13 @@ class GatedRNN(nn.Module):
 
         Raises:
             ValueError: if a sequence of generators does not have one for each replica.
+            TypeError: if one of them is no generator.
         """
         count = 1 if self.replicas is None else self.replicas
         if generator is None or isinstance(generator, torch.Generator):
             generators: list[torch.Generator | None] = [generator] * count
         else:
-            generators = list(generator)
+            generators = [*arguments.generators(generator)]
         if len(generators) != count:
             raise ValueError(f"got {len(generators)} generators, expected {count}, one for each replica")
         for s, source in enumerate(generators):
@@ -203,6 +204,7 @@ class GatedRNN(nn.Module):
 
         Raises:
             ValueError: as :meth:`run`, or for an unknown ``backward``.
+            TypeError: as :meth:`run`, or for a workspace that is none.
 
         Example:
             >>> import torch
@@ -214,6 +216,8 @@ class GatedRNN(nn.Module):
             True
         """
         check_backward(backward)
+        if workspace is not None and not isinstance(workspace, sweep.Workspace):
+            raise TypeError(f"got {arguments.kind(workspace)} as the workspace, expected a sweep.Workspace(), or None")
         if torch._C._are_functorch_transforms_active():
             if backward != "full":
                 raise ValueError(f"got backward={backward!r} inside a torch.func transform, expected 'full'")
@@ -246,6 +250,7 @@ class GatedRNN(nn.Module):
 
         Raises:
             ValueError: if a shape, dtype or device does not fit the model, or a value is NaN or infinite.
+            TypeError: for what is no dense tensor: a list, a numpy array.
 
         Example:
             >>> import torch
@@ -329,10 +334,13 @@ class GatedRNN(nn.Module):
         """Network ``s`` of a replicated model, alone: a copy of its weights, without gradients.
 
         Raises:
-            ValueError: if the model has no replicas.
+            ValueError: if the model has no replicas, or not that one; they are counted from 0.
+            TypeError: if ``s`` is no whole number.
         """
         if self.replicas is None:
             raise ValueError("got a model without replicas, expected one made with replicas=S: it is alone already")
+        if not 0 <= (s := arguments.whole("s", s)) < self.replicas:
+            raise ValueError(f"got s={s}, expected a replica from 0 to {self.replicas - 1}: they are counted from 0")
         alone = GatedRNN(
             self.n_inputs,
             self.n_hidden,
@@ -355,9 +363,19 @@ class GatedRNN(nn.Module):
         return ", ".join(parts)
 
     def per_step(self, weight: Tensor, batch_axes: int) -> Tensor:
-        """A weight shaped to broadcast against ``(T, *batch, ·, ·)``: replicas stay in front of the batch axes."""
+        """A weight shaped to broadcast against ``(T, *batch, ·, ·)``: replicas stay in front of the batch axes.
+
+        Raises:
+            ValueError: if there are fewer axes than replicas need, or the weight has not S of them.
+            TypeError: for what is no tensor, or no whole number of axes.
+        """
+        arguments.dense("a weight", weight)
+        least = 0 if self.replicas is None else 1
+        arguments.whole("batch_axes", batch_axes, least)
         if self.replicas is None:
             return weight
+        if weight.shape[:1] != (self.replicas,):
+            raise ValueError(f"got a weight of shape {tuple(weight.shape)}, expected S = {self.replicas} in front")
         return weight.reshape(self.replicas, *(1,) * (batch_axes - 1), *weight.shape[1:])
 
     def _all_weights(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None, Tensor | None]:
@@ -380,6 +398,7 @@ class GatedRNN(nn.Module):
         return out.reshape(*x.shape[:-1], weight.shape[-2])
 
     def _checked(self, u: Tensor, x0: Tensor | None) -> tuple[Tensor, Tensor]:
+        arguments.dense("inputs u", u)
         axes = "T, S, *batch, m" if self.replicas else "T, *batch, m"
         if u.ndim < 2 + (self.replicas is not None) or u.shape[-1] != self.n_inputs or 0 in u.shape:
             raise ValueError(
@@ -394,6 +413,7 @@ class GatedRNN(nn.Module):
         _fits("inputs u", u, self.W_r)
         if x0 is None:
             return u, u.new_zeros(*u.shape[1:-1], self.n_hidden)
+        arguments.dense("initial state x0", x0)
         expected = (*u.shape[1:-1], self.n_hidden)
         if x0.shape != expected:
             raise ValueError(
@@ -413,7 +433,14 @@ def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n:
         return None
     if alpha is None:
         raise ValueError("got no alpha with gate='constant', expected a number in (0, 1], or one for each neuron")
-    values = torch.as_tensor(alpha, dtype=torch.float64).detach().cpu()
+    wanted = "expected a number in (0, 1], or one for each neuron"
+    try:
+        dtype = str(getattr(alpha, "dtype", type(alpha)))
+        values = torch.as_tensor(alpha, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        raise TypeError(f"got {arguments.kind(alpha)} as alpha, {wanted}") from None
+    if "bool" in dtype or "complex" in dtype:
+        raise TypeError(f"got alpha={alpha!r}, {wanted}")
     if values.ndim > 1 or values.numel() not in (1, n):
         raise ValueError(
             f"got alpha of shape {tuple(values.shape)}, expected one number or one for each of {n} neurons"
@@ -428,8 +455,12 @@ def _checked_alpha(gate: str, alpha: float | Sequence[float] | Tensor | None, n:
 
 
 def check_backward(backward: str) -> None:
-    """Refuse what is not among the backward passes of ``gatelr.kernels.sweep.BACKWARD``."""
-    if backward not in sweep.BACKWARD:
+    """Refuse what is not among the backward passes of ``gatelr.kernels.sweep.BACKWARD``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(backward, str) or backward not in sweep.BACKWARD:
         raise ValueError(
             f"got backward={backward!r}, expected one of {', '.join(map(repr, sweep.BACKWARD))}: "
             "say what the backward pass carries from step to step"
@@ -446,6 +477,8 @@ def _fits(what: str, tensor: Tensor, like: Tensor) -> None:
         raise ValueError(
             f"got {what} on {tensor.device}, expected {like.device} as the weights: move it with .to('{like.device}')"
         )
+    if tensor.is_meta:
+        raise ValueError(f"got {what} on meta, where a tensor has no numbers, expected another device")
     try:
         # One pass over the numbers: a sum shows NaN and infinity; only if it overflows must each be looked at.
         finite = bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())

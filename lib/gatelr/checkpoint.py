@@ -102,7 +102,8 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return 0
         try:
-            content = torch.load(self.path, map_location="cpu")
+            # tensors and plain values alone: a pickled object could run code of its own
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
             theirs = content["identity"]
         except Exception as error:
             raise ValueError(

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatelr.jacobian import Terms
+from gatelr import arguments
+from gatelr.jacobian import Terms, check_terms
 
 #: What :func:`split` can take for the small part, which is all but the leak or the gate term alone.
 SPLITTINGS = ("leak", "gate")
@@ -33,7 +34,8 @@ def split(terms: Terms, splitting: str) -> tuple[Tensor, Tensor]:
         ``(A, B)``, each ``(T, *batch, n, n)``; their sum is J.
 
     Raises:
-        ValueError: for an unknown splitting.
+        ValueError: for an unknown splitting, or terms that do not fit each other.
+        TypeError: for what are no terms.
 
     Example:
         >>> import torch
@@ -45,9 +47,10 @@ def split(terms: Terms, splitting: str) -> tuple[Tensor, Tensor]:
         >>> bool((B == terms.gate).all()), torch.allclose(A + B, sum(terms))
         (True, True)
     """
-    if splitting == "leak":
+    check_terms(terms)
+    if isinstance(splitting, str) and splitting == "leak":
         return terms.leak, terms.recurrent + terms.gate
-    if splitting == "gate":
+    if isinstance(splitting, str) and splitting == "gate":
         return terms.leak + terms.recurrent, terms.gate
     raise ValueError(f"got splitting {splitting!r}, expected one of {', '.join(map(repr, SPLITTINGS))}")
 
@@ -69,6 +72,7 @@ def orders(
 
     Raises:
         ValueError: for a negative order or factors that do not fit each other.
+        TypeError: for an order that is no whole number, or factors that are no tensors of float32 or float64.
 
     Example:
         >>> import torch
@@ -84,7 +88,7 @@ def orders(
         >>> torch.allclose(M.sum(0), product)  # all orders together
         True
     """
-    _checked(A, B, order)
+    order = _checked(A, B, order)
     M = _no_factors(A, order)
     for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
         M = _next_orders(A_j, B_j, M)
@@ -104,10 +108,14 @@ def orders_at(A: Tensor, B: Tensor, order: int, at: Collection[int]) -> Iterator
         Each lag ℓ in ascending order and the ``(K+1, *batch, n, n)`` that :func:`orders` gives for ``A[:ℓ], B[:ℓ]``.
 
     Raises:
-        ValueError: as :func:`orders`, or for a lag outside 1 … L.
+        ValueError: as :func:`orders`, or for a lag outside 1 … L; when the first is asked for.
+        TypeError: as :func:`orders`, or for lags that are no whole numbers.
     """
+    arguments.tensor("factors A", A)
+    arguments.tensor("factors B", B)
     diagonal = A.shape == B.shape[:-1]
-    _checked(A.unsqueeze(-1).expand_as(B) if diagonal else A, B, order)
+    order = _checked(A.unsqueeze(-1).expand_as(B) if diagonal else A, B, order)
+    at = set(arguments.wholes("at", at))
     if not at or not 1 <= min(at) <= max(at) <= len(B):
         raise ValueError(f"got lags {sorted(at)}, expected at least one, each from 1 to the {len(B)} factors")
     M = _no_factors(B, order)
@@ -135,7 +143,8 @@ def remainder(
         :math:`M(ε) - \sum_{r \le K} ε^r M^{(r)}`, ``(*batch, n, n)``.
 
     Raises:
-        ValueError: as :func:`orders`.
+        ValueError: as :func:`orders`, or for an ε that is not finite.
+        TypeError: as :func:`orders`, or for an ε that is no number.
 
     Example:
         >>> import torch
@@ -148,7 +157,7 @@ def remainder(
         >>> torch.allclose(M[0] + 0.1 * M[1] + R, product)
         True
     """
-    _checked(A, B, order)
+    order, eps = _checked(A, B, order), arguments.real("eps", eps)
     M = _no_factors(A, order)
     R = torch.zeros_like(A[0])
     for A_j, B_j in zip(A.unbind(), B.unbind(), strict=True):
@@ -173,7 +182,8 @@ def remainder_bound(
         :math:`e_K \ge \|\mathcal{E}_K\|_2`, ``(*batch,)``.
 
     Raises:
-        ValueError: as :func:`orders`.
+        ValueError: as :func:`remainder`, or for factors that are not finite.
+        TypeError: as :func:`remainder`.
 
     Example:
         >>> import torch
@@ -185,7 +195,9 @@ def remainder_bound(
         >>> bool(torch.linalg.matrix_norm(R, 2) <= bound)
         True
     """
-    _checked(A, B, order)
+    order, eps = _checked(A, B, order), arguments.real("eps", eps)
+    for what, factors in (("factors A", A), ("factors B", B)):
+        arguments.finite(what, factors, "they have no norm")
     a, b = (torch.linalg.matrix_norm(factor, 2) for factor in (A, B))
     m = a.new_zeros(order + 1, *a.shape[1:])
     m[0] = 1
@@ -212,15 +224,19 @@ def _next_orders(A_j: Tensor, B_j: Tensor, M: Tensor) -> Tensor:
     return out
 
 
-def _checked(A: Tensor, B: Tensor, order: int) -> None:
-    if A.shape != B.shape or A.ndim < 3 or A.shape[-1] != A.shape[-2]:
+def _checked(A: Tensor, B: Tensor, order: int) -> int:
+    """The order, as an int."""
+    arguments.tensor("factors A", A)
+    arguments.tensor("factors B", B)
+    if A.shape != B.shape or A.ndim < 3 or A.shape[-1] != A.shape[-2] or 0 in A.shape:
         raise ValueError(
             f"got factors A of shape {tuple(A.shape)} and B of shape {tuple(B.shape)}, expected the same shape "
-            "(L, *batch, n, n) for both, oldest factor first"
+            "(L, *batch, n, n) for both, no axis empty, oldest factor first"
         )
     if A.dtype != B.dtype or A.device != B.device:
         raise ValueError(
             f"got A in {A.dtype} on {A.device} and B in {B.dtype} on {B.device}, expected the same for both"
         )
-    if order < 0:
+    if (order := arguments.whole("order", order)) < 0:
         raise ValueError(f"got order={order}, expected at least 0")
+    return order

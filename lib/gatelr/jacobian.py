@@ -11,12 +11,13 @@ learned gate the gate term is zero. Everything is evaluated at :math:`x_{t-1}`, 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments, trajectories
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.kernels import sweep
 
@@ -48,7 +49,8 @@ def terms(model: GatedRNN, trajectory: Trajectory) -> Terms:
         ``Terms(leak, recurrent, gate)``, each ``(T, *batch, n, n)``.
 
     Raises:
-        ValueError: if the trajectory does not fit the model.
+        ValueError: if the trajectory is not this model's, as :func:`gatelr.trajectories.check_belongs` says.
+        TypeError: for what is no trajectory, or no model.
 
     Example:
         >>> import torch
@@ -84,7 +86,8 @@ def blocks(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch n
         ``(T, *batch, n, n)``; index ``j`` holds :math:`J_{j+1}`.
 
     Raises:
-        ValueError: if the trajectory does not fit the model.
+        ValueError: as :func:`terms`.
+        TypeError: as :func:`terms`.
 
     Example:
         >>> import torch
@@ -109,17 +112,20 @@ def blocks(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "T *batch n
     return J
 
 
+def check_terms(terms: Any) -> None:
+    """Refuse what :func:`terms` does not return.
+
+    Raises:
+        TypeError: if it is no ``Terms`` of tensors.
+        ValueError: if these differ, or are not square.
+    """
+    if not isinstance(terms, Terms):
+        raise TypeError(f"got {arguments.kind(terms)}, expected Terms: pass what jacobian.terms returned")
+    for name, term in zip(terms._fields, terms, strict=True):
+        arguments.alike(f"the {name} term", term, "the leak term", terms.leak)
+    arguments.jacobians("terms", terms.leak)
+
+
 def _scalings(model: GatedRNN, trajectory: Trajectory) -> sweep.Coefficients:
-    x, like = trajectory.x, model.W_r
-    if x.shape[-1] != model.n_hidden or (model.replicas is not None and x.shape[1:2] != (model.replicas,)):
-        raise ValueError(
-            f"got a trajectory of states {tuple(x.shape)}, expected n = {model.n_hidden}"
-            + ("" if model.replicas is None else f" and S = {model.replicas} behind time")
-            + ": pass the model that made it"
-        )
-    if x.dtype != like.dtype or x.device != like.device:
-        raise ValueError(
-            f"got a trajectory in {x.dtype} on {x.device}, expected {like.dtype} on {like.device} as the weights: "
-            "run the model again after moving it"
-        )
+    trajectories.check_belongs(model, trajectory)
     return sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments, trajectories
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.jacobian import Terms
+from gatelr.jacobian import Terms, check_terms
 from gatelr.kernels import sweep
 from gatelr.transport import windows
 
@@ -29,7 +30,8 @@ def retention(trajectory: Trajectory, lag: int) -> Float[Tensor, "W *batch n"]:
         ``(T - lag + 1, *batch, n)``; lag 0 gives ones.
 
     Raises:
-        ValueError: for a lag that is negative or longer than the sequence.
+        ValueError: for a lag that is negative or longer than the sequence, or members of a trajectory that do not fit.
+        TypeError: for a lag that is no whole number, or what is no trajectory.
 
     Example:
         >>> import torch
@@ -43,6 +45,7 @@ def retention(trajectory: Trajectory, lag: int) -> Float[Tensor, "W *batch n"]:
         >>> float(P[0, 0, 0])  # (1 - α)²
         0.5625
     """
+    trajectories.check(trajectory)
     kept = (1 - trajectory.g).expand_as(trajectory.x)
     return windows(kept, lag, torch.mul, torch.ones((), dtype=kept.dtype, device=kept.device))
 
@@ -59,7 +62,8 @@ def effective(trajectory: Trajectory, lr: float, lag: int) -> Float[Tensor, "W *
         ``(T - lag, *batch, n)``.
 
     Raises:
-        ValueError: for a lag outside 0 … T-1 or a negative rate.
+        ValueError: for a lag outside 0 … T-1, or a rate that is negative or not finite.
+        TypeError: as :func:`retention`, or for a rate that is no number.
 
     Example:
         >>> import torch
@@ -73,11 +77,10 @@ def effective(trajectory: Trajectory, lr: float, lag: int) -> Float[Tensor, "W *
         >>> float(mu[0, 0, 0])  # μ α (1 - α)²
         0.0703125
     """
-    T = len(trajectory.x)
+    trajectories.check(trajectory)
+    T, lag, lr = len(trajectory.x), arguments.whole("lag", lag), _rate(lr)
     if not 0 <= lag < T:
         raise ValueError(f"got lag={lag}, expected a lag from 0 to {T - 1}: step k = t - lag must be one of 1 … {T}")
-    if not lr >= 0:
-        raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
     return lr * trajectory.g[: T - lag] * retention(trajectory, lag)[1:]
 
 
@@ -92,13 +95,10 @@ def signal(trajectory: Trajectory, delta: Float[Tensor, "T *batch n"]) -> Float[
         ``(T, *batch, n)``, summed lag by lag from :func:`effective`; :func:`gradients` makes a gradient of it.
 
     Raises:
-        ValueError: if ``delta`` has not one number for each state.
+        ValueError: if ``delta`` has not the shape, dtype and device of the states.
+        TypeError: for what is no trajectory or no tensor.
     """
-    if delta.shape != trajectory.x.shape:
-        raise ValueError(
-            f"got delta of shape {tuple(delta.shape)}, expected {tuple(trajectory.x.shape)}, one for each state: "
-            "put zeros where the loss does not read the state"
-        )
+    _one_each("delta", delta, trajectory)
     total = torch.zeros_like(delta)
     for lag in range(len(delta)):
         total[: len(delta) - lag] += effective(trajectory, 1.0, lag) * delta[lag:]
@@ -119,10 +119,10 @@ def step(trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], lr: float) 
         The step of each sequence, summed lag by lag.
 
     Raises:
-        ValueError: for a negative rate, or as :func:`signal`.
+        ValueError: for a rate that is negative or not finite, or as :func:`signal`.
+        TypeError: for a rate that is no number, or as :func:`signal`.
     """
-    if not lr >= 0:
-        raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
+    lr = _rate(lr)
     rows = (1 - trajectory.phi**2) * signal(trajectory, delta)
     return -lr * torch.einsum("t...q,t...p->...qp", rows, trajectory.x_prev)
 
@@ -138,6 +138,10 @@ def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
     Returns:
         ``(T, *batch, n)``; index ``j`` holds the share of step ``j + 1``.
 
+    Raises:
+        ValueError: if the members of the trajectory do not fit each other.
+        TypeError: for what is no trajectory.
+
     Example:
         >>> import torch
         >>> from gatelr import rates
@@ -149,6 +153,7 @@ def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:
         >>> torch.allclose(budget, torch.ones(3, 4))
         True
     """
+    trajectories.check(trajectory)
     kept = (1 - trajectory.g).expand_as(trajectory.x)
     # P_{T,k} for k = T … 1: one, then the products of ever more factors from the newest on
     later = torch.cat([torch.ones_like(kept[:1]), kept.flip(0)[:-1].cumprod(0)]).flip(0)
@@ -171,7 +176,8 @@ def eligibility(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "*batc
         :math:`E_T`, ``(*batch, n, n)``: rows are neurons, columns the states that they read.
 
     Raises:
-        ValueError: if the trajectory has another number of neurons than the model.
+        ValueError: if the trajectory is not the model's.
+        TypeError: for what is no trajectory, or no model.
 
     Example:
         >>> import torch
@@ -188,10 +194,7 @@ def eligibility(model: GatedRNN, trajectory: Trajectory) -> Float[Tensor, "*batc
         >>> torch.allclose(E, weighted.sum(0))  # a weighted sum over steps
         True
     """
-    if trajectory.x.shape[-1] != model.n_hidden:
-        raise ValueError(
-            f"got a trajectory of {trajectory.x.shape[-1]} neurons, expected {model.n_hidden} as the model's"
-        )
+    trajectories.check_belongs(model, trajectory)
     leak, recurrent, _ = sweep.coefficients(trajectory.phi, trajectory.g, trajectory.x_prev)
     E = trajectory.x.new_zeros(*trajectory.x.shape[1:], model.n_hidden)
     for leak_t, write_t, x_t in zip(leak.unbind(), recurrent.unbind(), trajectory.x_prev.unbind(), strict=True):
@@ -218,11 +221,13 @@ def gradients(model: GatedRNN, trajectory: Trajectory, signal: Float[Tensor, "T 
         By parameter name, summed over the batch, in the parameter's shape.
 
     Raises:
-        ValueError: if the signal has not one number for each state.
+        ValueError: if the signal has not the shape, dtype and device of the states, or the trajectory is not the
+            model's.
+        TypeError: for what is no trajectory, no model or no tensor.
     """
+    trajectories.check_belongs(model, trajectory)
+    _one_each("a signal", signal, trajectory)
     x = trajectory.x
-    if signal.shape != x.shape:
-        raise ValueError(f"got a signal of shape {tuple(signal.shape)}, expected {tuple(x.shape)}, one for each state")
     to_candidate = (1 - trajectory.phi**2) * signal
     to_gate = (trajectory.phi - trajectory.x_prev) * (1 - trajectory.g) * signal
     if model.gate == "scalar":  # one gate collects from all neurons
@@ -259,8 +264,11 @@ def corrected(terms: Terms, lag: int) -> Float[Tensor, "W *batch n"]:
         ``(T - lag + 1, *batch, n)``, t = ℓ … T.
 
     Raises:
-        ValueError: for a lag that is negative or longer than the sequence.
+        ValueError: for a lag that is negative or longer than the sequence, or terms that do not fit each other.
+        TypeError: for a lag that is no whole number, or what are no terms.
     """
+    check_terms(terms)
+    lag = arguments.whole("lag", lag)
     kept, change = (part.diagonal(dim1=-2, dim2=-1) for part in (terms.leak, terms.recurrent + terms.gate))
     T = len(kept)
     if not 0 <= lag <= T:
@@ -285,10 +293,11 @@ def condition(trajectory: Trajectory, lag: int) -> Float[Tensor, " W *batch"]:
         lag: ℓ, from 0 to T.
 
     Returns:
-        ``(T - lag + 1, *batch)``; infinite where a neuron kept nothing and another something.
+        ``(T - lag + 1, *batch)``; infinite where a neuron kept nothing and another something, NaN where none did.
 
     Raises:
         ValueError: as :func:`retention`.
+        TypeError: as :func:`retention`.
     """
     P = retention(trajectory, lag)
     return P.amax(-1) / P.amin(-1)
@@ -306,10 +315,11 @@ def preconditioner_condition(trajectory: Trajectory, lag: int) -> Float[Tensor, 
 
     Returns:
         ``(T - lag, *batch)``, t = ℓ+1 … T, as :func:`effective` without its neurons; infinite where a neuron learns
-        nothing and another something.
+        nothing and another something, NaN where none learns.
 
     Raises:
-        ValueError: for a lag outside 0 … T-1.
+        ValueError: for a lag outside 0 … T-1, or as :func:`retention`.
+        TypeError: as :func:`retention`.
 
     Example:
         >>> import torch
@@ -324,3 +334,25 @@ def preconditioner_condition(trajectory: Trajectory, lag: int) -> Float[Tensor, 
     """
     rate = effective(trajectory, 1.0, lag)
     return rate.amax(-1) / rate.amin(-1)
+
+
+def _rate(lr: float) -> float:
+    """A learning rate that can be one."""
+    if isinstance(lr, float) and not lr >= 0:  # NaN too
+        raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
+    if (lr := arguments.real("lr", lr)) < 0:
+        raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
+    return lr
+
+
+def _one_each(what: str, value: Tensor, trajectory: Trajectory) -> None:
+    """Refuse what is not one number for each state."""
+    trajectories.check(trajectory)
+    arguments.tensor(what, value)
+    x = trajectory.x
+    if value.shape != x.shape:
+        raise ValueError(
+            f"got {what} of shape {tuple(value.shape)}, expected {tuple(x.shape)}, one for each state: "
+            "put zeros where the loss does not read the state"
+        )
+    arguments.alike(what, value, "the states", x)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments, trajectories
 from gatelr.cells import Trajectory
 
 
@@ -40,8 +41,9 @@ def lyapunov(
         column is no more than rounding.
 
     Raises:
-        ValueError: for Jacobians that are not square or not finite, k outside 1 … c, or a start of another shape.
-        TypeError: for Jacobians in another dtype than ``float32`` and ``float64``.
+        ValueError: for Jacobians that are not square or not finite, k outside 1 … c, or a start of another shape, or
+            one whose columns depend on each other.
+        TypeError: for Jacobians that are no tensor of float32 or float64, or a k that is no whole number.
 
     Example:
         >>> import torch
@@ -50,24 +52,14 @@ def lyapunov(
         >>> stability.lyapunov(J)  # ln 2, 0, -ln 2
         tensor([ 0.6931,  0.0000, -0.6931])
     """
-    if J.ndim < 3 or J.shape[-1] != J.shape[-2] or 0 in J.shape:
-        raise ValueError(
-            f"got Jacobians of shape {tuple(J.shape)}, expected (T, *batch, n, n) with no axis empty: "
-            "pass what jacobian.blocks returned"
-        )
-    if J.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"got Jacobians in {J.dtype}, expected float32 or float64: convert them with .double()")
-    if not torch.stack(torch.aminmax(J)).isfinite().all():  # in one pass; a NaN is both
-        raise ValueError("got NaN or infinity in the Jacobians, expected finite numbers: look at the trajectory first")
-    batch, n = J.shape[1:-2], J.shape[-1]
-    Q = torch.eye(n, dtype=J.dtype, device=J.device) if start is None else start
+    arguments.jacobians("Jacobians", J)
+    arguments.finite("the Jacobians", J, "look at the trajectory first")
+    n = J.shape[-1]
+    rounding = n * torch.finfo(J.dtype).eps
+    Q = torch.eye(n, dtype=J.dtype, device=J.device) if start is None else _orthonormal(start, J, rounding)
     columns = Q.shape[-1]
-    if Q.shape[-2:] != (n, columns) or not 1 <= columns <= n or Q.ndim - 2 not in (0, len(batch)):
-        raise ValueError(f"got a start of shape {tuple(Q.shape)}, expected {(*batch, n)} and 1 to {n} columns")
-    if k is not None and not 1 <= k <= columns:
+    if k is not None and not 1 <= (k := arguments.whole("k", k)) <= columns:
         raise ValueError(f"got k={k}, expected 1 to the {columns} exponents that are followed")
-    if start is not None:
-        Q = torch.linalg.qr(Q.to(J)).Q
     return follow(J, Q)[1].mean(0).sort(-1, descending=True).values[..., :k]
 
 
@@ -82,8 +74,20 @@ def follow(
         frame: orthonormal columns, one frame for all sequences or one for each.
 
     Returns:
-        The frame after the last step, and :math:`\ln |(U_t)_{ii}|` of every step; −inf for what is no more than rounding.
+        The frame after the last step, and :math:`\ln |(U_t)_{ii}|` of every step; −inf for what is mere rounding.
+
+    Raises:
+        ValueError: for Jacobians that are not square or not finite, or a frame of another shape or dtype, or whose
+            columns are not orthonormal.
+        TypeError: for what are no tensors of float32 or float64.
     """
+    arguments.jacobians("Jacobians", J)
+    arguments.finite("the Jacobians", J, "look at the trajectory first")
+    _check_frame(frame, J)
+    if frame.dtype != J.dtype or frame.device != J.device:
+        raise ValueError(f"got a frame in {frame.dtype} on {frame.device}, expected {J.dtype} on {J.device} as J")
+    if bool(((frame.mT @ frame - torch.eye(frame.shape[-1]).to(frame)).abs() > 1e-3).any()):
+        raise ValueError("got a frame whose columns are not orthonormal, expected such: take Q of torch.linalg.qr")
     rounding = J.shape[-1] * torch.finfo(J.dtype).eps
     logs = J.new_empty(len(J), *J.shape[1:-2], frame.shape[-1])
     for t, J_t in enumerate(J):
@@ -93,6 +97,24 @@ def follow(
         lost = stretch <= rounding * pushed.norm(dim=-2)
         logs[t] = stretch.log().masked_fill(lost, -torch.inf)
     return frame, logs
+
+
+def _orthonormal(start: Tensor, J: Tensor, rounding: float) -> Tensor:
+    """An orthonormal basis of what the columns of a start span."""
+    _check_frame(start, J)
+    Q, R = torch.linalg.qr(start.to(J))
+    if bool((R.diagonal(dim1=-2, dim2=-1).abs() <= rounding * R.norm(dim=-2)).any()):
+        raise ValueError("got a start whose columns depend on each other, expected full rank: draw them at random")
+    return Q
+
+
+def _check_frame(start: Tensor, J: Tensor) -> None:
+    """Refuse columns that the Jacobians cannot push."""
+    arguments.tensor("a start", start)
+    batch, n = J.shape[1:-2], J.shape[-1]
+    if start.ndim < 2 or start.shape[-2] != n or not 1 <= start.shape[-1] <= n or start.shape[:-2] not in ((), batch):
+        raise ValueError(f"got a start of shape {tuple(start.shape)}, expected {(*batch, n)} and 1 to {n} columns")
+    arguments.finite("the start", start, "draw its columns at random")
 
 
 @torch.no_grad()
@@ -105,6 +127,10 @@ def retention_exponents(trajectory: Trajectory) -> Float[Tensor, "*batch n"]:
     Returns:
         ``(*batch, n)``, in descending order; −inf without a gate.
 
+    Raises:
+        ValueError: if the members of the trajectory do not fit each other.
+        TypeError: for what is no trajectory.
+
     Example:
         >>> import torch
         >>> from gatelr import stability
@@ -113,6 +139,7 @@ def retention_exponents(trajectory: Trajectory) -> Float[Tensor, "*batch n"]:
         >>> stability.retention_exponents(trajectory)  # ln 0.9
         tensor([-0.1054, -0.1054, -0.1054, -0.1054])
     """
+    trajectories.check(trajectory)
     kept = torch.log1p(-trajectory.g).mean(0)
     return kept.expand(trajectory.x.shape[1:]).sort(-1, descending=True).values
 
@@ -136,6 +163,11 @@ def rightmost(
         z, ``(*batch,)``: the solution is unique, since the left side falls from infinity to 0. It is ``max(l)`` where
         all strengths vanish.
 
+    Raises:
+        ValueError: for two shapes or dtypes, no neurons, a strength that is negative, numbers that are not finite, or
+            no iteration.
+        TypeError: for what are no tensors of float32 or float64, or no whole number of iterations.
+
     Example:
         >>> import torch
         >>> from gatelr import stability
@@ -143,6 +175,17 @@ def rightmost(
         >>> stability.rightmost(leak, (0.1 * gain * torch.ones(50)) ** 2)  # 1 - α + αγ
         tensor(1.0500)
     """
+    arguments.tensor("the leak", leak)
+    arguments.alike("the strength", strength, "the leak", leak)
+    iterations = arguments.whole("iterations", iterations, 1)
+    if leak.ndim < 1 or 0 in leak.shape or bool((strength < 0).any()):
+        raise ValueError(
+            f"got a leak of shape {tuple(leak.shape)} and a least strength of "
+            f"{float(strength.min()) if strength.numel() else None}, expected (*batch, n), no axis empty, and at least "
+            "0: a strength is a variance"
+        )
+    for what, values in (("the leak", leak), ("the strength", strength)):
+        arguments.finite(what, values, "look at the run first")
     low = leak.amax(-1)
     high = low + strength.mean(-1).sqrt()  # every z - l is at least z - max(l)
     for _ in range(iterations):
@@ -160,13 +203,17 @@ def outlier_condition(
     .. math:: 1 - w_{rg}^\top (z - Λ - R)^{-1} s, \qquad s = g (1-g) (φ - x), \qquad G = s\, w_{rg}^\top
 
     Args:
-        z: where, any complex numbers.
+        z: where, any complex numbers but the eigenvalues of ``rest``.
         rest: Λ + R.
         column: s.
         row: w_rg.
 
     Returns:
         Complex, in the shape of z: 0 at each eigenvalue of ``rest + outer(column, row)`` that is not one of ``rest``.
+
+    Raises:
+        ValueError: for shapes, dtypes or devices that do not fit, or a z at which ``rest`` has an eigenvalue.
+        TypeError: for what are no tensors of float32 or float64; z may be complex.
 
     Example:
         >>> import torch
@@ -176,6 +223,17 @@ def outlier_condition(
         >>> bool(stability.outlier_condition(z, rest, s, w).abs().max() < 1e-5)
         True
     """
+    arguments.tensor("z", z.real if isinstance(z, Tensor) and z.is_complex() else z)
+    arguments.tensor("the rest", rest)
+    if rest.ndim != 2 or rest.shape[0] != rest.shape[1] or 0 in rest.shape:
+        raise ValueError(f"got a rest of shape {tuple(rest.shape)}, expected (n, n) with n of at least 1")
+    for what, vector in (("the column", column), ("the row", row)):
+        arguments.alike(what, vector, "a row of the rest", rest[0])
+    if z.device != rest.device:
+        raise ValueError(f"got z on {z.device}, expected {rest.device} as the rest: move it with .to('{rest.device}')")
+    z = z.to(torch.promote_types(torch.promote_types(z.dtype, rest.dtype), torch.complex64))
     shifted = z[..., None, None] * torch.eye(len(rest), dtype=z.dtype, device=z.device) - rest
-    solved = torch.linalg.solve(shifted, column.to(z.dtype).unsqueeze(-1)).squeeze(-1)
-    return 1 - solved @ row.to(z.dtype)
+    solved, singular = torch.linalg.solve_ex(shifted, column.to(z.dtype).unsqueeze(-1))
+    if bool(singular.any()):
+        raise ValueError("got a z that is an eigenvalue of the rest, expected others: there is nothing to vanish there")
+    return 1 - solved.squeeze(-1) @ row.to(z.dtype)

@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.optim import lr_scheduler
 
-from gatelr import checkpoint
+from gatelr import arguments, checkpoint
+from gatelr.cells import check_backward
 from gatelr.kernels.sweep import Backward, Workspace
 from gatelr.tasks import Task
 
@@ -52,8 +53,17 @@ class Run:
 
 
 def generators(seeds: Iterable[int], offset: int = 0) -> list[torch.Generator]:
-    """One generator for each replica, seeded with its seed plus an offset: another offset for every use of a seed."""
-    return [torch.Generator().manual_seed(seed + offset) for seed in seeds]
+    """One generator for each replica, seeded with its seed plus an offset: another offset for every use of a seed.
+
+    Raises:
+        ValueError: for a sum that torch does not take for a seed.
+        TypeError: for seeds or an offset that are no whole numbers.
+    """
+    offset = arguments.whole("offset", offset)
+    sums = [seed + offset for seed in arguments.wholes("seeds", seeds)]
+    if wrong := [total for total in sums if not -(2**63) <= total < 2**64]:
+        raise ValueError(f"got seed plus offset = {wrong[0]}, expected a number from -2**63 to 2**64 - 1")
+    return [torch.Generator().manual_seed(total) for total in sums]
 
 
 def train(
@@ -105,6 +115,8 @@ def train(
         ValueError: for a number of generators other than S, a checkpoint outside 0 … ``steps``, sizes of the task that
             do not fit the model, an unknown backward pass, an optimiser or a schedule under which replicas would feel
             each other, or a file that belongs to another run.
+        TypeError: for a model, a task, an optimiser, a schedule, a generator, a probe or a companion that is none, or
+            numbers that are not whole.
         OSError: if the file cannot be written; what was there stays.
 
     Example:
@@ -122,7 +134,11 @@ def train(
         >>> bool(run.alive.all())
         True
     """
-    sources = [generators] if isinstance(generators, torch.Generator) else list(generators)
+    sources = arguments.generators(generators)
+    check_backward(backward)
+    checkpoints, batch = arguments.wholes("checkpoints", checkpoints), arguments.whole("batch", batch, 1)
+    steps, save_every = arguments.whole("steps", steps), arguments.whole("save_every", save_every)
+    _check_kinds(model, task, optimiser, schedule, probe, save, companions)
     _check(model, task, optimiser, schedule, steps, sources, checkpoints, save_every)
     S, device, dtype = len(sources), model.W_r.device, model.W_r.dtype
     source = sources[0] if model.replicas is None else sources
@@ -198,6 +214,27 @@ def _copy_rows(source: list[Tensor], target: list[Tensor], which: Bool[Tensor, "
             b[which] = a[which]
 
 
+def _check_kinds(
+    model: object, task: object, optimiser: object, schedule: object, probe: object, save: object, companions: object
+) -> None:
+    wanted: list[tuple[str, object, type | tuple[type, ...]]] = [
+        ("model", model, checkpoint.Trainable),
+        ("task", task, Task),
+        ("optimiser", optimiser, torch.optim.Optimizer),
+        ("schedule", schedule, (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau, type(None))),
+        ("save", save, (str, Path, type(None))),
+        ("companions", companions, (Mapping, type(None))),
+    ]
+    if isinstance(companions, Mapping):
+        wanted += [(f"companion {name!r}", each, checkpoint.Stateful) for name, each in companions.items()]
+    for what, value, kinds in wanted:
+        if not isinstance(value, kinds):
+            names = " or ".join(each.__name__ for each in (kinds if isinstance(kinds, tuple) else (kinds,)))
+            raise TypeError(f"got {arguments.kind(value)} as {what}, expected {names.replace('NoneType', 'None')}")
+    if probe is not None and not callable(probe):
+        raise TypeError(f"got {arguments.kind(probe)} as probe, expected a function of a step and the model")
+
+
 def _check(
     model: checkpoint.Trainable,
     task: Task,
@@ -232,6 +269,8 @@ def _check(
             f"got {kind} for a model with replicas, expected one that treats each number by itself "
             f"({', '.join(ELEMENTWISE)}): with another, replicas would feel each other"
         )
+    if schedule is not None and schedule.optimizer is not optimiser:
+        raise ValueError("got a schedule of another optimiser, expected one made with this one: it would move nothing")
     if isinstance(schedule, lr_scheduler.ReduceLROnPlateau):
         raise ValueError(
             "got ReduceLROnPlateau, expected a schedule that depends on the step alone: it would look at the loss of "

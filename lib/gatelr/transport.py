@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments
 from gatelr.kernels import build, lanczos
 from gatelr.kernels.compiled import tall_products
 
@@ -36,8 +37,19 @@ def windows(factors: Tensor, lag: int, combine: Callable[[Tensor, Tensor], Tenso
         ``(T - lag + 1, ...)``; index ``i`` belongs to the window that ends with step t = lag + i.
 
     Raises:
-        ValueError: for a lag that is negative or longer than the sequence.
+        ValueError: for a lag that is negative or longer than the sequence, or a unit that does not fit a factor.
+        TypeError: for a lag that is no whole number, or what is no tensor or no function.
     """
+    arguments.tensor("factors", factors)
+    arguments.tensor("the unit", unit)
+    if not callable(combine):
+        raise TypeError(f"got {arguments.kind(combine)} to combine with, expected a function of two tensors")
+    lag = arguments.whole("lag", lag)
+    if factors.ndim < 1 or unit.shape != factors.shape[1:][factors.ndim - 1 - unit.ndim :]:
+        raise ValueError(
+            f"got factors of shape {tuple(factors.shape)} and a unit of shape {tuple(unit.shape)}, expected (T, ...) "
+            "and the shape of one factor, or of its last axes"
+        )
     T = factors.shape[0]
     if not 0 <= lag <= T:
         raise ValueError(f"got lag={lag}, expected a lag from 0 to the {T} steps of the sequence")
@@ -67,6 +79,7 @@ def products(J: Float[Tensor, "T *batch n n"], lag: int) -> Float[Tensor, "W *ba
 
     Raises:
         ValueError: for a lag that is negative or longer than the sequence, or Jacobians that are not square.
+        TypeError: for a lag that is no whole number, or Jacobians that are no tensor of float32 or float64.
 
     Example:
         >>> import torch
@@ -79,7 +92,7 @@ def products(J: Float[Tensor, "T *batch n n"], lag: int) -> Float[Tensor, "W *ba
         >>> torch.allclose(M[0], J[1] @ J[0])  # the newest factor stands on the left
         True
     """
-    _square(J)
+    arguments.jacobians("Jacobians", J)
     return windows(J, lag, torch.matmul, torch.eye(J.shape[-1], dtype=J.dtype, device=J.device))
 
 
@@ -96,11 +109,12 @@ def lags(J: Float[Tensor, "T *batch n n"], longest: int | None = None) -> Iterat
         The lag ℓ and ``(T - ℓ + 1, *batch, n, n)``, as :func:`products`.
 
     Raises:
-        ValueError: as :func:`products`.
+        ValueError: as :func:`products`, when the first is asked for.
+        TypeError: likewise.
     """
-    _square(J)
+    arguments.jacobians("Jacobians", J)
     T = J.shape[0]
-    longest = T if longest is None else longest
+    longest = T if longest is None else arguments.whole("longest", longest)
     if not 0 <= longest <= T:
         raise ValueError(f"got longest={longest}, expected a lag from 0 to the {T} steps of the sequence")
     M = J
@@ -126,6 +140,7 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, memory: int | None = None
 
     Raises:
         ValueError: if the Jacobians are not square or not finite, or ``memory`` does not suffice for a single product.
+        TypeError: for Jacobians that are no tensor of float32 or float64, or a memory that is no whole number.
 
     Example:
         >>> import torch
@@ -138,14 +153,13 @@ def sensitivities(J: Float[Tensor, "T *batch n n"], *, memory: int | None = None
                 [0.2500, 0.5000, 1.0000, 0.0000],
                 [0.1250, 0.2500, 0.5000, 1.0000]])
     """
-    _square(J)
-    if not torch.stack(torch.aminmax(J)).isfinite().all():  # in one pass; a NaN is both
-        raise ValueError("got NaN or infinity in the Jacobians, expected finite numbers: look at the trajectory first")
+    arguments.jacobians("Jacobians", J)
+    arguments.finite("the Jacobians", J, "look at the trajectory first")
     T, n = J.shape[0], J.shape[-1]
     sequences = J.reshape(T, -1, n, n)
     most, rows = max(1, CACHE // (T * n * n * J.element_size())), T
     if memory is not None:
-        rows = _rows(memory, J)
+        rows = _rows(arguments.whole("memory", memory), J)
         most, rows = max(1, rows // T), min(rows, T)
     together = min(most, sequences.shape[1])
     S = J.new_zeros(T + 1, T + 1, sequences.shape[1])
@@ -197,11 +211,18 @@ def spectral_norm(M: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     """The largest singular value of every matrix, by :mod:`gatelr.kernels.lanczos`.
 
     Args:
-        M: any matrices.
+        M: any square matrices.
 
     Returns:
         ``(*batch,)``; 0 for a zero matrix, infinite for one with an entry that is not finite.
+
+    Raises:
+        ValueError: if they are not square.
+        TypeError: for what is no tensor of float32 or float64.
     """
+    arguments.tensor("matrices", M)
+    if M.ndim < 2 or M.shape[-1] != M.shape[-2] or 0 in M.shape:
+        raise ValueError(f"got matrices of shape {tuple(M.shape)}, expected (*batch, n, n) with no axis empty")
     return lanczos.spectral_norms(M.reshape(-1, *M.shape[-2:])).reshape(M.shape[:-2])
 
 
@@ -218,14 +239,19 @@ def spectra(J: Float[Tensor, "T *batch n n"], at: Sequence[int], *, memory: int 
         For each lag ``(T - lag + 1, *batch, n)``, in descending order.
 
     Raises:
-        ValueError: as :func:`products`, and if ``memory`` does not suffice for a single sequence.
+        ValueError: as :func:`products`, if ``memory`` does not suffice for a single sequence, if the Jacobians are not
+            finite, or if a product of them overflows.
+        TypeError: as :func:`products`, or for lags and a memory that are no whole numbers.
     """
-    _square(J)
+    arguments.jacobians("Jacobians", J)
+    arguments.finite("the Jacobians", J, "look at the trajectory first")
+    at = arguments.wholes("at", at)
     T, n = J.shape[0], J.shape[-1]
     sequences = J.reshape(T, -1, n, n)
     # doubling holds a product and a power, and makes the next of one of them; decompositions are made in copies
     each, together = 4 * (T + 1) * n * (n + 2) * J.element_size(), max(1, sequences.shape[1])
     if memory is not None:
+        memory = arguments.whole("memory", memory)
         if memory < each:
             raise ValueError(f"got memory={memory}, expected at least {each} bytes, which one sequence needs")
         together = memory // each
@@ -234,14 +260,8 @@ def spectra(J: Float[Tensor, "T *batch n n"], at: Sequence[int], *, memory: int 
     for lag in at:
         s = J.new_empty(max(0, T - lag + 1), sequences.shape[1], n)
         for part, out in zip(parts, s.split(together, 1), strict=True):
-            out.copy_(torch.linalg.svdvals(products(part, lag)))
+            M = products(part, lag)
+            arguments.finite(f"products over {lag} steps", M, "take shorter lags, or Jacobians in float64")
+            out.copy_(torch.linalg.svdvals(M))
         values[lag] = s.reshape(len(s), *J.shape[1:-2], n)
     return values
-
-
-def _square(J: Tensor) -> None:
-    if J.ndim < 3 or J.shape[-1] != J.shape[-2] or J.shape[0] == 0:
-        raise ValueError(
-            f"got Jacobians of shape {tuple(J.shape)}, expected (T, *batch, n, n) with T of at least 1: "
-            "pass what jacobian.blocks returned"
-        )

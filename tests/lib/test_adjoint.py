@@ -218,19 +218,27 @@ def test_a_delta_that_does_not_fit_is_refused() -> None:
             adjoint.gradients(model, run, delta)
 
 
-@pytest.mark.parametrize("gate", ["scalar", "multi"])
-@pytest.mark.parametrize("other", ["none", "constant", "scalar", "multi"])
-def test_gates_of_another_width_are_refused(gate: str, other: str) -> None:
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("other", GATES)
+def test_a_run_of_another_network_is_refused(gate: str, other: str) -> None:
     u, delta = torch.ones(5, 3, 2, dtype=torch.float64), torch.ones(5, 3, 4, dtype=torch.float64)
     model, stranger = (
         GatedRNN(2, 4, kind, alpha=0.3 if kind == "constant" else None, dtype=torch.float64) for kind in (gate, other)
     )
-    trajectory = stranger.run(u)
-    if trajectory.g.shape[-1] == (1 if gate == "scalar" else 4):
-        adjoint.costates(model, trajectory, delta)
-    else:
-        with pytest.raises(ValueError, match=r"gates of width \d, expected \d for"):
-            adjoint.costates(model, trajectory, delta)
+    said = r"gates of width \d, expected \d for|other gates than those of|a network with other weights"
+    with pytest.raises(ValueError, match=said):
+        adjoint.costates(model, stranger.run(u), delta)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_run_before_an_update_is_refused_after_it(gate: str) -> None:
+    model = GatedRNN(2, 4, gate, alpha=0.3 if gate == "constant" else None)
+    trajectory = model.run(torch.ones(5, 3, 2))
+    adjoint.costates(model, trajectory, torch.ones(5, 3, 4))
+    with torch.no_grad():
+        model.W_r += 0.3
+    with pytest.raises(ValueError, match="a network with other weights, expected this network's: run it again"):
+        adjoint.costates(model, trajectory, torch.ones(5, 3, 4))
 
 
 @pytest.mark.parametrize("gate", ["none", "constant"])

@@ -283,7 +283,7 @@ def test_bad_input_is_refused() -> None:
         (lambda: rates.step(run, run.x, -0.1), "got lr=-0.1, expected a learning rate of at least 0"),
         (lambda: rates.corrected(jacobian.terms(model, run), 5), "got lag=5, expected"),
         (lambda: rates.gradients(model, run, run.g[1:]), "got a signal of shape (3, 3), expected (4, 3)"),
-        (lambda: rates.eligibility(other, run), "got a trajectory of 3 neurons, expected 2"),
+        (lambda: rates.eligibility(other, run), "got a trajectory of states (4, 3), expected n = 2"),
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             call()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gatelr import arguments
 from gatelr.tasks import processes
 from gatelr.tasks.contract import Batch, Source, Task
 from gatelr.tasks.datasets import CO2_AHEAD, CO2_STEPS, DIGIT_CLASSES, DIGIT_STEPS, co2, digits, mnist1d
@@ -64,6 +65,7 @@ def get(
 
     Raises:
         ValueError: for a name that is not known, or a size that the task cannot have.
+        TypeError: for sizes or delays that are no whole numbers.
 
     Example:
         >>> import torch
@@ -74,8 +76,12 @@ def get(
         >>> task.loss(always_one, target).shape, task.constant_loss == 1 / 6
         (torch.Size([]), True)
     """
-    if name not in NAMES:
+    if not isinstance(name, str) or name not in NAMES:
         raise ValueError(f"got task {name!r}, expected one of {', '.join(NAMES)}: check the spelling")
+    delays = None if delays is None else arguments.wholes("delays", delays)
+    for what, size in (("steps", steps), ("n_inputs", n_inputs)):
+        if size is not None:
+            arguments.whole(what, size)
     if delays is not None and name != "delay_sum":
         raise ValueError(f"got delays={tuple(delays)} for {name!r}, expected none: only 'delay_sum' has delays")
     if name in _SETS:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gatelr import arguments
+
 #: One generator, or one for each replica.
 Source = torch.Generator | Sequence[torch.Generator]
 
@@ -78,7 +80,9 @@ class Task:
 
         Raises:
             ValueError: as the task's own function.
+            TypeError: as the task's own function.
         """
+        arguments.truth("held_out", held_out)
         return self.make(batch, generator, dtype=dtype, held_out=held_out)
 
     def loss(self, output: Float[Tensor, "*batch o"], target: Tensor) -> Float[Tensor, "*S"]:
@@ -95,25 +99,39 @@ class Task:
             A scalar, or ``(S,)``.
 
         Raises:
-            ValueError: if the shapes do not fit, which broadcasting would hide.
+            ValueError: if the shapes do not fit, which broadcasting would hide, if there is no sequence, or for a label
+                that is no class.
+            TypeError: for what are no tensors, or a target of another kind of number than :meth:`draw` returns.
         """
+        arguments.tensor("output", output)
+        arguments.dense("target", target)
         expected = output.shape if self.kind == "mse" else output.shape[:-1]
-        if target.shape != expected or output.shape[-1] != self.n_outputs or output.ndim not in (2, 3):
+        if (
+            target.shape != expected
+            or output.ndim not in (2, 3)
+            or output.shape[-1] != self.n_outputs
+            or 0 in output.shape
+            or target.device != output.device
+        ):
             raise ValueError(
                 f"got output {tuple(output.shape)} and target {tuple(target.shape)} for {self.name}, expected output "
                 f"(B, {self.n_outputs}) or (S, B, {self.n_outputs}) and the target that draw returned: "
                 f"give the model n_outputs={self.n_outputs} and as many replicas as generators"
             )
+        if target.is_floating_point() != (self.kind == "mse") or target.dtype not in (*arguments.DTYPES, torch.int64):
+            wanted = "numbers, float32 or float64" if self.kind == "mse" else "labels, int64"
+            raise TypeError(f"got a target in {target.dtype} for {self.name}, expected {wanted}, as draw returns it")
         if self.kind == "mse":
             return (output - target).square().mean((-2, -1))
-        return -output.log_softmax(-1).gather(-1, target.unsqueeze(-1)).mean((-2, -1))
+        try:
+            return -output.log_softmax(-1).gather(-1, target.unsqueeze(-1)).mean((-2, -1))
+        except RuntimeError as error:  # on CUDA the process ends with a message of its own
+            raise ValueError(f"got a label that is no class, expected 0 to {self.n_outputs - 1}") from error
 
 
 def _sources(generator: Source) -> list[torch.Generator]:
     """The generators, one for each replica."""
-    if isinstance(generator, torch.Generator):
-        return [generator]
-    sources = list(generator)
+    sources = arguments.generators(generator)
     if not sources or len({id(source) for source in sources}) < len(sources):
         raise ValueError(
             f"got {len(sources)} generators, {len({id(source) for source in sources})} of them different, expected a "
@@ -132,6 +150,7 @@ def _start(
 ) -> tuple[Float[Tensor, "T S B m"], list[torch.Generator]]:
     """Inputs with uniform noise in the first channels and zeros in the others, and the generators of the replicas."""
     sources = _sources(generator)
+    arguments.dtype(dtype)
     u = torch.zeros(steps, len(sources), batch, n_inputs, device=sources[0].device, dtype=dtype)
     if channels:
         for replica, source in enumerate(sources):
@@ -164,5 +183,5 @@ def _finished(
 
 def _at_least(task: str, **sizes: tuple[int, int]) -> None:
     for name, (size, least) in sizes.items():
-        if size < least:
+        if arguments.whole(name, size) < least:
             raise ValueError(f"got {name}={size}, expected at least {least} for {task}")

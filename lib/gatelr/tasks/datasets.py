@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatelr import arguments
 from gatelr.tasks.contract import Batch, Source, _sources
 
 #: Steps in a digit sequence, 8 x 8 pixels read row by row, and the number of classes.
@@ -45,7 +46,9 @@ def digits(
         ``u`` ``(64, B, 1)`` and ``target`` ``(B,)``, or ``(64, S, B, 1)`` and ``(S, B)``, whole numbers 0 … 9.
 
     Raises:
-        ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator.
+        ValueError: if ``batch`` is not between 1 and the size of the set, or comes without a generator, or if there is
+            no such split or device.
+        TypeError: for a batch that is no whole number, another dtype than float32 and float64, or no generator.
     """
     return _drawn("digits", split, batch, generator, dtype, device)
 
@@ -100,6 +103,7 @@ def co2(
 
     Raises:
         ValueError: as :func:`.digits`.
+        TypeError: as :func:`.digits`.
     """
     return _drawn("co2", split, batch, generator, dtype, device)
 
@@ -114,14 +118,16 @@ def _drawn(
 ) -> Batch:
     """All sequences of a split of a data set, or a draw of them without replacement."""
     parts = _data(name)
-    if split not in (*parts, "all"):
+    arguments.dtype(dtype)
+    arguments.device(device)
+    if not isinstance(split, str) or split not in (*parts, "all"):
         raise ValueError(f"got split={split!r}, expected 'all', 'train' or 'test': name the part that you want")
     chosen = list(parts.values()) if split == "all" else [parts[split]]
     sequences, labels = (torch.cat(part) for part in zip(*chosen, strict=True))
     redrawn: Tensor | int = 0
     noun = "digits" if name == "digits" else f"{name} sequences"
     if batch is not None:
-        if not 1 <= batch <= len(labels):
+        if not 1 <= (batch := arguments.whole("batch", batch)) <= len(labels):
             raise ValueError(f"got batch={batch}, expected between 1 and the {len(labels)} {noun} there are")
         if generator is None:
             raise ValueError(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments
 from gatelr.tasks.contract import Batch, Source, _at_least, _finished, _start
 
 #: A NARMA target above this has run away. Of 200,000 sequences of each order none was seen to come back from here.
@@ -118,8 +119,9 @@ def narma(
 
     Raises:
         ValueError: if a size is too small, the order is another, or nearly all sequences diverge.
+        TypeError: as :func:`~gatelr.tasks.sums.adding`, or for an order that is no whole number.
     """
-    if order not in _NARMA:
+    if arguments.whole("order", order) not in _NARMA:
         raise ValueError(f"got order={order}, expected 10 or 20: these are the two NARMA tasks that were published")
     _at_least(f"NARMA-{order}", steps=(steps, order), batch=(batch, 1), n_inputs=(n_inputs, 1))
     u, sources = _start(steps, batch, n_inputs, generator, dtype, channels=1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from gatelr import arguments
 from gatelr.tasks.contract import Batch, Source, _at_least, _finished, _marked, _start, _total
 
 
@@ -31,6 +32,8 @@ def adding(
 
     Raises:
         ValueError: if a size is too small.
+        TypeError: if a size is no whole number, or what is given is no generator or another dtype than float32 and
+            float64.
 
     Example:
         >>> import torch
@@ -72,6 +75,7 @@ def recall(
 
     Returns and Raises as for :func:`~gatelr.tasks.sums.adding`.
     """
+    marks = arguments.whole("marks", marks)
     _at_least("recall", marks=(marks, 1), steps=(steps, 3 * marks), batch=(batch, 1), n_inputs=(n_inputs, 2))
     u, sources = _start(steps, batch, n_inputs, generator, dtype, channels=n_inputs - 1)
     chosen = u.new_empty(marks, len(sources), batch, dtype=torch.int64)
@@ -147,7 +151,9 @@ def delay_sum(
 
     Raises:
         ValueError: if a size is too small, or the delays are none, negative or repeated.
+        TypeError: as :func:`~gatelr.tasks.sums.adding`, or for delays that are no whole numbers.
     """
+    delays = arguments.wholes("delays", delays)
     if not delays or min(delays) < 0 or len(set(delays)) < len(delays):
         raise ValueError(
             f"got delays={tuple(delays)}, expected different whole numbers from 0 on: name each step once, 0 the last"
