@@ -94,7 +94,7 @@ def _fill(module: nn.Module, layer: int, reverse: bool, letter: str, value: Tens
 
 
 @torch.no_grad()
-def set_forget_bias(module: nn.Module, value: float = 1.0) -> None:
+def set_forget_bias(module: nn.Module, value: int | float = 1.0) -> None:
     """Set the bias of the gate that keeps in every layer: both biases together have this value.
 
     Args:
@@ -120,7 +120,7 @@ def set_forget_bias(module: nn.Module, value: float = 1.0) -> None:
 
 
 @torch.no_grad()
-def set_timescales(module: nn.Module, lags: float | Sequence[float] | Tensor) -> None:
+def set_timescales(module: nn.Module, lags: int | float | Sequence[int | float] | Tensor) -> None:
     r"""Spread the time constants of the units over lags, by the biases alone (after chrono initialisation, C10, C21).
 
     .. math:: b_q = \ln \frac{r_q}{1 - r_q}, \qquad r_q = e^{-1/τ_q}
@@ -230,7 +230,9 @@ def reset_dead_units(
 
 
 @torch.no_grad()
-def orthogonal_recurrent(module: nn.Module, gain: float = 1.0, *, generator: torch.Generator | None = None) -> None:
+def orthogonal_recurrent(
+    module: nn.Module, gain: int | float = 1.0, *, generator: torch.Generator | None = None
+) -> None:
     """Make the state's weights of every gate orthogonal times a gain: no direction of theirs grows or fades beside it.
 
     Args:

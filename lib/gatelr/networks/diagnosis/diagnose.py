@@ -15,7 +15,13 @@ from gatelr.networks.diagnosis.evidence import Evidence, Layer, left_at, reach
 from gatelr.networks.diagnosis.numbers import last_read, layers
 from gatelr.networks.diagnosis.observe import Looped, Loss, Observation, Seen, call, ends, observe, sized, unchanged
 from gatelr.networks.diagnosis.result import Diagnosis
-from gatelr.networks.diagnosis.thresholds import AT_LAG, REACH
+from gatelr.networks.diagnosis.thresholds import (
+    AT_LAG,
+    LOOK_AHEAD,
+    LOOK_AHEAD_AT_LEAST,
+    LOOK_AHEAD_COST,
+    REACH,
+)
 
 #: Sequences of which the gradient's norm is taken one by one.
 NORMS_OF = 32
@@ -30,9 +36,9 @@ def diagnose(
     target: Tensor | None = None,
     lag: int | None = None,
     window: int | None = None,
-    clip: float | None = None,
+    clip: int | float | None = None,
     optimizer: steps.Optimizer | None = None,
-    lr: float | None = None,
+    lr: int | float | None = None,
 ) -> Diagnosis:
     r"""Say what is wrong with a recurrent network, each finding with its number, its remedy and the remedy's limits.
 
@@ -191,11 +197,19 @@ def _against_the_loss(
                 optimizer,
                 lr,
                 evidence.clip,
+                _iterations(evidence),
             )
     if evidence.lag is None and evidence.layers:
         evidence.missed = _missed(evidence)
         if evidence.missed is not None:
             evidence.lag = evidence.missed[0]
+
+
+def _iterations(evidence: Evidence) -> int:
+    """How many steps to try out, by what one costs."""
+    parameters = sum(p.numel() for p in evidence.model.parameters())
+    entries = max((seen.inputs.numel() // seen.inputs.shape[-1] for seen in evidence.observation.seen), default=1)
+    return max(LOOK_AHEAD_AT_LEAST, min(LOOK_AHEAD, int(LOOK_AHEAD_COST / max(1, parameters * entries))))
 
 
 def _sequences(output: Any, seen: Seen) -> int | None:
@@ -265,7 +279,7 @@ def _used(evidence: Evidence) -> Tensor | None:
             new = new[torch.arange(len(new), device=new.device), step]
         return new.to(torch.get_default_dtype()) if not new.is_floating_point() else new
 
-    return lags.used_by_lag(said, seen.time_first(u), end)
+    return lags.used_by_lag(said, u.transpose(0, 1) if seen.batch_first else u, end)
 
 
 def _result(module: nn.Module, evidence: Evidence) -> Diagnosis:

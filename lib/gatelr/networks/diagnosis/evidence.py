@@ -56,7 +56,7 @@ class Evidence:
     lag: int | None = None
     missed: tuple[int, float] | None = None
     window: int | None = None
-    clip: float | None = None
+    clip: int | float | None = None
     used_by_lag: Float[Tensor, " lags"] | None = None
     parameters: list[ParameterStep] = field(default_factory=list)
     departure: Departure | None = None
@@ -81,9 +81,9 @@ def reach(gradient: Float[Tensor, " lags"], least: float) -> int:
 
 
 def left_at(gradient: Float[Tensor, " lags"], lag: int) -> float:
-    """A gradient at a lag as a part of its largest entry; 0 beyond the sequence."""
+    """A gradient at a lag as a part of its largest entry; beyond the sequence, at the longest lag that there is."""
     top = float(gradient.max()) if gradient.numel() else 0.0
-    return float(gradient[lag]) / top if top > 0 and lag < len(gradient) else 0.0
+    return float(gradient[min(lag, len(gradient) - 1)]) / top if top > 0 else 0.0
 
 
 def beyond(numbers: Float[Tensor, " lags"], window: int) -> float:

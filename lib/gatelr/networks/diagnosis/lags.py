@@ -71,9 +71,9 @@ def missed(
 ) -> tuple[int, float] | None:
     r"""The longest lag beyond ``beyond`` at which the inputs predict what the network gets wrong.
 
-    A linear fit of the error on the inputs of one lag, and on their sum over the lags of a block: the same with products
-    of pairs of inputs, if there are few. Of B sequences, k features explain the part k/B of an error by chance; what
-    counts is the excess over it.
+    A linear fit of the error on the inputs of one lag, and on their sum over the lags of a block; the same with
+    products of pairs of inputs, if there are few. Of B sequences, k features explain the part k/B of an error by
+    chance; what counts is the excess over it.
 
     Args:
         error: the loss's gradient with respect to the output.

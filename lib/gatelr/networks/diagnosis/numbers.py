@@ -18,7 +18,7 @@ from gatelr.networks.state import State
 from gatelr.networks.transports import lyapunov
 
 #: Exponents are followed on so many sequences, all of them up to this size of the state and this many of a larger one.
-SEQUENCES, ALL_EXPONENTS, SOME_EXPONENTS = 2, 64, 16
+SEQUENCES, ALL_EXPONENTS, SOME_EXPONENTS = 2, 128, 16
 
 
 def layers(seen: Seen) -> Iterator[tuple[LayerDiagnosis, State]]:

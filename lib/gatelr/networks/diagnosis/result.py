@@ -129,7 +129,7 @@ class Diagnosis:
     baseline: float | None = None
     lag: int | None = None
     window: int | None = None
-    clip: float | None = None
+    clip: int | float | None = None
     used_by_lag: Float[Tensor, " lags"] | None = None
     gradient_norms: Float[Tensor, " B"] | None = None
     parameters: list[ParameterStep] = field(default_factory=list)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from gatelr.networks.diagnosis.result import ParameterStep
-from gatelr.networks.diagnosis.thresholds import LOOK_AHEAD
 
 #: An optimiser, its class, or its name as torch has it, such as ``"adam"``.
 Optimizer = torch.optim.Optimizer | type[torch.optim.Optimizer] | str
@@ -39,7 +38,7 @@ class Departure:
         return self.step / self.weight if self.weight > 0 else float("inf")
 
 
-def build(optimizer: Optimizer | None, lr: float | None, named: dict[str, Tensor], model: nn.Module) -> Any:
+def build(optimizer: Optimizer | None, lr: int | float | None, named: dict[str, Tensor], model: nn.Module) -> Any:
     """An optimiser of copies of the parameters, in the state that the given one is in.
 
     Args:
@@ -102,8 +101,8 @@ def parameter_steps(
     model: nn.Module,
     gradients: dict[str, Tensor],
     optimizer: Optimizer | None,
-    lr: float | None,
-    clip: float | None,
+    lr: int | float | None,
+    clip: int | float | None,
 ) -> list[ParameterStep]:
     """The next step of each parameter, taken by copies; the largest beside its weight first.
 
@@ -133,9 +132,9 @@ def look_ahead(
     model: nn.Module,
     evaluate: Callable[[nn.Module], Tensor],
     optimizer: Optimizer | None,
-    lr: float | None,
-    clip: float | None,
-    iterations: int = LOOK_AHEAD,
+    lr: int | float | None,
+    clip: int | float | None,
+    iterations: int,
 ) -> Departure | None:
     """Train a copy on the same batch for some steps, and say which parameter is the first that is no number.
 

@@ -17,7 +17,7 @@ TANH_END = 0.99
 #: A unit counts as saturated if its gate is at an end in this share of steps and sequences: it no longer answers them.
 ALWAYS = 0.95
 #: Trained networks have some units whose gates stay at an end, which is how they hold or pass on; more is a fault.
-SATURATED_SHARE = 0.5
+SATURATED_SHARE = 0.35
 #: A unit does nothing if it moves by less than this part of the median unit.
 DEAD = 1e-3
 #: One unit of ten that does nothing is worth a sentence.
@@ -37,10 +37,13 @@ BEYOND_WINDOW = 0.1
 STEP = 0.5
 #: A largest step this small beside its weight changes nothing within ten thousand iterations.
 STEP_SMALL = 1e-6
-#: How many steps on the same batch are tried out to see whether a parameter leaves the numbers.
-LOOK_AHEAD = 40
+#: How many steps on the same batch are tried out to see whether a parameter leaves the numbers: fewer if the model is
+#: large, by what a step costs, steps x sequences x parameters.
+LOOK_AHEAD, LOOK_AHEAD_AT_LEAST, LOOK_AHEAD_COST = 100, 10, 1e8
 #: A norm this many times the threshold is clipped at every step: the learning rate is no longer the one that is set.
 CLIPPED = 10.0
+#: The same where something was learned: a clipped step has its direction still, which Adam rescales anyway.
+CLIPPED_LEARNED = 100.0
 #: Sequences whose norms differ by this factor, with a threshold above them all: clipping does not hold what it is for.
 CLIP_SPREAD = 1000.0
 #: Growth over the whole sequence along the fastest direction, ln(100): a gradient a hundred times as large.

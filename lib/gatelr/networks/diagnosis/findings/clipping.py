@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gatelr.networks.diagnosis.evidence import Evidence
 from gatelr.networks.diagnosis.result import Finding
-from gatelr.networks.diagnosis.thresholds import CLIP_SPREAD, CLIPPED
+from gatelr.networks.diagnosis.thresholds import CLIP_SPREAD, CLIPPED, CLIPPED_LEARNED
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -14,7 +14,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     clip, norm, norms = evidence.clip, evidence.gradient_norm, evidence.gradient_norms
     if clip is None or norm is None:
         return
-    if norm > CLIPPED * clip:
+    learned = evidence.baseline is not None and not evidence.learned_nothing
+    if norm > (CLIPPED_LEARNED if learned else CLIPPED) * clip:
         above = (
             "" if norms is None else f" {float((norms > clip).double().mean()):.0%} of sequences are above it alone."
         )

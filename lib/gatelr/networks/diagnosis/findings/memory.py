@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gatelr.networks.diagnosis.evidence import Evidence, Layer, beyond, left_at, reach
 from gatelr.networks.diagnosis.result import Finding
-from gatelr.networks.diagnosis.thresholds import AT_LAG, REACH
+from gatelr.networks.diagnosis.thresholds import AT_LAG
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     if left >= AT_LAG:
         return
     numbers = best.numbers
-    end = reach(numbers.gradient_by_lag, REACH)
+    end = reach(numbers.gradient_by_lag, AT_LAG)
     source = (
         f" (inputs {lag} steps back explain {evidence.missed[1]:.0%} of what the network gets wrong)"
         if evidence.missed is not None
@@ -36,24 +36,25 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     told = ""
     if numbers.kind != "RNN":
         keeper = "forget gate" if numbers.kind == "LSTM" else "update gate z"
+        hold = -math.log(math.expm1(1 / lag))  # at which the gate keeps exp(-1/lag)
         kept, tau = float(numbers.retained.mean()), float(numbers.time_constants.median())
         facts |= {
             "mean retention": kept,
             "median time constant": tau,
             "longest time constant": float(numbers.time_constants.max()),
-            "bias that holds the lag": math.log(lag),
+            "bias that holds the lag": hold,
             "bias now": _bias(best),
         }
         told = (
             f" Its {keeper} keeps {kept:.3g} a step, a time constant of {tau:.3g} steps; "
-            f"a bias of {math.log(lag):.2f} would hold {lag}, and it is {_bias(best):.2f} now."
+            f"a bias of {hold:.2f} would hold {lag}, and it is {_bias(best):.2f} now."
         )
     yield Finding(
         code="memory-short",
         severity="warning",
         sentence=(
             f"At lag {lag}{source} {left:.2g} of the gradient is left: "
-            f"it ends {end} steps back in {numbers.name}.{told}"
+            f"it has faded to a twentieth {end + 1} steps back in {numbers.name}.{told}"
         ),
         value=float(end),
         remedy=_remedy(numbers.kind, lag),
