@@ -645,7 +645,7 @@ with figures.style():
     look = {"kind": "line", "height": 2.9, "aspect": 1.05, "col": "unit"}
     look |= {"hue": "layer (sum of rates)", "style": "layer (sum of rates)"}
     grid = sns.relplot(by_lag, x="lag", y="rate", palette=figures.CYCLE, **look)
-    grid.set_titles("a unit of {col_name}")
+    grid.set_titles("One unit: {col_name}")
     grid.set(xlabel=r"lag $\ell$", ylabel=r"effective rate $/\,\mu$", ylim=(0, None))
 chapter.figure("torch-rates", grid.figure, by_lag)
 

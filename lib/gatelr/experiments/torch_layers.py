@@ -16,6 +16,7 @@ from gatelr.cells import GatedRNN
 from gatelr.jacobian import Terms
 from gatelr.networks.gru import GRU
 from gatelr.networks.lstm import LSTM
+from gatelr.networks.state import State
 from gatelr.symbolic import gru, lstm
 
 #: The order in which torch stacks the weights of the gates, by its own letters.
@@ -60,7 +61,7 @@ def by_gate(module: nn.GRU | nn.LSTM, layer: int = 0) -> dict[str, Tensor]:
     return values
 
 
-def terms_by_symbol(module: nn.GRU | nn.LSTM, run: networks.State, layer: int = 0) -> Terms:
+def terms_by_symbol(module: nn.GRU | nn.LSTM, run: State, layer: int = 0) -> Terms:
     r"""Leak, recurrent and gate term from :mod:`gatelr.symbolic`, printed to torch (claim C16).
 
     Args:
