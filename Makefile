@@ -62,6 +62,10 @@ test-all: book pdf ## each page in every light, the PDF, fresh environments: a l
 links: book ## try every link to another host
 	@$(BIN)/jupyter-book build --builder linkcheck --path-output _build/links .
 
+.PHONY: compare
+compare: $(READY) ## say what moved between another build and this one: WITH=path
+	@$(BIN)/python workflow/compare.py '$(WITH)'
+
 lab: $(READY) ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.app_settings_dir=workflow/lab notebooks
 
