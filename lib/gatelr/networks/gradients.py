@@ -54,8 +54,9 @@ def costates(
         this direction takes, and index 0 that at the initial state. Zero in padding.
 
     Raises:
-        TypeError: as :func:`gatelr.networks.run`.
-        ValueError: as :func:`gatelr.networks.run`, or for a loss that is not one finite number made of the output.
+        TypeError: as :func:`gatelr.networks.layers.run`.
+        ValueError: as :func:`gatelr.networks.layers.run`, or for a loss that is not one number made of the output, with
+            a finite gradient.
     """
     swept, lengths = _sweep(module, u, loss, h0, lengths, direction, states)
     return [reverse(adjoint, None if lengths is None else lengths + 1) for adjoint in swept]

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from gatelr.jacobian import Terms
-from gatelr.networks.recurrence import Parts, Recurrence, unflattened
+from gatelr.networks.recurrence import Parts, Recurrence, unadvised
 from gatelr.networks.state import State
 
 
@@ -49,7 +49,7 @@ class GRU(Recurrence):
 
     def states(self, u: Float[Tensor, "T B m"], x0: Float[Tensor, "B d"]) -> Float[Tensor, "T B d"]:
         """The state after each step, by torch's own function."""
-        with unflattened():
+        with unadvised():
             return torch.gru(u, x0.unsqueeze(0), self.flat(), self.b_ih is not None, 1, 0.0, False, False, False)[0]
 
     def parts(self, u: Float[Tensor, "T B m"], x_prev: Float[Tensor, "T B d"]) -> Parts:

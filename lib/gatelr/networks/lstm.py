@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from gatelr.jacobian import Terms
-from gatelr.networks.recurrence import Parts, Recurrence, unflattened
+from gatelr.networks.recurrence import Parts, Recurrence, unadvised
 from gatelr.networks.state import State
 
 
@@ -56,7 +56,7 @@ class LSTM(Recurrence):
         """The joint state after each step: h by torch's own function, which hands out no c, and c from the gates."""
         p = self.outputs
         start = tuple(part.unsqueeze(0).contiguous() for part in x0.split([p, self.units], -1))
-        with unflattened():
+        with unadvised():
             h = torch.lstm(u, start, self.flat(), self.b_ih is not None, 1, 0.0, False, False, False)[0]
         i, f, g, _ = self._gates(u, torch.cat([x0[:, :p].unsqueeze(0), h[:-1]]))
         x = h.new_empty(*h.shape[:2], self.size)
@@ -90,10 +90,9 @@ class LSTM(Recurrence):
         W_hi, W_hf, W_hg, W_ho = self.W_hh.chunk(4)
         J = state.x.new_zeros(*state.x.shape, self.size)
         self._fill_leak(J, state, by)
-        to_cell = by.i.unsqueeze(-1) * W_hi
+        to_cell = torch.mul(by.i.unsqueeze(-1), W_hi, out=J[..., p:, :p])
         to_cell.addcmul_(by.f.unsqueeze(-1), W_hf).addcmul_(by.g.unsqueeze(-1), W_hg)
-        J[..., p:, :p] = to_cell
-        J[..., :p, :p] = self._project(to_cell.mul_(by.out.unsqueeze(-1)).addcmul_(by.o.unsqueeze(-1), W_ho))
+        J[..., :p, :p] = self._project((to_cell * by.out.unsqueeze(-1)).addcmul_(by.o.unsqueeze(-1), W_ho))
         return J
 
     def pull(self, state: State) -> Callable[[int, Tensor], Tensor]:

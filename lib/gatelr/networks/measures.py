@@ -24,7 +24,7 @@ def retention(state: State, lag: int) -> Float[Tensor, "W B n"]:
     .. math:: P_{t,t-\ell} = \prod_{j=t-\ell+1}^{t} \mathrm{retained}_j, \qquad t = \ell, …, T
 
     Args:
-        state: what :func:`gatelr.networks.run` returned.
+        state: what :func:`gatelr.networks.layers.run` returned.
         lag: ℓ, from 0 to T.
 
     Returns:
@@ -42,7 +42,7 @@ def effective(state: State, lr: float, lag: int) -> Float[Tensor, "W B n"]:
     r"""The effective learning rate of a lag, :math:`μ\, \mathrm{written}_{t-\ell}\, P_{t,t-\ell}` (claims C8 and C16).
 
     Args:
-        state: what :func:`gatelr.networks.run` returned.
+        state: what :func:`gatelr.networks.layers.run` returned.
         lr: μ, the global learning rate, at least 0.
         lag: ℓ, from 0 to T - 1.
 
@@ -52,6 +52,17 @@ def effective(state: State, lr: float, lag: int) -> Float[Tensor, "W B n"]:
     Raises:
         ValueError: for a lag outside 0 … T-1 or a negative rate.
         TypeError: for a lag that is not a whole number.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import networks
+        >>> state = networks.run(torch.nn.LSTM(3, 8), torch.randn(50, 4, 3))
+        >>> mu = networks.effective(state, lr=1e-3, lag=10)
+        >>> mu.shape  # 40 windows, a batch of 4, 8 units
+        torch.Size([40, 4, 8])
+        >>> f, i = state.gates["f"], state.gates["i"]
+        >>> torch.allclose(mu[0], 1e-3 * i[0] * f[1:11].prod(0))
+        True
     """
     T = len(state.written)
     lag = whole_number("lag", lag, 0, T - 1, f"step k = t - lag must be one of 1 … {T}")
@@ -68,7 +79,7 @@ def budget(state: State, lags: Sequence[int] | None = None) -> Float[Tensor, "L 
     For a GRU they sum, with :func:`unspent`, to one. For an LSTM they sum to anything.
 
     Args:
-        state: what :func:`gatelr.networks.run` returned.
+        state: what :func:`gatelr.networks.layers.run` returned.
         lags: those wanted, each from 0 to T - 1; all of them in order by default.
 
     Returns:
@@ -77,6 +88,14 @@ def budget(state: State, lags: Sequence[int] | None = None) -> Float[Tensor, "L 
     Raises:
         ValueError: for a lag outside 0 … T-1.
         TypeError: for a lag that is not a whole number.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import networks
+        >>> state = networks.run(torch.nn.GRU(3, 8), torch.randn(50, 4, 3))
+        >>> shares = networks.budget(state)
+        >>> torch.allclose(shares.sum(0) + networks.unspent(state), torch.ones(4, 8))
+        True
     """
     T = len(state.written)
     retained, written = (reverse(v, state.lengths) for v in (state.retained, state.written))
@@ -91,7 +110,7 @@ def unspent(state: State) -> Float[Tensor, "B n"]:
     r"""What is kept of the initial state at the end of every sequence, :math:`P_{T,0}` (claim C9).
 
     Args:
-        state: what :func:`gatelr.networks.run` returned.
+        state: what :func:`gatelr.networks.layers.run` returned.
 
     Returns:
         ``(B, n)``.
@@ -105,10 +124,19 @@ def time_constants(state: State) -> Float[Tensor, " n"]:
     The mean runs over all steps of all sequences, padding left out.
 
     Args:
-        state: what :func:`gatelr.networks.run` returned.
+        state: what :func:`gatelr.networks.layers.run` returned.
 
     Returns:
         ``(n,)``, in steps; 0 for a unit that once kept nothing, as in an RNN; infinite for one that forgets nothing.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import networks
+        >>> lstm = torch.nn.LSTM(3, 8)
+        >>> _ = lstm.requires_grad_(False)
+        >>> lstm.bias_ih_l0[8:16] = 100.0  # all forget gates are 1
+        >>> networks.time_constants(networks.run(lstm, torch.randn(50, 4, 3)))
+        tensor([inf, inf, inf, inf, inf, inf, inf, inf])
     """
     valid = state.valid().unsqueeze(-1)
     total = state.retained.log().masked_fill(~valid, 0).sum((0, 1))

@@ -23,7 +23,7 @@ Inputs = Tensor | PackedSequence | Sequence[Tensor]
 Initial = Tensor | tuple[Tensor, Tensor] | None
 #: The number of steps of every sequence of a padded batch.
 Lengths = Tensor | Sequence[int] | None
-#: What a loop over a cell recorded: a tensor, a list with an entry for each step, or for an LSTM pairs of h and c.
+#: What a loop over a cell recorded, as a tensor or as a list with an entry for each step; for an LSTM h and c in pairs.
 Recorded = Tensor | Sequence[Tensor] | Sequence[tuple[Tensor, Tensor]] | None
 
 

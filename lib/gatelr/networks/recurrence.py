@@ -131,8 +131,9 @@ class Recurrence(ABC):
 
 
 @contextmanager
-def unflattened() -> Iterator[None]:
-    """Without cuDNN's advice on how weights should lie: one layer of several is no chunk of memory of its own."""
+def unadvised() -> Iterator[None]:
+    """Without torch's advice on speed: one layer of several is no chunk of memory, and oneDNN has no projections."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
         yield

@@ -3,7 +3,7 @@ r"""Transport through a recurrent layer of torch: products of its Jacobians over
 .. math:: M_{t,k} = J_t J_{t-1} \cdots J_{k+1}, \qquad \ell = t - k
 
 All windows end with the last step of their sequence, so that one product is carried back, a step at a time. For a short
-sequence :func:`gatelr.transport.sensitivities` of :func:`gatelr.networks.blocks` has every window.
+sequence :func:`gatelr.transport.sensitivities` of :func:`gatelr.networks.layers.blocks` has every window.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def transport(
         ``(lags, B, d, d)``; the identity at lag 0, zero for a lag longer than its sequence.
 
     Raises:
-        TypeError: as :func:`gatelr.networks.run`, or for a lag that is no whole number.
-        ValueError: as :func:`gatelr.networks.run`, or for a lag outside 0 … T.
+        TypeError: as :func:`gatelr.networks.layers.run`, or for a lag that is no whole number.
+        ValueError: as :func:`gatelr.networks.layers.run`, or for a lag outside 0 … T.
     """
     recurrence, state = locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)
     wanted = _checked(lags, len(state.x))
@@ -126,8 +126,17 @@ def lyapunov(
         ``(B, k)``, descending; −inf where a direction is lost altogether.
 
     Raises:
-        TypeError: as :func:`gatelr.networks.run`, or for a number that is not whole.
-        ValueError: as :func:`gatelr.networks.run`, or for k outside 1 … d or a skip as long as a sequence.
+        TypeError: as :func:`gatelr.networks.layers.run`, or for a number that is not whole.
+        ValueError: as :func:`gatelr.networks.layers.run`, for k outside 1 … d, a skip as long as a sequence, or a layer
+            that explodes.
+
+    Example:
+        >>> import torch
+        >>> from gatelr import networks, stability
+        >>> gru, u = torch.nn.GRU(3, 8), torch.randn(50, 4, 3)
+        >>> exponents = networks.lyapunov(gru, u)
+        >>> torch.allclose(exponents, stability.lyapunov(networks.blocks(gru, u)))
+        True
     """
     recurrence, state = locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)
     (_, B, d), x = state.x.shape, state.x
