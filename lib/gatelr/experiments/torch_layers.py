@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import sympy as sp
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,6 +17,9 @@ from gatelr.networks.gru import GRU
 from gatelr.networks.lstm import LSTM
 from gatelr.networks.state import State
 from gatelr.symbolic import gru, lstm
+
+if TYPE_CHECKING:
+    import sympy as sp
 
 #: The order in which torch stacks the weights of the gates, by its own letters.
 ORDER = {kind.kind: kind.letters for kind in (GRU, LSTM)}
@@ -94,7 +96,7 @@ def terms_by_symbol(module: nn.GRU | nn.LSTM, run: State, layer: int = 0) -> Ter
 
 def _printed(term: sp.Expr, values: dict[str, Tensor], state: str, shape: tuple[int, int]) -> Tensor:
     """An entry (q, p) in index notation as matrices of numbers."""
-    matrix = symbolic.to_torch(term, [sp.IndexedBase(name) for name in values], state=state)(*values.values())
+    matrix = symbolic.to_torch(term, list(values), state=state)(*values.values())
     like = values["u"]
     return torch.as_tensor(matrix, dtype=like.dtype, device=like.device).expand(*like.shape[:-1], *shape)
 

@@ -91,20 +91,20 @@ def torch_code(expression: sp.Expr, state: str = "x") -> str:
     return str(IndexPrinter(state).doprint(expression))
 
 
-def to_torch(expression: sp.Expr, arguments: Sequence[sp.IndexedBase], state: str = "x") -> Callable[..., Tensor]:
+def to_torch(expression: sp.Expr, arguments: Sequence[sp.IndexedBase | str], state: str = "x") -> Callable[..., Tensor]:
     """SymPy's expression as a torch function of its symbols: entry (q, p) becomes a matrix, for any n and any batch.
 
     Vectors are passed as ``(..., n)``, matrices as ``(..., n, n)``; leading axes broadcast.
 
     Args:
         expression: in index notation, with free indices q and p.
-        arguments: the symbols in the order in which the function takes them.
+        arguments: the symbols, or their names, in the order in which the function takes them.
         state: the argument whose size a Kronecker delta has, x in the family.
 
     Returns:
         A function of tensors that returns ``(..., n, n)``.
     """
-    names = [sp.Symbol(str(base.label)) for base in arguments]
+    names = [sp.Symbol(str(base)) for base in arguments]
     function: Callable[..., Tensor] = sp.lambdify(
         names, expression, modules=[{"torch": torch}], printer=IndexPrinter(state)
     )
