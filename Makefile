@@ -1,6 +1,7 @@
 # Everything that this repository can do. Works with GNU make 3.81, the one that macOS ships.
 #
 # Options:  PROFILE=quick|ci|paper   CORES=4   DEVICE=auto|cpu|cuda   PYTHON=python3.12   PAPER=A4|Letter   ID=a-figure
+#           ON=slurm
 
 PROFILE ?= ci
 DEVICE ?= auto
@@ -8,19 +9,22 @@ ID ?=
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PYTHON ?= python3
 PAPER ?= A4
-# Handed to Snakemake as it is, for example SNAKEMAKE="--executor slurm --jobs 20".
+# Where jobs run, if not here: workflow/profiles/.
+ON ?=
+# Handed to Snakemake as it is, for example SNAKEMAKE="--default-resources slurm_account=mine".
 SNAKEMAKE ?=
 
 # Many containers set it. A chapter or a run is a process: without bytecode each compiles torch anew, for six seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf figure check test test-all links lab bench gpu env clean distclean check-options
+.PHONY: help book pdf figure study check test test-all links lab bench gpu env clean distclean check-options
 .SUFFIXES:
 
 BIN := .venv/bin
 LOCKED := .venv/.locked
 READY := .venv/.ready
+BUILD = $(BIN)/python workflow/build.py --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' --on '$(ON)' $(SNAKEMAKE)
 
 help: ## list what can be made
 	@echo "Gates as learning rates. Targets:"
@@ -30,13 +34,16 @@ help: ## list what can be made
 	@echo "Profiles: $$(sed -n 's/^\([a-z][a-z0-9_-]*\):.*/\1/p' profiles.yaml | tr '\n' ' ')"
 
 book: check-options $(READY) ## run what has changed and build the book
-	@$(BIN)/python workflow/build.py --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
+	@$(BUILD)
 
 pdf: check-options $(READY) ## bind the book into one PDF, on PAPER=A4 or Letter
-	@$(BIN)/python workflow/build.py --pdf '$(PAPER)' --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
+	@$(BUILD) --pdf '$(PAPER)'
 
 figure: check-options $(READY) ## make the figure ID=… again, and say how far it is from before
-	@$(BIN)/python workflow/build.py --figure '$(ID)' --profile '$(PROFILE)' --device '$(DEVICE)' --cores '$(CORES)' $(SNAKEMAKE)
+	@$(BUILD) --figure '$(ID)'
+
+study: check-options $(READY) ## make the tables of a profile that is a study, such as PROFILE=thousand
+	@$(BUILD) --study
 
 # Three tiers, each with all of the one before; CONTRIBUTING.md says which is for what.
 PYTEST = $(BIN)/python -m pytest -n $(CORES) --dist loadgroup

@@ -2,16 +2,19 @@
 
 A run is one experiment on one task with one gate, one optimiser and a block of seeds; it makes one file of tables. A
 chapter goes through papermill, reads the tables of its runs, and leaves an executed notebook and artefacts.
-`make book` runs it. On a cluster: `make book SNAKEMAKE="--executor slurm --jobs 20"`.
+`make book` runs it, and `make book ON=slurm` has SLURM run the jobs. A profile with `only` is a study: runs of one chapter
+and their tables, without the book.
 """
 
 import json
+import math
 import os
 import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 import address
 import dependencies
+import limits
 import parameters
 import toc
 
@@ -21,7 +24,11 @@ PROFILE, DEVICE = config.get("profile", "ci"), config.get("device", "auto")
 PROFILES = parameters.load(Path("profiles.yaml"), CHAPTERS)
 PARAMETERS = {c: parameters.resolve(PROFILES, PROFILE, SOURCES[c], DEVICE) for c in CHAPTERS}
 PLANS = dependencies.plans({c: parameters.declared(SOURCES[c]) | PARAMETERS[c] for c in CHAPTERS})
+ONLY = PROFILES[PROFILE].get("only", {})
+LABELS = {name: value for name, value in ONLY.items() if name != "chapter"}
+STUDIED = [run for run in PLANS.get(ONLY.get("chapter"), []) if LABELS.items() <= run["labels"].items()]
 RUNS = {run["path"]: run for runs in PLANS.values() for run in runs}
+LIMITS = limits.load()
 LOCK = dependencies.digest(["requirements.lock"])
 
 
@@ -43,12 +50,28 @@ BOOK += ["pyproject.toml", "workflow/portable.py", "workflow/plain.py", "workflo
 BOOK += map(str, dependencies.library())
 GENERATED = expand("book/generated/{page}.md", page=["execution", "ledger", "figures", "tables"])
 PAGES = ["workflow/pages.py", "workflow/toc.py", "_toc.yml", *sorted(map(str, Path("workflow/templates").glob("*.j2")))]
+MEASURED = sorted(map(str, Path("benchmarks/results/scale").glob("*.json")))
+GENERATED += ["book/generated/scale.md"] if MEASURED else []
+PAGES += MEASURED
 PAGES += map(str, Path("book").glob("notation.md"))  # the ledger takes the names of the claims from it
 PAPER = ["workflow/pdf.py", "workflow/browser.py", *sorted(map(str, Path("workflow/paper").iterdir()))]
 
 # What re-runs is decided by contents. Each rule has a fingerprint of its sources among its parameters, so that an edit
 # counts even when the file's date is old (a file moved or unpacked into place). A new date on old contents does not
 # count: see max-checksum-file-size in workflow/profiles/default.
+
+
+def needs(kind, name):
+    """What a job asks a scheduler for, which is no reason to run again; memory grows from attempt to attempt."""
+    limit = lambda wildcards: limits.of(LIMITS, kind, getattr(wildcards, name))
+    return {
+        # of the scheduler a little more, since starting counts there
+        "runtime": lambda wildcards: math.ceil(limit(wildcards).minutes) + 10,
+        "seconds": lambda wildcards: math.ceil(60 * limit(wildcards).minutes),
+        "attempt": lambda wildcards, attempt: attempt,
+        "mem_mb": lambda wildcards, attempt: limit(wildcards).megabytes * attempt,
+        **({"gpu": 1} if DEVICE == "cuda" else {}),
+    }
 
 
 wildcard_constraints:
@@ -60,6 +83,7 @@ localrules:
     pages,
     book,
     pdf,
+    study,
 
 
 rule book:
@@ -120,8 +144,11 @@ rule run:
         code=lambda wildcards: f"{planned(wildcards)['code']} {LOCK}",
         device=DEVICE,
     threads: 1
+    resources:
+        **needs("runs", "experiment"),
     shell:
-        "{sys.executable:q} workflow/run.py {params.run:q} --device {params.device:q} --threads {threads}"
+        "{sys.executable:q} workflow/run.py {params.run:q} --device {params.device:q}"
+        " --threads {threads} --attempt {resources.attempt}"
 
 
 rule chapter:
@@ -138,6 +165,24 @@ rule chapter:
         contents=lambda wildcards: dependencies.digest(FILES[wildcards.chapter]),
         code=lambda wildcards: dependencies.code(SOURCES[wildcards.chapter]),
     threads: 1
+    resources:
+        **needs("chapters", "chapter"),
     shell:
         "{sys.executable:q} workflow/chapter.py {input.sources[0]:q}"
-        " --threads {threads} --parameters {params.values:q}"
+        " --threads {threads} --seconds {resources.seconds} --attempt {resources.attempt}"
+        " --parameters {params.values:q}"
+
+
+rule study:
+    input:
+        ["workflow/study.py", *(run["path"] for run in STUDIED)],
+    output:
+        f"artifacts/studies/{PROFILE}/run.csv",
+    params:
+        chapter=ONLY.get("chapter", ""),
+        values=json.dumps(PARAMETERS.get(ONLY.get("chapter"), {}), sort_keys=True),
+        labels=json.dumps(LABELS, sort_keys=True),
+        folder=f"artifacts/studies/{PROFILE}",
+    shell:
+        "{sys.executable:q} workflow/study.py {params.chapter:q} --parameters {params.values:q}"
+        " --labels {params.labels:q} --out {params.folder:q}"

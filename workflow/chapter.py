@@ -1,29 +1,36 @@
 """Run one chapter: percent source -> notebook -> papermill -> executed notebook and artefacts in place.
 
-Everything is made aside, in ``_build/run/<chapter>/``, and moved into place by rename once it is complete. A
-chapter that fails leaves nothing in place: its partly executed notebook and ``failure.json`` stay aside.
+Everything is made aside, in a folder of its own below ``_build/run/<chapter>/``, and moved into place by rename once it
+is complete. A chapter that fails leaves nothing in place: its partly executed notebook and ``failure.json`` stay aside.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import errno
 import json
+import math
 import os
 import re
 import shutil
+import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import environment
 import failures
+import guard
+import integrity
 import parameters
+from progress import Cells, say
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = ("results.json", "manifest.json")
+#: What papermill reads, in the folder aside.
+PLAIN = "source.ipynb"
 
 
 class ChapterFailed(Exception):
@@ -33,56 +40,12 @@ class ChapterFailed(Exception):
         error: one sentence, or the last line of the traceback.
         cell: the number that the notebook shows beside the failing cell, if it was a cell.
         title: the heading that the cell stands under.
+        again: whether another try may go better.
     """
 
-    def __init__(self, error: str, cell: int | None = None, title: str = ""):
+    def __init__(self, error: str, cell: int | None = None, title: str = "", again: bool = False):
         super().__init__(error)
-        self.error, self.cell, self.title = error, cell, title
-
-
-def titles(cells: list[Any]) -> list[str]:
-    """For each cell the heading it stands under."""
-    found, current = [], ""
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            headings = re.findall(r"^#{1,6} +(.+?) *$", cell.source, flags=re.MULTILINE)
-            current = headings[-1] if headings else current
-        found.append(current)
-    return found
-
-
-class Progress:
-    """One line a cell as it ends, and the seconds of each for run.json.
-
-    Papermill hands nbclient's hooks through, so that no engine of ours is needed.
-    """
-
-    def __init__(self, chapter: str, notebook: Any):
-        # Papermill is about to insert one cell, that of the injected parameters.
-        self.chapter, self.total = chapter, 1 + sum(c.cell_type == "code" for c in notebook.cells)
-        self.cells: list[dict[str, Any]] = []
-        self.title, self._start = "", time.perf_counter()
-
-    def start(self, cell: Any, cell_index: int) -> None:
-        """Called before every cell, of prose too."""
-        if cell.cell_type == "markdown":
-            self.title = titles([cell])[0] or self.title
-        self._start = time.perf_counter()
-
-    def end(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
-        """Called after a cell of code, failed or not."""
-        seconds = time.perf_counter() - self._start
-        index = len(self.cells) + 1
-        self.cells.append({"index": index, "title": self.title, "seconds": round(seconds, 3)})
-        mark = "" if execute_reply["content"]["status"] == "ok" else "  FAILED"
-        width = len(str(self.total))
-        title = self.title if len(self.title) <= 50 else self.title[:49] + "…"
-        say(f"{self.chapter}  cell {index:>{width}}/{self.total}  {title:<50} {seconds:7.1f} s{mark}")
-
-
-def say(line: str) -> None:
-    """Print at once: a reader watches, and several chapters may be speaking."""
-    print(line, flush=True)
+        self.error, self.cell, self.title, self.again = error, cell, title, again
 
 
 def prepare(source: Path, values: dict[str, Any], aside: Path) -> tuple[Path, Any]:
@@ -111,19 +74,22 @@ def prepare(source: Path, values: dict[str, Any], aside: Path) -> tuple[Path, An
         parameters.check(source, values)
     except parameters.BadInput as error:
         raise ChapterFailed(str(error)) from error
-    plain = aside / "source.ipynb"
+    plain = aside / PLAIN
     jupytext.write(notebook, plain)
     return plain, notebook
 
 
-def execute(source: Path, values: dict[str, Any], threads: int, aside: Path) -> list[dict[str, Any]]:
-    """Run the chapter aside; the seconds of each cell.
+def execute(
+    source: Path, values: dict[str, Any], threads: int, aside: Path, seconds: float = math.inf
+) -> list[dict[str, Any]]:
+    """Run the chapter aside, for so many seconds at most; the seconds of each cell.
 
     Raises:
-        ChapterFailed: if a cell raises, the kernel dies, or the chapter writes no results.
+        ChapterFailed: if a cell raises or does not end, the kernel dies, or the chapter writes no results.
+        KeyboardInterrupt: if it is told to stop, with the number of the cell and its title.
     """
     import papermill
-    from nbclient.exceptions import DeadKernelError
+    from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 
     chapter = source.stem
@@ -131,7 +97,12 @@ def execute(source: Path, values: dict[str, Any], threads: int, aside: Path) -> 
     staging = aside / "artifacts"
     staging.mkdir()
     os.environ.update(environment.variables(threads))
-    progress = Progress(chapter, notebook)
+    cells = Cells(chapter, notebook)
+    end = time.monotonic() + seconds
+
+    def left(cell: Any) -> float | None:
+        return None if math.isinf(end) else max(1.0, end - time.monotonic())
+
     try:
         papermill.execute_notebook(
             str(plain),
@@ -140,25 +111,44 @@ def execute(source: Path, values: dict[str, Any], threads: int, aside: Path) -> 
             cwd=str(source.parent),
             progress_bar=False,
             record_timing=False,  # clock times would make two runs differ
-            on_cell_start=progress.start,
-            on_cell_executed=progress.end,
+            start_timeout=600,  # a busy machine may take minutes to start a kernel
+            on_cell_start=cells.start,
+            on_cell_executed=cells.end,
+            timeout_func=left,
+            extra_arguments=[
+                f"--IPKernelApp.exec_lines={guard.line(ROOT, [staging, ROOT / 'artifacts' / 'runs'])}",
+            ],
         )
     except PapermillExecutionError as error:
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).strip().splitlines()
         last = trace[-1].strip() if trace else f"{error.ename}: {error.evalue}"
-        raise ChapterFailed(last, error.exec_count, progress.title) from error
-    except DeadKernelError as error:
+        raise ChapterFailed(last, error.exec_count, cells.title) from error
+    except CellTimeoutError as error:
+        raise ChapterFailed(
+            f"the chapter did not end within its {seconds / 60:.3g} minutes, of which this cell, which was still "
+            f"running, had {cells.seconds / 60:.2g}: mend the cell, or give the chapter more in workflow/limits.yaml",
+            cells.number,
+            cells.title,
+        ) from error
+    except RuntimeError as error:
+        if "Kernel" not in str(error):  # as nbclient calls one that dies, at its start or later
+            raise
         raise ChapterFailed(
             "the kernel died, most likely for want of memory: close something, or run with CORES=1",
-            len(progress.cells) + 1,
-            progress.title,
+            cells.number,
+            cells.title,
+            again=True,
         ) from error
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(cells.number, cells.title) from stop
+    finally:
+        cells.stop()
     if missing := [name for name in REQUIRED if not (staging / name).is_file()]:
         raise ChapterFailed(
             f"{source.name} ran to its end but wrote no {' and no '.join(missing)} into the folder `out`: "
             "its last cell must call `chapter.close()`"
         )
-    return progress.cells
+    return cells.cells
 
 
 def finish(source: Path, aside: Path) -> None:
@@ -188,7 +178,13 @@ def finish(source: Path, aside: Path) -> None:
 
 
 def publish(source: Path, aside: Path) -> None:
-    """Move artefacts and notebook into place; a crash in between leaves one missing, so both are redone."""
+    """Move artefacts and notebook into place; a crash in between leaves one missing, so both are redone.
+
+    Raises:
+        ChapterFailed: if this run was left behind, and another has begun since.
+    """
+    if not (aside / PLAIN).exists():
+        raise ChapterFailed("another run of this chapter has begun since: this one, which was left behind, gives up")
     chapter = source.stem
     artefacts = ROOT / "artifacts" / chapter
     artefacts.parent.mkdir(exist_ok=True)
@@ -197,7 +193,7 @@ def publish(source: Path, aside: Path) -> None:
     (aside / f"{chapter}.ipynb").rename(source.with_suffix(".ipynb"))
 
 
-def run(source: Path, values: dict[str, Any], threads: int) -> None:
+def run(source: Path, values: dict[str, Any], threads: int, seconds: float = math.inf) -> None:
     """Run a chapter from its source to its place.
 
     Raises:
@@ -205,28 +201,39 @@ def run(source: Path, values: dict[str, Any], threads: int) -> None:
     """
     started = datetime.datetime.now(datetime.UTC)
     begin = time.perf_counter()
-    aside = ROOT / "_build" / "run" / source.stem
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    place = ROOT / "_build" / "run" / source.stem
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    # A run that a kill left behind may still be at work: no two write into one folder.
+    aside = Path(tempfile.mkdtemp(dir=place))
     # Results of an earlier run must not stand there as if they were this one's.
     source.with_suffix(".ipynb").unlink(missing_ok=True)
     shutil.rmtree(ROOT / "artifacts" / source.stem, ignore_errors=True)
 
-    cells = execute(source, values, threads, aside)
-    seconds = time.perf_counter() - begin
+    try:
+        cells = execute(source, values, threads, aside, seconds)
+    except BaseException:
+        if (partly := aside / f"{source.stem}.ipynb").exists():
+            partly.rename(place / partly.name)
+        raise
+    spent = time.perf_counter() - begin
     record = {
         "chapter": source.stem,
         "profile": values.get("profile"),
         "parameters": values,
-        "seconds": round(seconds, 3),
+        "seconds": round(spent, 3),
         "cells": cells,
         "started": started.isoformat(timespec="seconds"),
     }
-    (aside / "artifacts" / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    if (clock := aside / "artifacts" / "clock.json").exists():  # what runs took: of no two builds the same
+        record["clock"] = json.loads(clock.read_text())
+        clock.unlink()
     finish(source, aside)
+    record["files"] = integrity.digests(aside / "artifacts", aside / f"{source.stem}.ipynb")
+    (aside / "artifacts" / "run.json").write_text(json.dumps(record, indent=2) + "\n")
     publish(source, aside)
-    shutil.rmtree(aside)
-    say(f"{source.stem}  done, {len(cells)} cells in {seconds:.1f} s")
+    shutil.rmtree(place)
+    say(f"{source.stem}  done, {len(cells)} cells in {spent:.1f} s")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -235,17 +242,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("source", type=Path, help="such as notebooks/time-scales.py")
     parser.add_argument("--parameters", type=json.loads, required=True, help="a JSON object")
     parser.add_argument("--threads", type=int, default=1, help="of the numeric libraries")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="the most that it may take; no limit without")
+    parser.add_argument("--attempt", type=int, default=1, help="which this is of the same job")
     args = parser.parse_args(arguments)
     source = args.source.resolve()
+    if failures.final(source.stem, args.attempt):
+        return 1
 
     try:
-        run(source, args.parameters, args.threads)
+        run(source, args.parameters, args.threads, args.seconds)
     except ChapterFailed as failed:
         failure = failed
+    except KeyboardInterrupt as stopped:
+        cell, title = stopped.args or (None, "")
+        failure = ChapterFailed("it was stopped here", cell, title, again=True)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in failures.ADVICE:
             raise
-        failure = ChapterFailed(f"no space left on the disk while writing {error.filename or 'a file'}: free some")
+        failure = ChapterFailed(failures.ADVICE[error.errno].format(error.filename or "a file"))
     else:
         return 0
 
@@ -256,9 +270,16 @@ def main(arguments: list[str] | None = None) -> int:
         cell=failure.cell,
         title=failure.title,
         notebook=str(partly.relative_to(ROOT)) if partly.exists() else None,
+        again=failure.again,
     )
     return 1
 
 
+def stop(*_: object) -> None:
+    """What a scheduler's signal does: the same as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     sys.exit(main())

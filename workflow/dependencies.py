@@ -107,7 +107,7 @@ def digest(files: Iterable[str | Path]) -> str:
 
 
 def plans(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The runs that chapters read: for each run its file's name, what it is, and a fingerprint of its code.
+    """The runs that chapters read: for each its file's name, what it is, its labels, and a fingerprint of its code.
 
     Plans stand beside the code that measures, which imports torch. So they are made in another process, and again only
     when the code of the experiments or a parameter has changed.
@@ -117,10 +117,16 @@ def plans(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, list[dict[st
     """
     asked = json.dumps(parameters, sort_keys=True)
     experiments = [name for name in fingerprint.files(LIB.resolve()) if name.startswith("gatelr.experiments")]
-    key = hashlib.sha256(f"{asked} {fingerprint.code(experiments, LIB.resolve())}".encode()).hexdigest()
-    if PLANS.exists() and (kept := json.loads(PLANS.read_text()))["key"] == key:
-        return dict(kept["plans"])
-    command = [sys.executable, str(Path(__file__).with_name("run.py")), "--plans"]
+    planner = Path(__file__).with_name("run.py")
+    code = f"{fingerprint.code(experiments, LIB.resolve())} {digest([planner])}"
+    key = hashlib.sha256(f"{asked} {code}".encode()).hexdigest()
+    try:
+        kept = json.loads(PLANS.read_text())
+        if kept["key"] == key:
+            return dict(kept["plans"])
+    except (OSError, ValueError, KeyError):
+        pass  # not there, or cut short
+    command = [sys.executable, str(planner), "--plans"]
     made = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)
     planned: dict[str, list[dict[str, Any]]] = json.loads(made.stdout)
     PLANS.parent.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import environment
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))  # this checkout's library, even when another is installed
 
 import failures  # noqa: E402
+import progress  # noqa: E402
 
 FOLDER = ROOT / "artifacts" / "runs"
 
@@ -30,36 +32,42 @@ def plans() -> str:
     """The plans of the chapters whose parameters stand on standard input, as JSON."""
     from gatelr.experiments import plans, runs
 
-    planned: dict[str, list[dict[str, object]]] = {}
+    planned: dict[str, list[dict[str, Any]]] = {}
     for chapter, parameters in json.load(sys.stdin).items():
         try:
             plan = plans.plan(chapter, parameters)
         except Exception:
             plan = []  # the chapter makes the same plan, and will say in its own words what is wrong
         planned[chapter] = [
-            {"path": str(run.path("artifacts/runs")), "run": run.identity, "code": runs.code(run.experiment)}
+            {
+                "path": str(run.path("artifacts/runs")),
+                "run": run.identity,
+                "labels": dict(run.labels),
+                "code": runs.code(run.experiment),
+            }
             for run in plan
         ]
     return json.dumps(planned)
 
 
-def make(text: str, device: str) -> int:
+def make(text: str, device: str, attempt: int) -> int:
     """Make the run that is written out as JSON; 0 if its file is there."""
     from gatelr.experiments import runs
 
     content = json.loads(text)
     run = runs.Run(**content | {"seeds": tuple(content["seeds"])})
+    step = f"{run.experiment} {run.name}"
+    if failures.final(step, attempt):
+        return 1
     begin = time.perf_counter()
     try:
-        if device != "cpu":
-            import torch
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        runs.make(run, folder=FOLDER, device=device)
+        if list(run.path(FOLDER).parent.glob(f"{run.name}-*.checkpoint")):
+            progress.say(f"{run.experiment}  {run.name}  goes on from its file")
+        runs.make(run, folder=FOLDER, device=environment.device(device))
     except Exception as error:
-        failures.record(f"{run.experiment} {run.name}", f"{type(error).__name__}: {error}")
+        failures.record(step, f"{type(error).__name__}: {error}")
         return 1
-    print(f"{run.experiment}  {run.name}  {time.perf_counter() - begin:.1f} s", flush=True)
+    progress.say(f"{run.experiment}  {run.name}  {time.perf_counter() - begin:.1f} s")
     return 0
 
 
@@ -69,6 +77,7 @@ def main() -> int:
     parser.add_argument("run", nargs="?", help="what the run is, a JSON object")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=1, help="of the numeric libraries")
+    parser.add_argument("--attempt", type=int, default=1, help="which this is of the same job")
     parser.add_argument("--plans", action="store_true", help="say which runs chapters read")
     args = parser.parse_args()
     os.environ.update(environment.variables(args.threads))  # before torch is imported
@@ -76,7 +85,7 @@ def main() -> int:
     if args.plans:
         print(plans())
         return 0
-    return make(args.run, args.device)
+    return make(args.run, args.device, args.attempt)
 
 
 if __name__ == "__main__":

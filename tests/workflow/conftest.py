@@ -175,6 +175,18 @@ class Project:
         """What `make book` calls."""
         return self.python("workflow/build.py", "--cores", "2", "--device", "cpu", *arguments)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, without waiting for its end; what it says goes to a file."""
+        command = [sys.executable, "workflow/build.py", "--cores", "2", "--device", "cpu", *arguments]
+        with (self.root / "said.log").open("w") as said:
+            return subprocess.Popen(
+                command, cwd=self.root, env=self.environment(), stdout=said, stderr=subprocess.STDOUT, text=True
+            )
+
+    def said(self) -> str:
+        """What the build said that was started."""
+        return (self.root / "said.log").read_text()
+
     def would_run(self, *config: str) -> set[str]:
         """The chapters that the next build would run, and "runs" if it would make any."""
         config = config or ("profile=ci", "device=cpu")
@@ -215,6 +227,40 @@ def make(root: Path) -> Project:
     }.items():
         (root / name).write_text(text)
     return Project(root)
+
+
+STUDY = """# %% tags=["parameters"]
+profile = "ci"
+seeds = 1
+device = "cpu"
+block = 0
+tasks_here = ["adding"]
+paper_until = 0
+trained_until = 0
+out = "../artifacts/draft/effective-rate-profiles"
+
+# %%
+import gatelr
+"""
+
+CELL = "{seeds: 14, tasks_here: [], trained_until: 1000}"
+ONLY = '{chapter: effective-rate-profiles, setting: "adding, 30 steps, Adam", gate: constant}'
+
+
+def studied(root: Path) -> Project:
+    """A project with the library itself, and studies of one cell of a grid: `whole`, and in seven blocks `seven`."""
+    project = make(root)
+    shutil.rmtree(root / "lib" / "gatelr")
+    shutil.copytree(REPOSITORY / "lib" / "gatelr", root / "lib" / "gatelr")
+    (root / "notebooks" / "effective-rate-profiles.py").write_text(STUDY)
+    for chapter in IMPORTS:
+        project.source(chapter).unlink()
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nparts:\n- chapters: [{file: notebooks/effective-rate-profiles}]\n"
+    )
+    study = f"shared: {{}}, chapters: {{effective-rate-profiles: {CELL}}}, only: {ONLY}"
+    (root / "profiles.yaml").write_text(f"whole: {{{study}}}\nseven: {{block: 2, {study}}}\n")
+    return project
 
 
 @pytest.fixture

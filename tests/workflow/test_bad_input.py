@@ -76,8 +76,8 @@ def test_a_full_disk(step: str, chapter: types.ModuleType, project: Project, mon
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "results.json")
 
-    staged = project.root / "_build/run/one/artifacts"
-    monkeypatch.setattr(chapter, "execute", lambda *_: staged.mkdir() or [])
+    monkeypatch.setattr(chapter, "execute", lambda *given: (given[3] / "artifacts").mkdir() or [])
+    monkeypatch.setattr(chapter.integrity, "digests", lambda *_: {})
     monkeypatch.setattr(chapter, "finish", lambda *_: None)
     monkeypatch.setattr(chapter, "execute" if step == "prepare" else step, full)
     assert run(chapter, project, "one", seeds=1) == 1

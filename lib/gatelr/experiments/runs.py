@@ -127,13 +127,24 @@ def load(
 
 
 def fresh(run: Run, folder: str | Path, device: object = "cpu") -> bool:
-    """Whether its file is there, made by the code that there is now, on the same kind of device."""
-    try:
-        content = json.loads(run.path(folder).read_text())
-    except (OSError, ValueError):
-        return False
+    """Whether its file is there, whole, made by the code that there is now, on the same kind of device."""
+    content = kept(run.path(folder)) or {}
     made = (content.get("code"), content.get("torch"), content.get("device"), content.get("run"))
     return made == (code(run.experiment), torch_version(), str(device), run.identity)
+
+
+def kept(path: Path) -> dict[str, Any] | None:
+    """What the file of a run holds; None where it is not there, or is not as it was written."""
+    try:
+        content = dict(json.loads(path.read_text()))
+        digest = content.pop("digest")
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return content if digest == _digest(content) else None
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def code(experiment: str) -> str:
@@ -190,7 +201,7 @@ def make(run: Run, *, folder: str | Path = FOLDER, device: object = "cpu", progr
         "device": str(device),
         "tables": {name: _columns(records) for name, records in rows.items()},
     }
-    files.write(path, json.dumps(content, allow_nan=False) + "\n")
+    files.write(path, json.dumps({"digest": _digest(content), **content}, allow_nan=False) + "\n")
     for left in path.parent.glob(f"{run.name}-*.checkpoint"):
         left.unlink(missing_ok=True)
     return path
