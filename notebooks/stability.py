@@ -645,7 +645,7 @@ for arm, value in border["smallest gain"].loc[["near identity", "multi"]].items(
     chapter.number(f"border-{arm.replace(' ', '-')}", value, f"{100 * value:.0f} %")
 beyond = float(border.loc[list(experiment.MAIN)].filter(like="rate").to_numpy().max())
 minutes = float(records["cost"].cpu_seconds.sum()) / 60
-chapter.number("cpu-minutes", minutes, f"{minutes:.0f}", "min")
+chapter.clock("cpu-minutes", minutes, f"{minutes:.0f}", "min")
 chapter.number("border-rates", beyond, f"{100 * beyond:.0f} %")
 loud = areas[areas.after == "noise"].groupby("arm").area.mean()
 for arm, value in loud.items():
@@ -687,8 +687,9 @@ for arm, value in loud.items():
 # There `near identity` trains {result}`stability/noise-near-identity`, and
 # `scalar` trains {result}`stability/noise-scalar`.
 #
-# The runs that this build made or read took {result}`stability/cpu-minutes` of
-# one core. The other seeds and arms were trained once, for the reference.
+# The runs that this build made or read took {result}`stability/cpu-minutes`
+# minutes of one core. The other seeds and arms were trained once, for the
+# reference.
 #
 # ## What it means
 #

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Result(SphinxRole):
-    """``{result}`chapter/name```: the text of a number in ``artifacts/<chapter>/results.json``."""
+    """``{result}`chapter/name```: the text of a number in ``artifacts/<chapter>/results.json``, or ``run.json``."""
 
     def run(self) -> tuple[list[Node], list[system_message]]:
         chapter, _, name = self.text.partition("/")
@@ -49,7 +49,7 @@ def _quote(env: BuildEnvironment, chapter: str, name: str) -> str:
     claim, _, part = name.rpartition(".")
     if claim in claims and part in PARTS:
         return PARTS[part](claims[claim])
-    numbers = results["numbers"]
+    numbers = results["numbers"] | _clock(env, chapter)
     if name not in numbers:
         raise LookupError(
             f"chapter {chapter} has no number {name!r}, expected one of {', '.join(sorted(numbers)) or '(none)'}: "
@@ -114,6 +114,12 @@ def _results(env: BuildEnvironment, chapter: str) -> dict[str, Any]:
         raise LookupError(f"there is no {file}: run the chapter, or correct its name in the {{result}} role")
     results: dict[str, Any] = json.loads(path.read_text())
     return results
+
+
+def _clock(env: BuildEnvironment, chapter: str) -> dict[str, Any]:
+    """The numbers that a clock gave, which no two runs have alike."""
+    path = Path(env.srcdir) / f"artifacts/{chapter}/run.json"
+    return dict(json.loads(path.read_text()).get("clock", {})) if path.exists() else {}
 
 
 class DarkTwins(SphinxPostTransform):

@@ -122,9 +122,8 @@ def step(trajectory: Trajectory, delta: Float[Tensor, "T *batch n"], lr: float) 
         ValueError: for a rate that is negative or not finite, or as :func:`signal`.
         TypeError: for a rate that is no number, or as :func:`signal`.
     """
-    lr = _rate(lr)
-    rows = (1 - trajectory.phi**2) * signal(trajectory, delta)
-    return -lr * torch.einsum("t...q,t...p->...qp", rows, trajectory.x_prev)
+    lr, reached = _rate(lr), signal(trajectory, delta)
+    return -lr * torch.einsum("t...q,t...p->...qp", (1 - trajectory.phi**2) * reached, trajectory.x_prev)
 
 
 def shares(trajectory: Trajectory) -> Float[Tensor, "T *batch n"]:

@@ -84,6 +84,7 @@ class Chapter:
         self.checks: list[dict[str, Any]] = []
         self.claims: list[dict[str, Any]] = []
         self.numbers: dict[str, dict[str, Any]] = {}
+        self.clocked: dict[str, dict[str, Any]] = {}
         self.figures: list[dict[str, Any]] = []
         self.tables: list[dict[str, Any]] = []
 
@@ -254,12 +255,30 @@ class Chapter:
         Raises:
             ValueError: for a name used before, or a number that is not finite.
         """
-        self._new(name, list(self.numbers), "number")
+        self.numbers[name] = self._quoted(name, value, text, unit)
+
+    def clock(self, name: str, value: float | int, text: str | None = None, unit: str = "") -> None:
+        """Record a number that a clock gave, which prose quotes as any other.
+
+        It is no result: no two runs have it alike. It goes to ``clock.json``, which the workflow takes into
+        ``run.json``, so that ``results.json`` is the same file after every run.
+
+        Args:
+            name, value, text, unit: as for :meth:`number`.
+
+        Raises:
+            ValueError: as :meth:`number`.
+        """
+        self.clocked[name] = self._quoted(name, value, text, unit)
+
+    def _quoted(self, name: str, value: float | int | str, text: str | None, unit: str) -> dict[str, Any]:
+        """A number as the record has it."""
+        self._new(name, [*self.numbers, *self.clocked], "number")
         value = value.item() if isinstance(value, np.generic) else value
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"number {name!r} is {value}: prose can only quote a finite number")
         printed = (f"{value:.3g}" if isinstance(value, float) else str(value)) if text is None else text
-        self.numbers[name] = {"value": value, "text": printed, "unit": unit}
+        return {"value": value, "text": printed, "unit": unit}
 
     def figure(self, name: str, figure: Figure, data: pd.DataFrame) -> None:
         """Write a figure, which the directive ``fig-<name>`` of the chapter's prose shows, and the numbers it plots.
@@ -322,8 +341,10 @@ class Chapter:
             All rows, those of this run first, with a column ``here`` that says whose they are.
 
         Raises:
-            ValueError: if rows of this run have the same keys, or the reference lacks one of their columns.
+            ValueError: if rows of this run have the same keys, the reference lacks one of their columns, or the name is
+                none: the rows are written under it.
         """
+        self._new(name, [], "reference")
         whole, gap, shared = reference.compare(rows, name, keys, tolerances, folder=folder, out=self.out)
         short = re.sub(r"^e\d+-", "", name)
         if tolerances:
@@ -346,7 +367,7 @@ class Chapter:
         self.table(f"{self.slug}-{name}", tables.validation(self.checks))
 
     def close(self) -> None:
-        """Write ``results.json`` and ``manifest.json``; then raise if a check is red or if there was none.
+        """Write ``results.json``, ``manifest.json`` and perhaps ``clock.json``; then raise if a check is red or missing.
 
         Raises:
             CheckFailed: naming every check that does not hold.
@@ -359,6 +380,8 @@ class Chapter:
             "title": self.title,
             "passed": bool(self.checks) and not failed,
         } | {what: getattr(self, what) for what in ("checks", "claims", "numbers", "figures", "tables")}
+        if self.clocked:
+            files.write_json(self.out / "clock.json", self.clocked)
         files.write_json(self.out / "manifest.json", manifest(self.slug, self.parameters, self.source.digest))
         files.write_json(self.out / "results.json", results)
         if not self.checks:

@@ -339,6 +339,34 @@ def test_a_reference_completes_the_rows_and_is_checked(chapter: Chapter, tmp_pat
     assert len(chapter.checks) == 1, "what is not compared is not checked"
 
 
+def test_what_a_clock_gave_is_no_result(chapter: Chapter, tmp_path: Path) -> None:
+    chapter.check("sums", "1 + 1 = 2", True)
+    chapter.clock("minutes", np.float64(1.25), "1.2", "min")
+    with pytest.raises(ValueError, match="number 'minutes' is already in the record"):
+        chapter.number("minutes", 1.25)
+    with pytest.raises(ValueError, match="number 'hours' is nan"):
+        chapter.clock("hours", math.nan)
+    chapter.close()
+    assert json.loads((chapter.out / "clock.json").read_text()) == {
+        "minutes": {"value": 1.25, "text": "1.2", "unit": "min"}
+    }
+    assert "minutes" not in (chapter.out / "results.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["../stray", "a/b", "/tmp/stray", "..", ""])
+def test_no_name_leads_out_of_the_folder(chapter: Chapter, name: str) -> None:
+    rows = pd.DataFrame({"seed": [1]})
+    for write in (
+        lambda: chapter.compare(rows, name, ["seed"], {}),
+        lambda: chapter.table(name, rows),
+        lambda: chapter.number(name, 1),
+        lambda: chapter.figure(name, plt.figure(), rows),
+    ):
+        with pytest.raises(ValueError, match="expected lower-case letters, digits and single hyphens"):
+            write()
+    plt.close("all")
+
+
 def test_bad_entries_are_refused(chapter: Chapter, tmp_path: Path) -> None:
     chapter.check("once", "s", 0.0)
     chapter.number("once", 1.0)
