@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 _KINDS: dict[str, Callable[..., nn.RNNBase]] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
-#: How many blocks of rows the recurrent weight has: one for each gate, and one for the candidate.
+#: How many blocks of rows the recurrent weight has, one for each gate and one for the candidate.
 _BLOCKS = {1: "RNN", 3: "GRU", 4: "LSTM"}
 
 
