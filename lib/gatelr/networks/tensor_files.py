@@ -124,12 +124,16 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
         found = {}
         for name, entry in header.items():
             start, end = (begin + offset for offset in entry["data_offsets"])
+            if entry["dtype"] not in _SAFE_DTYPES:
+                raise ValueError(f"{name} has numbers of the type {entry['dtype']}")
             dtype, numbers = _SAFE_DTYPES[entry["dtype"]], bytearray(content[start:end])
             flat = torch.frombuffer(numbers, dtype=dtype) if numbers else torch.empty(0, dtype=dtype)
             found[name] = flat.reshape(entry["shape"])
         return found
     except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise ValueError(f"got {path}, which is no whole file of safetensors ({_first_line(error)})") from error
+        raise ValueError(
+            f"got {path}, which cannot be read as safetensors ({_first_line(error)}): save it again"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

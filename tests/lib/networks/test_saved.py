@@ -244,6 +244,14 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path, suffix: str) -> None:
         tensor_files.tensors(path)
 
 
+def test_numbers_of_an_unknown_type_are_refused(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "file.safetensors", {"a": torch.ones(2)})
+    content = (tmp_path / "file.safetensors").read_bytes()
+    (tmp_path / "file.safetensors").write_bytes(content.replace(b'"F32"', b'"F8X"'))
+    with pytest.raises(ValueError, match="a has numbers of the type F8X"):
+        tensor_files.tensors(tmp_path / "file.safetensors")
+
+
 def test_what_is_not_there_is_said_by_the_system(tmp_path: Path) -> None:
     for path in (tmp_path / "none.pt", tmp_path):
         with pytest.raises(OSError, match=str(path)):
