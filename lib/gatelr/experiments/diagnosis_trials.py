@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -206,10 +207,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--faults", type=int, default=FAULT_SEEDS, help="seeds of each fault and strength")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    made = {"code": runs.code("diagnosis_trials"), "torch": runs.torch_version(), "machine": runs.machine()}
+    begun = args.out / "made.json"
+    if begun.exists() and (other := json.loads(begun.read_text())["code"]) != made["code"]:
+        raise ValueError(
+            f"got tables in {args.out} that code {other} has begun, expected those of {made['code']}: "
+            "move them away, or give another folder with --out"
+        )
+    files.write_json(begun, made)
     faults = planted(args.out, first=args.first, seeds=args.faults)
     alarms = false_alarms(args.out, first=args.first, seeds=args.healthy)
-    made = {"code": runs.code("diagnosis_trials"), "torch": runs.torch_version(), "machine": runs.machine()}
-    files.write_json(args.out / "made.json", {**made, **summary(alarms, faults)})
+    files.write_json(begun, {**made, **summary(alarms, faults)})
 
 
 if __name__ == "__main__":

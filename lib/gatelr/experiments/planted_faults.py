@@ -203,12 +203,19 @@ class OwnTimeConstants(nn.Module):
 
 
 def runs_away(seed: int, lr: float) -> Planted:
-    """A time constant that is a parameter falls below 1, where its root is no number."""
+    """A time constant that is a parameter falls below 1, where its root is no number: drawn anew where it does not."""
     source = _source(seed)
-    n = _pick(SIZES, source)
-    model = seeded(seed, lambda: OwnTimeConstants(n))
-    u = _noise(20, 32, source)
-    return Planted(model, u, {"loss": F.mse_loss, "target": u[-1, :, :1], "optimizer": "adam", "lr": lr})
+    while True:
+        n, drawn = _pick(SIZES, source), int(torch.randint(2**31, (), generator=source))
+        u = _noise(20, 32, source)
+        trained, model = (seeded(drawn, lambda n=n: OwnTimeConstants(n)) for _ in range(2))  # type: ignore[misc]
+        optimizer = torch.optim.Adam(trained.parameters(), lr=lr)
+        for _ in range(60):
+            optimizer.zero_grad()
+            F.mse_loss(trained(u), u[-1, :, :1]).backward()
+            optimizer.step()
+        if not trained.tau.isfinite().all():
+            return Planted(model, u, {"loss": F.mse_loss, "target": u[-1, :, :1], "optimizer": "adam", "lr": lr})
 
 
 def tight_clip(seed: int, factor: float) -> Planted:

@@ -20,6 +20,7 @@ from gatelr.networks.diagnosis.thresholds import (
     LOOK_AHEAD,
     LOOK_AHEAD_AT_LEAST,
     LOOK_AHEAD_COST,
+    MISSED,
     REACH,
 )
 
@@ -79,10 +80,25 @@ def diagnose(
         torch.Size([8])
     """
     _refuse(module, loss, target, lag, window, clip, lr)
+    with torch.inference_mode(False), torch.enable_grad():
+        return _diagnose(module, u, lengths, loss, target, lag, window, clip, optimizer, lr)
+
+
+def _diagnose(
+    module: nn.Module,
+    u: Any,
+    lengths: Tensor | Sequence[int] | None,
+    loss: Loss | None,
+    target: Tensor | None,
+    lag: int | None,
+    window: int | None,
+    clip: int | float | None,
+    optimizer: steps.Optimizer | None,
+    lr: int | float | None,
+) -> Diagnosis:
     model = Looped(module) if isinstance(module, nn.RNNCellBase) else module
     u = _usable(u)
-    if target is not None and target.is_inference():
-        target = target.clone()
+    target = _usable(target)
     evaluate = _evaluate(loss, target)
     if lengths is not None:
         lengths = _checked(sized(lengths, _device(model)), model, u)
@@ -182,15 +198,16 @@ def _against_the_loss(
 ) -> None:
     """What takes a loss: the best constant, the steps, the norms, and the lag that would mend the error."""
     observation, model = evidence.observation, evidence.model
-    with torch.inference_mode(False), torch.enable_grad():
-        evidence.baseline = best_constant(evaluate, observation.output)
+    evidence.baseline = best_constant(evaluate, observation.output)
+    if not observation.gradients:  # everything is frozen
+        return
     norm = torch.stack([g.double().square().sum() for g in observation.gradients.values()]).sum().sqrt()
     evidence.gradient_norm = float(norm)
     if evidence.clip is not None:
         evidence.gradient_norms = _sequence_norms(evidence)
     if optimizer is not None or lr is not None:
         evidence.parameters = steps.parameter_steps(model, observation.gradients, optimizer, lr, evidence.clip)
-        with unchanged(model), torch.enable_grad():
+        with unchanged(model):
             evidence.departure = steps.look_ahead(
                 model,
                 lambda twin: evaluate(call(twin, evidence.u, evidence.lengths)),
@@ -218,7 +235,7 @@ def _sequences(output: Any, seen: Seen) -> int | None:
     if not isinstance(output, Tensor):
         return None
     axes = [axis for axis in range(min(2, output.ndim)) if output.shape[axis] == B]
-    if output.shape[:2] == seen.inputs.shape[:2] and seen.inputs.ndim == 3:
+    if seen.inputs.ndim == 3 and (seen.name == "" or output.shape[:2] == seen.inputs.shape[:2]):
         return 0 if seen.batch_first else 1
     return axes[0] if axes else None
 
@@ -254,7 +271,10 @@ def _missed(evidence: Evidence) -> tuple[int, float] | None:
     if gradient.ndim == 3:  # a sequence of outputs: the step that is read last
         error = error.gather(1, (end - 1).clamp(max=error.shape[1] - 1).view(-1, 1, 1).expand(-1, 1, error.shape[2]))
     beyond = max(reach(layer.numbers.gradient_by_lag, REACH) for layer in evidence.layers)
-    found = lags.missed(error.reshape(len(error), -1), inputs, end, beyond)
+    if not evidence.loss or evidence.loss <= 0:
+        return None
+    open_part = 1.0 if evidence.baseline is None else min(1.0, evidence.loss / max(evidence.baseline, 1e-30))
+    found = lags.missed(error.reshape(len(error), -1), inputs, end, beyond, MISSED / open_part)
     if found is None or any(left_at(layer.numbers.gradient_by_lag, found[0]) >= AT_LAG for layer in evidence.layers):
         return None
     return found
@@ -265,7 +285,9 @@ def _used(evidence: Evidence) -> Tensor | None:
     u, seen = evidence.u, evidence.observation.seen[0]
     if not isinstance(u, Tensor) or isinstance(u, PackedSequence) or seen.inputs.ndim != 3:
         return None
-    if u.shape[:2] != seen.inputs.shape[:2] or u.ndim > 3 or not isinstance(evidence.observation.output, Tensor):
+    if evidence.lengths is None and u.shape[:2] != seen.inputs.shape[:2]:
+        return None
+    if u.ndim not in (2, 3) or not isinstance(evidence.observation.output, Tensor):
         return None
     end, output = last_read(seen), evidence.observation.output
     axis = _sequences(output, seen)
@@ -279,7 +301,8 @@ def _used(evidence: Evidence) -> Tensor | None:
             new = new[torch.arange(len(new), device=new.device), step]
         return new.to(torch.get_default_dtype()) if not new.is_floating_point() else new
 
-    return lags.used_by_lag(said, u.transpose(0, 1) if seen.batch_first else u, end)
+    used = lags.used_by_lag(said, u.transpose(0, 1) if seen.batch_first else u, end)
+    return used[: len(seen.time_first(seen.inputs))]
 
 
 def _result(module: nn.Module, evidence: Evidence) -> Diagnosis:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gatelr.networks.diagnosis.thresholds import MISSED, MISSED_SIGMAS
+from gatelr.networks.diagnosis.thresholds import MISSED_SIGMAS
 
 #: Lags are looked at one by one up to so many, and in ever wider blocks beyond.
 ONE_BY_ONE = 32
@@ -67,7 +67,7 @@ def used_by_lag(
 
 @torch.no_grad()
 def missed(
-    error: Float[Tensor, "B o"], inputs: Float[Tensor, "T B m"], ends: Int[Tensor, " B"], beyond: int
+    error: Float[Tensor, "B o"], inputs: Float[Tensor, "T B m"], ends: Int[Tensor, " B"], beyond: int, least: float
 ) -> tuple[int, float] | None:
     r"""The longest lag beyond ``beyond`` at which the inputs predict what the network gets wrong.
 
@@ -80,6 +80,7 @@ def missed(
         inputs: what went into the recurrent layer.
         ends: the step from which lags count back.
         beyond: the lag where the gradient ends.
+        least: the part of the error's variance that has to be explained.
 
     Returns:
         The lag at which the farthest such block begins, and the part of the error's variance that is explained; None
@@ -107,7 +108,7 @@ def missed(
             continue
         for v in features:
             part = _explained(v[step, torch.arange(B, device=ends.device)].sum(0).double(), y)
-            if part > MISSED and (farthest is None or block.start > farthest[0]):
+            if part > least and (farthest is None or block.start > farthest[0]):
                 farthest = block.start, part
     return farthest
 

@@ -154,7 +154,7 @@ def _exponents(seen: Seen, layer: int, direction: int, state: State) -> Float[Te
         h0 = None if h0 is None else _columns(h0, chosen, 0)
     elif h0 is not None and u.ndim == 3:
         h0 = _columns(h0, chosen, 1)
-    k = d if d <= ALL_EXPONENTS else SOME_EXPONENTS
+    k = None if d <= ALL_EXPONENTS else SOME_EXPONENTS
     return lyapunov(seen.module, u, layer, h0, k=k, lengths=lengths, direction=direction, states=states).mean(0)
 
 

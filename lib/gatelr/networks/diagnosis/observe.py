@@ -92,27 +92,30 @@ class Looped(nn.Module):
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Put buffers and random states back, whatever a run of the model does to them."""
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    """Run a model on copies of its buffers, and put random states back, whatever a run does to them."""
+    places = [(module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
     devices = sorted({p.device.index for p in [*model.parameters(), *model.buffers()] if p.device.type == "cuda"})
+    for module, name, buffer in places:
+        module._buffers[name] = None if buffer is None else buffer.detach().clone()
     try:
         # cuDNN has no backward pass for a module in evaluation mode
-        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.backends.cudnn.flags(enabled=False):
+        with torch.random.fork_rng(devices), torch.backends.cudnn.flags(enabled=False):
             yield
     finally:
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+        for module, name, buffer in places:
+            module._buffers[name] = buffer
 
 
 def call(model: nn.Module, u: Any, lengths: Tensor | None) -> Any:
     """The model's output as a loss takes it: of a recurrent module its output sequence, padded."""
     if isinstance(model, nn.RNNBase):
+        total = None
         if lengths is not None:
+            total = u.shape[1 if model.batch_first else 0]
             u = pack_padded_sequence(u, lengths.cpu(), batch_first=model.batch_first, enforce_sorted=False)
         output = model(u)[0]
         if isinstance(output, PackedSequence):
-            output = pad_packed_sequence(output, batch_first=model.batch_first)[0]
+            output, _ = pad_packed_sequence(output, batch_first=model.batch_first, total_length=total)
         return output
     if isinstance(u, dict):
         return model(**u)
@@ -154,7 +157,7 @@ def observe(
         hx = args[1] if len(args) > 1 else kwargs.get("hx")
         calls.append((name, module, args[0], hx, returned))
 
-    with unchanged(model), torch.enable_grad():
+    with unchanged(model):
         for name, module in model.named_modules():
             if isinstance(module, RECURRENT):
                 bound = "" if isinstance(model, Looped) else name

@@ -48,9 +48,10 @@ CLIPPED_LEARNED = 100.0
 CLIP_SPREAD = 1000.0
 #: Growth over the whole sequence along the fastest direction, ln(100): a gradient a hundred times as large.
 GROWTH = 4.6
-#: What the network gets wrong is predictable from inputs at a lag if they explain this part of its variance, …
+#: What the network gets wrong can be told from inputs at a lag if a linear fit on them would take away this part of the
+#: best constant's loss: that part of the error, times the loss beside the constant's, …
 MISSED = 0.1
-#: … by this many standard deviations more than chance.
+#: … and explains the error by this many standard deviations more than chance.
 MISSED_SIGMAS = 8.0
 #: An input is used at a lag if another sequence's in its place changes the output by this part of all it can change.
 USED = 0.05

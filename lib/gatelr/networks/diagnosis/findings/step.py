@@ -47,15 +47,16 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         return
     weights = sorted(step.weight for step in evidence.parameters)
     usual = weights[len(weights) // 2]  # zeros that begin to move, as biases do, are measured by what others have
-    ratios = [(step.step / max(step.weight, usual, 1e-30), step) for step in evidence.parameters]
-    ratio, worst = max(ratios, key=lambda pair: pair[0])
-    if ratio > STEP:
+    large = [step for step in evidence.parameters if step.step > STEP * max(step.weight, usual)]
+    if large:
+        worst = max(large, key=lambda step: step.ratio if step.weight > 0 else 0.0)
+        ratio = worst.ratio
         yield Finding(
             code="step-large",
             severity="warning",
             sentence=(
                 f"The next step of {worst.name} is {ratio:.3g} times its weight, the largest of "
-                f"{len(ratios)} parameters: it replaces the weight instead of changing it."
+                f"{len(evidence.parameters)} parameters: it replaces the weight instead of changing it."
             ),
             value=ratio,
             remedy=f"Lower the learning rate by a factor of {ratio / 0.01:.1g}, or give {worst.name} one of its own.",
@@ -65,7 +66,10 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             where=worst.name,
             evidence={"step": worst.step, "weight": worst.weight},
         )
-    elif ratio < STEP_SMALL and evidence.learned_nothing:
+        return
+    worst = max(evidence.parameters, key=lambda step: step.step / max(step.weight, usual, 1e-30))
+    ratio = worst.step / max(worst.weight, usual, 1e-30)
+    if ratio < STEP_SMALL and evidence.learned_nothing:
         yield Finding(
             code="step-small",
             severity="warning",
