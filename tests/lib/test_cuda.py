@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from gatelr import adjoint, jacobian, tasks, training, transport
+from gatelr import adjoint, jacobian, networks, tasks, training, transport
 from gatelr.cells import GATES, GatedRNN
 from gatelr.kernels import sweep
 from gatelr.record import devices
 from networks import Case, relative
+from recurrent import KINDS, Recurrent
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -82,3 +83,24 @@ def test_training_draws_the_same_data_and_comes_to_the_same_weights() -> None:
         run = training.train(model, task, optimiser, 30, [torch.Generator().manual_seed(s) for s in seeds], batch=8)
         found.append([run.losses, *(p.detach().cpu() for p in model.parameters())])
     assert all(relative(ours, theirs) <= 1e-8 for theirs, ours in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("lengths", ["none", "padded", "packed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_torchs_own_layers(kind: str, lengths: str) -> None:
+    case = Recurrent(kind, n=6, layers=2, bidirectional=True, projected=True, lengths=lengths, B=3)
+    results = []
+    for device in ("cpu", "cuda"):
+        module = case.module().to(device)
+        u, h0, told, _ = case.inputs()
+        u = u.to(device)
+        h0 = tuple(h.to(device) for h in h0) if isinstance(h0, tuple) else h0.to(device)
+        state = networks.run(module, u, 1, h0, direction=1, **told)
+        found = {"x": state.x, "J": networks.blocks(module, u, 1, h0, direction=1, **told)}
+        found |= {"budget": networks.budget(state), "exponents": networks.lyapunov(module, u, 1, h0, **told)}
+        found |= {f"λ {i}": lam for i, lam in enumerate(networks.costates(module, u, None, h0, **told))}
+        results.append(found)
+    for name, expected in results[0].items():
+        assert results[1][name].device.type == "cuda"
+        if name != "exponents" or kind != "relu":  # of directions that are lost altogether nothing but rounding is left
+            assert relative(results[1][name].cpu(), expected) <= 1e-10, name

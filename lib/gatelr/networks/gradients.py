@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gatelr import arguments
 from gatelr.kernels import sweep
 from gatelr.networks.passes import inputs, outputs, record
 from gatelr.networks.reading import Initial, Inputs, Lengths, Network, Recorded, read, whole_number
@@ -24,6 +25,8 @@ from gatelr.networks.recurrence import Recurrence
 from gatelr.networks.state import State, mask, reverse
 
 #: A function of the output sequence as the module returns it, to one number.
+#:
+#: :meta hide-value:
 Loss = Callable[[Any], Tensor]
 
 
@@ -156,8 +159,7 @@ def _direct(network: Network, u: Tensor, loss: Loss | None) -> Float[Tensor, "T 
         if not value.requires_grad:
             raise ValueError("got a loss that does not depend on the output, expected a function of its argument")
         (delta,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True, materialize_grads=True)
-    if not torch.isfinite(delta).all():
-        raise ValueError("got a loss whose gradient is NaN or infinite, expected finite numbers: look at its value")
+    arguments.finite("the loss's gradient", delta, "look at its value")
     if network.lengths is None:
         return delta
     return delta.masked_fill(~mask(len(y), network.lengths).unsqueeze(-1), 0)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -44,8 +44,8 @@ class _Factors(NamedTuple):
 class GRU(Recurrence):
     """A gated recurrent unit in torch's convention."""
 
-    kind: ClassVar[str] = "GRU"
-    letters: ClassVar[str] = "rzn"
+    kind = "GRU"
+    letters = "rzn"
 
     def states(self, u: Float[Tensor, "T B m"], x0: Float[Tensor, "B d"]) -> Float[Tensor, "T B d"]:
         """The state after each step, by torch's own function."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -44,8 +44,8 @@ class _Factors(NamedTuple):
 class LSTM(Recurrence):
     """A long short-term memory in torch's convention, with or without a projection."""
 
-    kind: ClassVar[str] = "LSTM"
-    letters: ClassVar[str] = "ifgo"
+    kind = "LSTM"
+    letters = "ifgo"
 
     @property
     def size(self) -> int:

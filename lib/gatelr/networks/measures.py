@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatelr import arguments
 from gatelr.networks.reading import whole_number
 from gatelr.networks.state import State, reverse
 from gatelr.transport import windows
@@ -66,7 +67,7 @@ def effective(state: State, lr: float, lag: int) -> Float[Tensor, "W B n"]:
     """
     T = len(state.written)
     lag = whole_number("lag", lag, 0, T - 1, f"step k = t - lag must be one of 1 … {T}")
-    if isinstance(lr, bool) or not lr >= 0:
+    if not arguments.real("lr", lr) >= 0:
         raise ValueError(f"got lr={lr}, expected a learning rate of at least 0")
     return lr * state.written[: T - lag] * retention(state, lag)[1:]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -12,18 +11,27 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from gatelr import arguments
 from gatelr.networks.lstm import LSTM
 from gatelr.networks.recurrence import Recurrence
 from gatelr.networks.state import mask
 from gatelr.networks.weights import recurrences
 
 #: What a module takes as its inputs; for a cell, also a list of what it was given at each step.
+#:
+#: :meta hide-value:
 Inputs = Tensor | PackedSequence | Sequence[Tensor]
 #: An initial state as the module takes it.
+#:
+#: :meta hide-value:
 Initial = Tensor | tuple[Tensor, Tensor] | None
 #: The number of steps of every sequence of a padded batch.
+#:
+#: :meta hide-value:
 Lengths = Tensor | Sequence[int] | None
 #: What a loop over a cell recorded, as a tensor or as a list with an entry for each step; for an LSTM h and c in pairs.
+#:
+#: :meta hide-value:
 Recorded = Tensor | Sequence[Tensor] | Sequence[tuple[Tensor, Tensor]] | None
 
 
@@ -121,8 +129,8 @@ def read(module: nn.Module, u: Inputs, h0: Initial = None, lengths: Lengths = No
         u_time = u_time.masked_fill(padding, 0)
         recorded = None if recorded is None else recorded.masked_fill(padding, 0)
     for name, v in (("u", u_time), ("states", recorded)):
-        if v is not None and not torch.isfinite(v).all():
-            raise ValueError(f"got NaN or infinity in {name}, expected finite numbers: look at the data first")
+        if v is not None:
+            arguments.finite(name, v, "look at the data first")
     packing = packed
     if ends is not None and packed is None:
         packing = pack_padded_sequence(u_time, ends.cpu(), enforce_sorted=False)
@@ -143,9 +151,7 @@ def whole_number(name: str, value: Any, low: int, high: int, why: str) -> int:
         TypeError: if it is not a whole number; True and 1.0 are not.
         ValueError: if it is out of bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"got {name}={value!r}, expected a whole number: {why}")
-    number = int(value)
+    number = arguments.whole(name, value)
     if not low <= number <= high:
         raise ValueError(f"got {name}={number}, expected {low} to {high}: {why}")
     return number
@@ -235,8 +241,7 @@ def _initial(h0: Initial, layers: list[list[Recurrence]], B: int, batched: bool,
                 f"got {name} of shape {tuple(part.shape)}, expected {expected}"
                 + ("" if cell else ": layers times directions, batch, size; batch_first does not concern it")
             )
-        if not torch.isfinite(part).all():
-            raise ValueError(f"got NaN or infinity in {name}, expected finite numbers: look at the data first")
+        arguments.finite(name, part, "look at the data first")
         parts.append(part.detach().reshape(len(flat), B, width))
     each = iter(torch.cat(parts, -1).unbind())
     return [[next(each) for _ in directions] for directions in layers]

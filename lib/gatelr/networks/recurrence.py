@@ -48,6 +48,8 @@ class Recurrence(ABC):
         b_hh: bias beside the state, or None; torch adds the two.
         W_hr: an LSTM's projection, or None.
         nonlinearity: ``"tanh"``, or ``"relu"`` of an RNN.
+        kind: ``"RNN"``, ``"GRU"`` or ``"LSTM"``.
+        letters: torch's letters of the gates and the candidate, in the order in which weights are stacked.
     """
 
     W_ih: Float[Tensor, "k m"]
@@ -62,12 +64,12 @@ class Recurrence(ABC):
 
     @property
     def units(self) -> int:
-        """The number of units, n: how many values a gate has."""
+        """The number of units, n, which is how many values a gate has."""
         return len(self.W_hh) // len(self.letters)
 
     @property
     def outputs(self) -> int:
-        """The number of values that the layer hands on, which the next step reads: n, or the size of a projection."""
+        """How many values the layer hands on and its next step reads; n, or the size of a projection."""
         return self.W_hh.shape[1]
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,8 +24,8 @@ from gatelr.networks.state import State
 class RNN(Recurrence):
     """A plain layer with tanh or relu."""
 
-    kind: ClassVar[str] = "RNN"
-    letters: ClassVar[str] = "n"
+    kind = "RNN"
+    letters = "n"
 
     def states(self, u: Float[Tensor, "T B m"], x0: Float[Tensor, "B d"]) -> Float[Tensor, "T B d"]:
         """The state after each step, by torch's own function."""

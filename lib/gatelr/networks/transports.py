@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatelr import stability
+from gatelr import arguments, stability
 from gatelr.kernels import sweep
 from gatelr.networks.passes import locate, pieces
 from gatelr.networks.reading import Initial, Inputs, Lengths, Recorded, whole_number
@@ -151,8 +151,7 @@ def lyapunov(
     frame = frame.expand(B, d, -1)
     total, done, valid = x.new_zeros(B, frame.shape[-1]), 0, state.valid()
     for J in pieces(recurrence, state):
-        if not torch.isfinite(J).all():
-            raise ValueError("got states that overflow, expected finite Jacobians: the layer explodes on these inputs")
+        arguments.finite("the Jacobians", J, "the layer explodes on these inputs")
         if state.lengths is not None:  # padding leaves a frame as it is
             J = J + identity * ~valid[done : done + len(J), :, None, None]
         frame, logs = stability.follow(J, frame)

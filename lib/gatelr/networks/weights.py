@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.weight_norm import WeightNorm
 
+from gatelr import arguments
 from gatelr.networks.gru import GRU
 from gatelr.networks.lstm import LSTM
 from gatelr.networks.recurrence import Recurrence
@@ -72,10 +73,8 @@ def _recurrence(kind: type[Recurrence], module: nn.Module, suffix: str, nonlinea
             f"got weights in {None if W is None else W.dtype}, expected float32 or float64: convert with module.float()"
         )
     for name, weight in found.items():
-        if weight is not None and not torch.isfinite(weight).all():
-            raise ValueError(
-                f"got NaN or infinity in {names[name]}{suffix}, expected finite weights: load an earlier checkpoint"
-            )
+        if weight is not None:
+            arguments.finite(f"{names[name]}{suffix}", weight, "load an earlier checkpoint")
     return kind(**found, nonlinearity=nonlinearity)  # type: ignore[arg-type]
 
 

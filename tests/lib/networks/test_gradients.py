@@ -156,7 +156,7 @@ def test_a_norm_does_not_vanish_before_its_gradient_does() -> None:
         (lambda y: y, "got a loss of shape (5, 2, 4), expected one number as a tensor: end it with .mean() or .sum()"),
         (lambda y: 1.0, "got a loss of type float, expected one number as a tensor"),
         (lambda y: y.detach().sum(), "got a loss that does not depend on the output"),
-        (lambda y: (y * torch.nan).sum(), "got a loss whose gradient is NaN or infinite"),
+        (lambda y: (y * torch.nan).sum(), "got NaN or infinity in the loss's gradient"),
     ],
 )
 def test_a_loss_that_is_none_gets_a_sentence(loss: Callable[[Any], Any], sentence: str) -> None:

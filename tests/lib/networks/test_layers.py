@@ -259,7 +259,9 @@ def test_weights_that_are_not_finite_are_named() -> None:
     gru = nn.GRU(3, 4)
     with torch.no_grad():
         gru.weight_hh_l0[0, 0] = torch.nan
-    with pytest.raises(ValueError, match="got NaN or infinity in weight_hh_l0, expected finite weights"):
+    with pytest.raises(
+        ValueError, match="got NaN or infinity in weight_hh_l0, expected finite numbers: load an earlier"
+    ):
         networks.run(gru, U)
 
 
