@@ -88,7 +88,7 @@ def gradient_by_lag(
 
     Returns:
         For each layer ``(T+1, B)``, a norm for each sequence; ``.norm(dim=1)`` is that of the whole batch. Zero for a
-        lag longer than its sequence. The longest lag is that of the initial state.
+        lag longer than its sequence, infinite where it overflows. The longest lag is that of the initial state.
 
     Raises:
         TypeError: as :func:`costates`.
@@ -150,6 +150,8 @@ def _direct(network: Network, u: Tensor, loss: Loss | None) -> Float[Tensor, "T 
         for backward in ways[1:]:
             backward[0] = 1
         return delta
+    if not callable(loss):
+        raise TypeError(f"got a loss as {arguments.kind(loss)}, expected a function of the output to one number")
     with torch.random.fork_rng([y.device] if y.is_cuda else []), torch.enable_grad():  # a loss may draw
         leaf = y.detach().clone().requires_grad_()
         value = loss(network.output(leaf))
@@ -179,6 +181,7 @@ def _back(recurrence: Recurrence, state: State, delta: Float[Tensor, "T B p"]) -
 
 
 def _norm(v: Float[Tensor, "K B d"]) -> Float[Tensor, "K B"]:
-    """The Euclidean norm, also where squares would vanish."""
+    """The Euclidean norm, also where squares would vanish; infinite where a gradient overflowed, and beyond."""
     scale = v.abs().amax(-1, keepdim=True)
-    return (v / scale.clamp_min(torch.finfo(v.dtype).tiny)).norm(dim=-1) * scale.squeeze(-1)
+    norms = (v / scale.clamp_min(torch.finfo(v.dtype).tiny)).norm(dim=-1) * scale.squeeze(-1)
+    return norms.masked_fill(norms.isnan(), torch.inf)

@@ -35,6 +35,7 @@ def retention(state: State, lag: int) -> Float[Tensor, "W B n"]:
         ValueError: for a lag that is negative or longer than the sequence.
         TypeError: for a lag that is not a whole number.
     """
+    _check(state)
     lag = whole_number("lag", lag, 0, len(state.retained), f"the sequence has {len(state.retained)} steps")
     return windows(state.retained, lag, torch.mul, state.retained.new_ones(()))
 
@@ -65,6 +66,7 @@ def effective(state: State, lr: float, lag: int) -> Float[Tensor, "W B n"]:
         >>> torch.allclose(mu[0], 1e-3 * i[0] * f[1:11].prod(0))
         True
     """
+    _check(state)
     T = len(state.written)
     lag = whole_number("lag", lag, 0, T - 1, f"step k = t - lag must be one of 1 … {T}")
     if not arguments.real("lr", lr) >= 0:
@@ -98,13 +100,16 @@ def budget(state: State, lags: Sequence[int] | None = None) -> Float[Tensor, "L 
         >>> torch.allclose(shares.sum(0) + networks.unspent(state), torch.ones(4, 8))
         True
     """
+    _check(state)
     T = len(state.written)
     retained, written = (reverse(v, state.lengths) for v in (state.retained, state.written))
     later = torch.cat([torch.ones_like(retained[:1]), retained[:-1].cumprod(0)])
     shares = written * later
     if lags is None:
         return shares
-    return shares[[whole_number("lags", lag, 0, T - 1, f"the sequence has {T} steps") for lag in lags]]
+    return shares[
+        [whole_number("lags", lag, 0, T - 1, f"the sequence has {T} steps") for lag in arguments.wholes("lags", lags)]
+    ]
 
 
 def unspent(state: State) -> Float[Tensor, "B n"]:
@@ -116,6 +121,7 @@ def unspent(state: State) -> Float[Tensor, "B n"]:
     Returns:
         ``(B, n)``.
     """
+    _check(state)
     return state.retained.masked_fill(~state.valid().unsqueeze(-1), 1).prod(0)
 
 
@@ -139,7 +145,13 @@ def time_constants(state: State) -> Float[Tensor, " n"]:
         >>> networks.time_constants(networks.run(lstm, torch.randn(50, 4, 3)))
         tensor([inf, inf, inf, inf, inf, inf, inf, inf])
     """
+    _check(state)
     valid = state.valid().unsqueeze(-1)
     total = state.retained.log().masked_fill(~valid, 0).sum((0, 1))
     # a sum of -0.0 or 0.0 is a unit that forgets nothing
     return torch.where(total == 0, torch.inf, -valid.sum() / total)
+
+
+def _check(state: object) -> None:
+    if not isinstance(state, State):
+        raise TypeError(f"got {arguments.kind(state)}, expected a State: pass what networks.run returned")

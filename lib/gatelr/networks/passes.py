@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gatelr import arguments
 from gatelr.networks.reading import Initial, Inputs, Lengths, Network, Recorded, read, whole_number
 from gatelr.networks.recurrence import Recurrence
 from gatelr.networks.state import State, mask, reverse
@@ -27,7 +28,7 @@ def pieces(recurrence: Recurrence, state: State, memory: int = 2**26) -> Iterato
         ``(t, B, d, d)``.
     """
     T, B, d = state.x.shape
-    steps = max(1, memory // (B * d * d * state.x.element_size()))
+    steps = max(1, arguments.whole("memory", memory) // (B * d * d * state.x.element_size()))
     for start in range(0, T, steps):
         yield recurrence.blocks(state.between(start, min(T, start + steps)))
 

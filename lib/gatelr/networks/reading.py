@@ -211,7 +211,7 @@ def _floats(name: str, v: Tensor, like: Recurrence, fix: str) -> None:
 
 def _lengths(lengths: Tensor | Sequence[int], u: Tensor) -> Tensor:
     T, B = u.shape[:2]
-    numbers = lengths.tolist() if isinstance(lengths, Tensor) else lengths
+    numbers = lengths if isinstance(lengths, Sequence) else torch.as_tensor(lengths).tolist()
     if not isinstance(numbers, Sequence) or len(numbers) != B or any(isinstance(each, list) for each in numbers):
         raise ValueError(f"got lengths {numbers!r}, expected {B}, one for each sequence of the batch")
     why = f"a sequence has one step at least, and the padded batch has {T}"
@@ -258,7 +258,11 @@ def _recorded(states: Any, first: Recurrence, T: int, B: int, batched: bool) -> 
         if len(states) != 2:
             raise ValueError(f"got states in {len(states)} parts, expected h and c, or a list of such pairs")
     else:
-        states = (states if isinstance(states, Tensor) else torch.stack(list(states)),)
+        if not isinstance(states, Tensor):
+            if not isinstance(states, Sequence) or not all(isinstance(part, Tensor) for part in states):
+                raise TypeError(f"got states as {arguments.kind(states)}, expected a tensor or a list of tensors")
+            states = torch.stack(list(states))
+        states = (states,)
     expected = (T, B) if batched else (T,)
     for part, width in zip(states, widths, strict=True):
         _floats("states", part, first, "pass the states themselves")

@@ -161,7 +161,7 @@ def lyapunov(
 
 
 def _checked(lags: Sequence[int], T: int) -> list[int]:
-    wanted = [whole_number("lags", lag, 0, T, f"the sequence has {T} steps") for lag in lags]
+    wanted = [whole_number("lags", lag, 0, T, f"the sequence has {T} steps") for lag in arguments.wholes("lags", lags)]
     if not wanted:
         raise ValueError("got no lags, expected one at least")
     return wanted

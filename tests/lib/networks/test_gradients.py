@@ -162,3 +162,20 @@ def test_a_norm_does_not_vanish_before_its_gradient_does() -> None:
 def test_a_loss_that_is_none_gets_a_sentence(loss: Callable[[Any], Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
         networks.gradient_by_lag(nn.GRU(3, 4), torch.zeros(5, 2, 3), loss)
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_a_loss_is_a_function() -> None:
+    with pytest.raises(TypeError, match="got a loss as an int, expected a function of the output to one number"):
+        networks.gradient_by_lag(nn.GRU(3, 4), torch.zeros(5, 2, 3), 3)
+
+
+def test_a_gradient_that_overflows_is_infinite_and_not_nan() -> None:
+    rnn = nn.RNN(2, 3, nonlinearity="relu", bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in rnn.parameters():
+            parameter.fill_(1e150)
+    (by_lag,) = networks.gradient_by_lag(rnn, torch.ones(2, 1, 2, dtype=torch.float64), h0=torch.ones(1, 1, 3).double())
+    assert by_lag[:2, 0].isfinite().all()
+    (by_lag,) = networks.gradient_by_lag(rnn, torch.ones(6, 1, 2, dtype=torch.float64))
+    assert by_lag[3:].isinf().all()

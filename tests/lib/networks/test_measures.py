@@ -180,6 +180,10 @@ def test_what_does_not_fit_gets_a_sentence() -> None:
         (lambda: networks.lyapunov(gru, u, k=5), ValueError, "got k=5, expected 1 to 4"),
         (lambda: networks.lyapunov(gru, u, k=True), TypeError, "got k=True, expected a whole number"),
         (lambda: networks.lyapunov(gru, u, skip=5), ValueError, "got skip=5, expected 0 to 4"),
+        (lambda: networks.budget(state, 3), TypeError, "got lags=3, expected several whole numbers"),
+        (lambda: networks.transport(gru, u, 3), TypeError, "got lags=3, expected several whole numbers"),
+        (lambda: networks.time_constants(u), TypeError, "got a tensor of shape (5, 2, 3), expected a State"),
+        (lambda: next(networks.stream(gru, u, memory=1.5)), TypeError, "got memory=1.5, expected a whole number"),
     ):
         with pytest.raises(error, match=re.escape(sentence)):
             call()
