@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -111,10 +110,10 @@ def fault_settings(first: int, seeds: int) -> Iterator[tuple[str, str, int]]:
 
 
 class Table:
-    """A table on disk that grows by a row at a time."""
+    """A table on disk that grows by a row at a time; each row says which code made it."""
 
-    def __init__(self, path: Path, keys: tuple[str, ...]) -> None:
-        self.path, self.keys = path, keys
+    def __init__(self, path: Path, keys: tuple[str, ...], code: str) -> None:
+        self.path, self.keys, self.code = path, keys, code
         self.rows: list[dict[str, str]] = []
         if path.exists():
             with path.open(newline="") as lines:
@@ -127,7 +126,7 @@ class Table:
 
     def add(self, row: Row) -> dict[str, str]:
         """Write one more row."""
-        text = {name: str(value) for name, value in row.items()}
+        text = {name: str(value) for name, value in row.items()} | {"code": self.code}
         fresh = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="") as lines:
@@ -149,7 +148,7 @@ def false_alarms(folder: Path, *, first: int = FIRST_SEED, seeds: int = HEALTHY_
     Returns:
         The table, complete.
     """
-    table = Table(folder / "false-alarms.csv", ("task", "kind", "n", "seed"))
+    table = Table(folder / "false-alarms.csv", ("task", "kind", "n", "seed"), runs.code("diagnosis_trials"))
     for task, kind, n, seed in healthy_settings(first, seeds):
         for tried in (seed, seed + seeds, seed + 2 * seeds):
             row = table.find(task, kind, n, tried) or table.add(healthy_row(task, kind, n, tried))
@@ -168,7 +167,7 @@ def planted(folder: Path, *, first: int = FIRST_SEED, seeds: int = FAULT_SEEDS) 
     Returns:
         The table, complete.
     """
-    table = Table(folder / "planted-faults.csv", ("fault", "strength", "seed"))
+    table = Table(folder / "planted-faults.csv", ("fault", "strength", "seed"), runs.code("diagnosis_trials"))
     for fault, strength, seed in fault_settings(first, seeds):
         if table.find(fault, strength, seed) is None:
             table.add(fault_row(fault, strength, seed))
@@ -199,7 +198,7 @@ def summary(alarms: Table, faults: Table) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make or complete both tables, and say what code made them."""
+    """Make or complete both tables, and write what they say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("reference/diagnosis"))
     parser.add_argument("--first", type=int, default=FIRST_SEED)
@@ -207,17 +206,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--faults", type=int, default=FAULT_SEEDS, help="seeds of each fault and strength")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    made = {"code": runs.code("diagnosis_trials"), "torch": runs.torch_version(), "machine": runs.machine()}
-    begun = args.out / "made.json"
-    if begun.exists() and (other := json.loads(begun.read_text())["code"]) != made["code"]:
-        raise ValueError(
-            f"got tables in {args.out} that code {other} has begun, expected those of {made['code']}: "
-            "move them away, or give another folder with --out"
-        )
-    files.write_json(begun, made)
     faults = planted(args.out, first=args.first, seeds=args.faults)
     alarms = false_alarms(args.out, first=args.first, seeds=args.healthy)
-    files.write_json(begun, {**made, **summary(alarms, faults)})
+    made = {"torch": runs.torch_version(), "machine": runs.machine()}
+    files.write_json(args.out / "summary.json", {**made, **summary(alarms, faults)})
 
 
 if __name__ == "__main__":

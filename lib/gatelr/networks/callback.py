@@ -37,7 +37,7 @@ class Watch:
         >>> u = torch.randn(10, 3, 2, generator=torch.Generator().manual_seed(0))
         >>> watch = Watch(gru, u, every=5)
         >>> for step in range(10):
-        ...     watch()  # after optimizer.step()
+        ...     _ = watch()  # after optimizer.step()
         >>> list(watch.history)
         [0, 5]
     """

@@ -9,7 +9,7 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-#: From the mildest: what may hurt, what hurts, and what keeps a network from learning at all.
+#: What may hurt, what hurts, and what keeps a network from learning at all.
 Severity = Literal["note", "warning", "error"]
 
 

@@ -3,7 +3,7 @@
 :mod:`gatelr.experiments.diagnosis_trials` says how often they raise a false alarm, and which planted faults they find.
 """
 
-#: A gradient has ended where it is below this part of its largest norm over lags: what is left is lost in its noise.
+#: A gradient has ended where it is below this part of its largest norm over lags. What is left is lost in its noise.
 REACH = 0.01
 #: At the lag that matters, the least part of the gradient at its strongest lag. A time constant of a third of the lag
 #: leaves exp(-3), which is this.
@@ -14,7 +14,7 @@ LOSS = 0.9
 GATE_END = 0.01
 #: A tanh unit is at an end beyond this, where its slope is below a fiftieth.
 TANH_END = 0.99
-#: A unit counts as saturated if its gate is at an end in this share of steps and sequences: it no longer answers them.
+#: A unit counts as saturated if its gate is at an end in this share of steps and sequences. It no longer answers.
 ALWAYS = 0.95
 #: Trained networks have some units whose gates stay at an end, which is how they hold or pass on; more is a fault.
 SATURATED_SHARE = 0.35
@@ -22,14 +22,15 @@ SATURATED_SHARE = 0.35
 DEAD = 1e-3
 #: One unit of ten that does nothing is worth a sentence.
 DEAD_SHARE = 0.1
-#: A difference of biases that no default initialisation has (its mean over n units is within ±0.8/n), and that training
-#: does not change: both biases of a gate get the same gradient.
+#: A difference of biases that no default initialisation has (its mean over n units is within ±0.8/n). Training does not
+#: change it, since both biases of a gate get the same gradient.
 BIAS_SET = 0.3
-#: Both biases at least this: their sum is twice what was meant. Two halves, which sum to one, are not.
+#: From here on two equal biases sum to twice what was meant. Two halves, which sum to one, do not.
 BIAS_DOUBLED = 0.75
-#: Neighbours in time that are less alike than this, beside neighbours in the batch that are more alike than the other.
+#: Neighbours in time that are less alike than the first, beside neighbours in the batch that are more alike than the
+#: second, are in each other's place.
 ALIKE_IN_TIME, ALIKE_IN_BATCH = 0.1, 0.3
-#: Outputs that change by this part when samples are permuted: beyond rounding in float32.
+#: Outputs that change by this part when samples are permuted do so beyond rounding in float32.
 PERMUTED = 1e-3
 #: The share of the gradient beyond a window of truncation from which on cutting it changes what is learned.
 BEYOND_WINDOW = 0.1
@@ -37,19 +38,19 @@ BEYOND_WINDOW = 0.1
 STEP = 0.5
 #: A largest step this small beside its weight changes nothing within ten thousand iterations.
 STEP_SMALL = 1e-6
-#: How many steps on the same batch are tried out to see whether a parameter leaves the numbers: fewer if the model is
-#: large, by what a step costs, steps x sequences x parameters.
+#: How many steps on the same batch are tried out to see whether a parameter leaves the numbers. Fewer are if the model
+#: is large, by what a step costs, steps x sequences x parameters.
 LOOK_AHEAD, LOOK_AHEAD_AT_LEAST, LOOK_AHEAD_COST = 100, 10, 1e8
-#: A norm this many times the threshold is clipped at every step: the learning rate is no longer the one that is set.
+#: A norm this many times the threshold is clipped at every step, and the learning rate is no longer what is set.
 CLIPPED = 10.0
-#: The same where something was learned: a clipped step has its direction still, which Adam rescales anyway.
+#: The same where something was learned. A clipped step has its direction still, which Adam rescales anyway.
 CLIPPED_LEARNED = 100.0
-#: Sequences whose norms differ by this factor, with a threshold above them all: clipping does not hold what it is for.
+#: Sequences whose norms differ by this factor, with a threshold above them all, are what clipping should hold back.
 CLIP_SPREAD = 1000.0
-#: Growth over the whole sequence along the fastest direction, ln(100): a gradient a hundred times as large.
+#: Growth over the whole sequence along the fastest direction, ln(100), which is a gradient a hundred times as large.
 GROWTH = 4.6
 #: What the network gets wrong can be told from inputs at a lag if a linear fit on them would take away this part of the
-#: best constant's loss: that part of the error, times the loss beside the constant's, …
+#: best constant's loss, that is the part of the error, times the loss beside the constant's, …
 MISSED = 0.1
 #: … and explains the error by this many standard deviations more than chance.
 MISSED_SIGMAS = 8.0
