@@ -34,7 +34,7 @@ GATED = ("GRU", "LSTM", "scalar", "multi")
 #: By data set how many updates, the learning rate that Adam starts with, which falls to zero as a cosine does, and
 #: how many lags a bin has.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "digits": {"steps": 800, "rate": 1e-2, "width": 4},
+    "digits": {"steps": 500, "rate": 1e-2, "width": 4},
     "mnist1d": {"steps": 1000, "rate": 1e-2, "width": 4},
     "co2": {"steps": 120, "rate": 1e-2, "width": 13},
 }

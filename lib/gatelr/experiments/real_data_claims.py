@@ -265,6 +265,8 @@ def course(lags: pd.DataFrame, memory: pd.DataFrame) -> pd.DataFrame:
         A row for each data set and model: the median time constant of the units, the mean lag of effective rates and of
         what is learned, all in steps, and how many directions the transport over half a sequence carries.
     """
+    ends = memory.groupby("data").step.max()
+    lags, memory = (rows[(2 * rows.step) % rows.data.map(ends) == 0] for rows in (lags, memory))
     middle = lags[lags.bin == lags.groupby("data").bin.transform("max") // 2 + 1].set_index(KEYS)
     measures = {
         "time constant": (memory.set_index(KEYS)["median"], ".1f"),
