@@ -1,6 +1,7 @@
 """The file from which a training run that was killed goes on as if nothing had happened.
 
 It holds all that moves along training, and says which run it belongs to, so that another one cannot go on from it.
+After what ``torch.save`` writes stands its digest: in a file of numbers a flipped bit would only give other numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from torch.optim import lr_scheduler
 from gatelr import files
 from gatelr.kernels.sweep import Backward, Workspace
 from gatelr.tasks import Task
+
+#: Bytes of the digest at the end of a file.
+DIGEST = 32
 
 
 @runtime_checkable
@@ -91,23 +95,27 @@ class Checkpoint:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        files.write(self.path, buffer.getvalue())
+        files.write(self.path, buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
 
     def read(self) -> int:
         """The step to go on from: 0 where there is no file.
 
         Raises:
-            ValueError: if the file is none of ours, or belongs to another run.
+            ValueError: if the file is none of ours, is damaged, or belongs to another run.
         """
         if self.path is None or not self.path.exists():
             return 0
         try:
+            written = self.path.read_bytes()
+            saved, digest = written[:-DIGEST], written[-DIGEST:]
+            if hashlib.sha256(saved).digest() != digest:
+                raise ValueError("its digest is another")
             # tensors and plain values alone: a pickled object could run code of its own
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
             theirs = content["identity"]
         except Exception as error:
             raise ValueError(
-                f"got a file that holds no run in {self.path}, expected one that train() wrote: "
+                f"got a file that holds no run in {self.path}, expected one that train() wrote, whole: "
                 "delete it, or save to another"
             ) from error
         for name, mine in self.identity.items():

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import pickle
+import random
 from pathlib import Path
 
+import pytest
 import torch
 from gatelr import checkpoint, tasks, training
 from gatelr.cells import GatedRNN
@@ -39,6 +44,46 @@ def test_a_companion_goes_on_with_the_run(tmp_path: Path) -> None:
     assert kept["steps"] == whole["steps"] == [*range(10)]
     assert torch.equal(kept["total"], whole["total"])
     assert loss == expected
+
+
+class Evil:
+    """What runs code of its own when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, ("import pathlib; pathlib.Path('was-here').touch()",))
+
+
+@pytest.mark.parametrize("as_torch_does", [False, True])
+def test_a_pickled_object_is_refused_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_torch_does: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    buffer = io.BytesIO()
+    if as_torch_does:
+        torch.save({"identity": {}, "step": Evil()}, buffer)
+    else:
+        pickle.dump(Evil(), buffer, protocol=2)
+    saved = buffer.getvalue()
+    Path("run.checkpoint").write_bytes(saved + hashlib.sha256(saved).digest())  # the digest is no secret
+    with pytest.raises(ValueError, match="got a file that holds no run in"):
+        fit(Path("run.checkpoint"))
+    assert not Path("was-here").exists()
+
+
+def test_a_damaged_file_gives_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        fit(path, stop=7)
+    whole, draw = path.read_bytes(), random.Random(0)
+    for trial in range(60):
+        data = bytearray(whole)
+        if trial % 2:
+            del data[draw.randrange(len(data)) :]
+        else:
+            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        path.write_bytes(bytes(data))
+        with pytest.raises(ValueError, match=r"got a file that holds no run in .* expected one that train"):
+            fit(path)
 
 
 def test_what_is_kept_can_be_replaced() -> None:
