@@ -295,6 +295,7 @@ def test_help_and_version_do_not_wait_for_torch() -> None:
         assert said in done.stdout
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_module(gru: nn.GRU) -> None:
     command_line = [sys.executable, "-m", "gatelr", "diagnose", "model.pt", "data.npy"]
     done = subprocess.run(command_line, capture_output=True, text=True, check=False)
