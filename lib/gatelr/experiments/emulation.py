@@ -6,7 +6,8 @@ Networks of all seeds are trained side by side, each with the draws of its own s
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +22,6 @@ from gatelr.experiments.effective_rates import GATES
 from gatelr.experiments.joint_anisotropy import LAGS
 from gatelr.experiments.protocol import Records
 from gatelr.experiments.released import AS_DEFINED, AS_RELEASED, Departures
-from gatelr.kernels import plain
-
-#: The models of the anisotropy experiment, gate and optimiser.
-PAIRS: dict[str, protocol.Optimiser] = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
 
 
 class Network(NamedTuple):
@@ -52,8 +49,13 @@ Networks = dict[tuple[str, int], Network]
 
 # The script for effective rates
 
+#: The constant gate.
+ALPHA = 0.8
 
-@plain()  # rounds as the released code does, product by product
+#: The steps before which the script for effective rates probes.
+PROBED = (0, 50, 200, 400, 600, 800)
+
+
 def effective_rate_runs(
     seeds: Sequence[int], checkpoints: Sequence[int], *, length: int = 80, n: int = 64, probed: int = 12
 ) -> tuple[pd.DataFrame, Networks]:
@@ -61,7 +63,7 @@ def effective_rate_runs(
 
     Args:
         seeds: of the networks.
-        checkpoints: when to fit; the last is the last step.
+        checkpoints: when to fit, such as all of :data:`PROBED` or some; the last is the last step.
         length: steps of a sequence.
         n: neurons.
         probed: sequences of a fit.
@@ -69,26 +71,45 @@ def effective_rate_runs(
     Returns:
         Slope and R² by gate, seed and step; and the networks at the last step.
     """
-    task = tasks.get("adding", steps=length)
-    u = task.draw(probed, training.generators(seeds, protocol.PROBE)).u
     rows: list[dict[str, Any]] = []
-    networks: Networks = {}
+    last: Networks = {}
     for gate in GATES:
-        streams = training.generators(seeds)  # first of the weights, then of the power iterations' starts
-        model = protocol.network(task, gate, seeds, n, alpha=0.8, generator=streams)
+        setup = protocol.Setup(tasks.get("adding", steps=length), gate, "SGD", seeds, checkpoints[-1], checkpoints)
+        u = setup.draw(probed, protocol.PROBE).u
 
-        def probe(step: int, model: GatedRNN, gate: str = gate, streams: list[torch.Generator] = streams) -> Records:
-            for s, seed in enumerate(seeds):
-                alone = model.replica(s)
-                networks[gate, seed] = Network(alone, u[:, s], alone.run(u[:, s]))
-                S = sensitivities(networks[gate, seed], streams[s], AS_RELEASED)
-                fit = slope(networks[gate, seed], S, AS_RELEASED)
-                rows.append({"gate": gate, "seed": seed, "step": step} | fit._asdict())
+        def probe(step: int, model: GatedRNN, setup: protocol.Setup = setup, u: Tensor = u) -> Records:
+            last.update(networks(setup, model, u))
+            for seed, stream in zip(seeds, starts(setup, step, n=n, probed=probed), strict=True):
+                network = last[setup.gate, seed]
+                fit = slope(network, sensitivities(network, stream, AS_RELEASED), AS_RELEASED)
+                rows.append({"gate": setup.gate, "seed": seed, "step": step} | fit._asdict())
             return {}
 
-        optimiser, draws = protocol.optimised(model, "SGD"), training.generators(seeds, protocol.TRAINING)
-        training.train(model, task, optimiser, checkpoints[-1], draws, probe=probe, checkpoints=checkpoints)
-    return pd.DataFrame(rows), networks
+        setup.train(setup.network(n, ALPHA), probe)
+    return pd.DataFrame(rows), last
+
+
+def networks(setup: protocol.Setup, model: GatedRNN, u: Tensor) -> Networks:
+    """The network of every seed along its own sequences, of ``u`` (T, S, B, m)."""
+    alone = {seed: model.replica(s) for s, seed in enumerate(setup.seeds)}
+    return {
+        (setup.gate, seed): Network(network, u[:, s], network.run(u[:, s]))
+        for s, (seed, network) in enumerate(alone.items())
+    }
+
+
+def starts(setup: protocol.Setup, step: int, *, n: int = 64, probed: int = 12) -> list[torch.Generator]:
+    """The streams of the power iterations' starts as a probe finds them, one for each seed.
+
+    A stream first gives the weights, and then the starts of one probe after the other. So what a probe finds depends on
+    how many of :data:`PROBED` came before, whether they were made here or not.
+    """
+    streams, T = training.generators(setup.seeds), setup.task.steps
+    protocol.network(setup.task, setup.gate, setup.seeds, n, alpha=ALPHA, generator=streams)
+    for stream in streams:
+        for _ in range(sum(earlier < step for earlier in PROBED)):
+            torch.randn(probed, T * (T - 1) // 2, n, generator=stream)
+    return streams
 
 
 def sensitivities(network: Network, stream: torch.Generator, departures: Departures) -> Tensor:
@@ -104,50 +125,70 @@ def slope(network: Network, S: Tensor, departures: Departures) -> released.Fit:
 
 # The script for joint anisotropy
 
-#: Networks of all seeds by what they trained on, gate and step.
-Snapshots = dict[tuple[str, str, int], GatedRNN]
+#: Its models, gate and optimiser, in the order in which it makes and trains them.
+PAIRS: dict[str, protocol.Optimiser] = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
+
+#: Updates of each model: the script makes one more after its last checkpoint's number.
+UPDATES = 1201
+
+#: What a network is trained on: the one batch, as released, or fresh data.
+DATA = ("one batch", "fresh")
+
+#: Networks of all seeds by gate and step.
+Snapshots = dict[tuple[str, int], GatedRNN]
 
 
-def adding() -> tasks.Task:
-    """The adding task as the script for anisotropy has it."""
-    return tasks.get("adding", steps=120, n_inputs=6)
-
-
-@plain()
-def anisotropy_runs(seeds: Sequence[int], checkpoints: Sequence[int]) -> tuple[pd.DataFrame, Snapshots]:
-    """Train on adding as the script for anisotropy does, on the one batch and on fresh data.
+def anisotropy_runs(
+    seeds: Sequence[int], checkpoints: Sequence[int], name: str = "adding", data: str = "one batch"
+) -> Snapshots:
+    """Train as the script for anisotropy does.
 
     Args:
         seeds: of the networks.
-        checkpoints: steps to keep the networks at, before the step and after it.
+        checkpoints: steps to keep the networks at, as they are before the step and after it; the script keeps the
+            latter.
+        name: of the task.
+        data: one of :data:`DATA`.
 
     Returns:
-        Losses on the one batch and on fresh data by what was trained on, gate, seed and step; and the networks.
+        The networks.
     """
-    fresh = adding()
-    one = released.one_batch(fresh)
-    unseen = fresh.draw(512, training.generators(seeds, protocol.FRESH))
-    batch = one.draw(64, training.generators(seeds))
-    around = sorted({step + late for step in checkpoints for late in (0, 1)} | {*range(0, checkpoints[-1], 100)})
-    rows: list[dict[str, Any]] = []
     snapshots: Snapshots = {}
-    for name, task in {"one batch": one, "fresh": fresh}.items():
-        streams = training.generators(seeds)
-        for gate, optimiser in PAIRS.items():  # in the order of the script: one stream for all
-            model = protocol.network(fresh, gate, seeds, 64, generator=streams)
+    around = sorted({step + late for step in checkpoints for late in (0, 1)})
+    for gate, optimiser in PAIRS.items():
+        setup = protocol.Setup(released.drawn_as_released(name), gate, optimiser, seeds, around[-1], around)
 
-            def probe(step: int, model: GatedRNN, name: str = name, gate: str = gate) -> Records:
-                snapshots[name, gate, step] = copy.deepcopy(model)
-                losses = zip(*(protocol.losses(model, fresh, part).tolist() for part in (batch, unseen)), strict=True)
-                for seed, (seen, new) in zip(seeds, losses, strict=True):
-                    row = {"data": name, "gate": gate, "seed": seed, "step": step}
-                    rows.append(row | {"the one batch": seen, "fresh data": new})
-                return {}
+        def probe(step: int, model: GatedRNN, gate: str = gate) -> Records:
+            snapshots[gate, step] = copy.deepcopy(model)
+            return {}
 
-            trained = protocol.optimised(model, optimiser)
-            draws = training.generators(seeds, protocol.TRAINING)
-            training.train(model, task, trained, around[-1], draws, probe=probe, checkpoints=around)
-    return pd.DataFrame(rows), snapshots
+        train_for_anisotropy(setup, probe, data)
+    return snapshots
+
+
+def train_for_anisotropy(
+    setup: protocol.Setup, probe: Callable[[int, GatedRNN], Records], data: str, *, n: int = 64, batch: int = 64
+) -> training.Run:
+    """Train one model of the script for anisotropy, on the one batch or on fresh data.
+
+    All models of a seed come from one stream, which then gives the noise on the batches of the first, of the second
+    and of the third.
+
+    Args:
+        setup: with a task that has the script's draws, and one of :data:`PAIRS`.
+        probe: as for :func:`gatelr.training.train`.
+        data: one of :data:`DATA`.
+        n, batch: neurons, and sequences of a batch.
+    """
+    task, streams = setup.task, training.generators(setup.seeds)
+    models = {gate: protocol.network(task, gate, setup.seeds, n, generator=streams) for gate in PAIRS}
+    model = models[setup.gate]
+    if data == "fresh":
+        return setup.train(model, probe, batch=batch)
+    for stream in streams:
+        for _ in range(UPDATES * list(PAIRS).index(setup.gate)):
+            torch.randn(batch, task.steps, task.n_inputs, generator=stream)
+    return replace(setup, task=released.one_batch(task)).train(model, probe, sources=streams, batch=batch)
 
 
 def spectra(
@@ -156,23 +197,28 @@ def spectra(
     step: int,
     departures: Departures = AS_DEFINED,
     *,
+    task: tasks.Task,
     wide: bool = True,
     lags: Sequence[int] = LAGS,
+    batch: int = 64,
+    pairs: int = 64,
 ) -> dict[int, Tensor]:
-    """Singular values of the transports over the 64 pairs a lag that the released script draws, (64, n) by lag.
+    """Singular values of the transports over the pairs that the released script draws, (pairs, n) by lag.
 
     Args:
         model: the network of this seed, without replicas.
         seed: of the pairs and of the sequences.
         step: at which the network was kept.
         departures: those of state and order count.
+        task: with the script's draws.
         wide: whether to measure in float64.
         lags: which.
+        batch, pairs: sequences, and pairs of a lag.
     """
     draw = np.random.RandomState(seed)  # goes on from checkpoint to checkpoint
-    for checkpoint in joint_anisotropy.CHECKPOINTS:
-        if checkpoint <= step:
-            ends = released.pairs(120, 64, LAGS, 64, draw)
-    u = adding().draw(64, torch.Generator().manual_seed(seed)).u
+    drawn = [lag for lag in LAGS if lag < task.steps]
+    for _ in range(sum(checkpoint <= step for checkpoint in joint_anisotropy.CHECKPOINTS)):
+        ends = released.pairs(task.steps, batch, drawn, pairs, draw)
+    u = task.draw(batch, torch.Generator().manual_seed(seed)).u
     model = protocol.in_float64(model) if wide else model
     return released.transports(model, model.run(u.to(model.W_r)), {lag: ends[lag] for lag in lags}, departures)

@@ -16,6 +16,7 @@ CHAPTERS = {
     "gates-against-optimisers": "against_optimisers",
     "stability": "trainability",
     "real-data": "real_data",
+    "replication": "replication",
 }
 
 

@@ -7,18 +7,17 @@ a seed means the same network, the same data and the same start of a power itera
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from gatelr import expansion, jacobian, tasks, transport
+from gatelr import jacobian, tasks, transport
 from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import joint_anisotropy
 
@@ -61,10 +60,10 @@ class Fit(NamedTuple):
 
 def blocks(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASED) -> Tensor:
     """Step Jacobians; only the gate term reads the state before the update."""
-    return jacobian.blocks(model, _read(run, departures))
+    return jacobian.blocks(model, read(run, departures))
 
 
-def _read(run: Trajectory, departures: Departures) -> Trajectory:
+def read(run: Trajectory, departures: Departures) -> Trajectory:
     """The run with the states at which step Jacobians are evaluated."""
     return run._replace(x_prev=run.x) if departures.state_after else run
 
@@ -139,18 +138,65 @@ def fit(S: Tensor, X: Tensor, departures: Departures = AS_RELEASED) -> Fit:
 
 # S2
 
+#: The tasks of the script for anisotropy that ask for a mean of channel 0, and how many steps back its inputs stand.
+STEPS_BACK = {"moving_average": tuple(range(8)), "delay_sum": (4, 12, 24, 36)}
+
+
+def drawn_as_released(name: str, steps: int = 120) -> tasks.Task:
+    """A task of the script for anisotropy, with the script's own draws.
+
+    The script draws all six channels, sequence by sequence, and for a mean of channel 0 it then sets the other five to
+    zero. So a seed means other sequences than in :mod:`gatelr.tasks`, except for adding.
+
+    Args:
+        name: ``"adding"`` or one of :data:`STEPS_BACK`.
+        steps: T.
+
+    Raises:
+        ValueError: for another task.
+    """
+    if name not in ("adding", *STEPS_BACK):
+        raise ValueError(
+            f"got task {name!r}, expected adding, {' or '.join(STEPS_BACK)}: no other has released draws here"
+        )
+    defined = tasks.get(name, steps=steps, n_inputs=6)
+    return defined if name == "adding" else replace(defined, make=partial(_one_channel, defined))
+
+
+def _one_channel(
+    defined: tasks.Task, batch: int, generator: tasks.Source, *, dtype: torch.dtype, held_out: bool
+) -> tasks.Batch:
+    sources = [generator] if isinstance(generator, torch.Generator) else generator
+    shape = batch, defined.steps, defined.n_inputs
+    u = torch.stack([torch.rand(shape, generator=source, dtype=dtype).transpose(0, 1) for source in sources], 1)
+    u[..., 1:] = 0
+    asked = u[[defined.steps - 1 - back for back in STEPS_BACK[defined.name]], ..., :1]
+    target = reduce(torch.add, asked) / len(asked)  # term by term: a mean may order its terms by the size of the whole
+    return _as_asked(tasks.Batch(u, target), generator)
+
+
+def _as_asked(drawn: tasks.Batch, generator: tasks.Source) -> tasks.Batch:
+    """Without replicas for one generator that was handed in alone."""
+    alone = isinstance(generator, torch.Generator)
+    return tasks.Batch(drawn.u[:, 0], drawn.target[0]) if alone else drawn
+
 
 class OneBatch(tasks.Task):
-    """A task whose every draw is the same batch, for every seed: what a generator that nobody has seeded gives."""
+    """A task whose every draw is the same batch, which is what a generator that nobody has seeded gives.
+
+    As in the script, the generators that are handed in add noise of a standard deviation of 1e-6 to the inputs.
+    """
 
     def draw(
         self, batch: int, generator: tasks.Source, dtype: torch.dtype = torch.float32, *, held_out: bool = False
     ) -> tasks.Batch:
-        """As :meth:`gatelr.tasks.contract.Task.draw`, whatever the generators say."""
-        unseeded: tasks.Source = (
-            torch.Generator() if isinstance(generator, torch.Generator) else [torch.Generator() for _ in generator]
-        )
-        return super().draw(batch, unseeded, dtype, held_out=held_out)
+        """As :meth:`gatelr.tasks.contract.Task.draw`, but for the noise whatever the generators say."""
+        sources = [generator] if isinstance(generator, torch.Generator) else generator
+        drawn = super().draw(batch, [torch.Generator() for _ in sources], dtype, held_out=held_out)
+        shape = batch, self.steps, self.n_inputs
+        noise = [torch.randn(shape, generator=source, dtype=dtype).transpose(0, 1) for source in sources]
+        u = drawn.u + 1e-6 * torch.stack(noise, 1)
+        return _as_asked(tasks.Batch(u, drawn.target), generator)
 
 
 def one_batch(task: tasks.Task) -> OneBatch:
@@ -182,53 +228,3 @@ def anisotropy(sigma: Float[Tensor, "*batch n"], r: int = 10, top: int = 16) -> 
     """AI and CE as released: with 1e-12 added to what is divided by, and CE among the largest values alone."""
     energy = sigma[..., :top].square()
     return sigma[..., 0] / (sigma[..., r - 1] + 1e-12), energy[..., :r].sum(-1) / (energy.sum(-1) + 1e-12)
-
-
-# The appendix
-
-
-def appendix(gate: str, seed: int, *, T: int = 100, n: int = 64, m: int = 3) -> tuple[GatedRNN, Trajectory]:
-    """The network of the appendix and its run along one sequence, in float64, from the released draws of a seed."""
-    h = 1 if gate == "scalar" else n
-    stream = torch.Generator().manual_seed(seed)
-    weights: dict[str, Tensor] = {}
-    for pair in ({"W_i": (n, m), "W_r": (n, n)}, {"W_rg": (h, n), "W_ig": (h, m)}):
-        drawn = {name: torch.empty(shape, dtype=torch.float64) for name, shape in pair.items()}
-        for weight in drawn.values():  # the default draw of nn.Linear, which is then replaced
-            nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=stream)
-        for weight in drawn.values():
-            nn.init.normal_(weight, std=0.2, generator=stream)
-        weights |= drawn
-    model = GatedRNN(m, n, gate, generator=torch.Generator(), dtype=torch.float64).requires_grad_(False)
-    model.load_state_dict(weights | {"W_o": model.W_o})
-    return model, model.run(_signal(T, m, seed))
-
-
-def ratios(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASED) -> Float[Tensor, " T"]:
-    r""":math:`r_j = \|B_j\|_2 / \|A_j\|_2` of the gate splitting, along one sequence (T, n)."""
-    A, B = expansion.split(jacobian.terms(model, _read(run, departures)), "gate")
-    return torch.linalg.matrix_norm(B, 2) / torch.linalg.matrix_norm(A, 2)
-
-
-def truncation(model: GatedRNN, run: Trajectory, departures: Departures = AS_RELEASED) -> tuple[float, float]:
-    """Frobenius norms of what orders 0 and 1 of the gate splitting leave out of the product, and of the product."""
-    A, B = expansion.split(jacobian.terms(model, _read(run, departures)), "gate")
-    if departures.reversed_order:
-        A, B = A.flip(0), B.flip(0)
-    rest = expansion.remainder(A, B, 1, 1.0)
-    return float(rest.norm()), float((expansion.orders(A, B, 1).sum(0) + rest).norm())
-
-
-def kept_by_iqr(values: Sequence[float]) -> list[bool]:
-    """Which values lie within one and a half interquartile ranges of the quartiles: the filter that drops seeds."""
-    low, high = np.quantile(values, [0.25, 0.75])
-    reach = 1.5 * (high - low)
-    return [bool(low - reach <= value <= high + reach) for value in values]
-
-
-def _signal(T: int, m: int, seed: int) -> Tensor:
-    stream = torch.Generator().manual_seed(seed)
-    t = torch.linspace(0, 12, T, dtype=torch.float64).unsqueeze(1)
-    omega = torch.linspace(0.03, 0.09, m, dtype=torch.float64)
-    phase = torch.stack([torch.randn((), generator=stream, dtype=torch.float64) for _ in range(m)])
-    return torch.sin(omega * t + phase) + 0.05 * torch.randn(T, m, generator=stream, dtype=torch.float64)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
-from gatelr import anisotropy, expansion, jacobian, tasks, transport
+from gatelr import anisotropy, jacobian, tasks, training, transport
 from gatelr.experiments import joint_anisotropy, protocol, released
 from networks import relative
 from torch import nn
@@ -112,13 +114,44 @@ def test_a_fit_is_numpys_and_trims_a_hundredth() -> None:
     assert released.fit(y, x, NONE).slope == pytest.approx(untrimmed.slope, rel=1e-2)
 
 
-def test_one_batch_is_the_same_for_every_seed_and_step() -> None:
-    task = released.one_batch(tasks.get("adding", steps=6))
+def test_one_batch_is_that_of_a_new_generator_with_noise_from_those_handed_in() -> None:
+    fresh = tasks.get("adding", steps=6)
+    task, batch = released.one_batch(fresh), fresh.draw(3, torch.Generator())
     draws = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
-    first, second = task.draw(3, draws), task.draw(3, draws)
-    assert torch.equal(first.u, second.u)
-    assert torch.equal(first.u[:, 0], first.u[:, 1])
-    assert torch.equal(task.draw(3, torch.Generator().manual_seed(9)).u, first.u[:, 0])
+    for _ in range(2):
+        drawn = task.draw(3, draws)
+        for s in range(2):
+            assert torch.equal(drawn.target[s], batch.target)
+            assert 0 < (drawn.u[:, s] - batch.u).abs().max() < 1e-5
+    stream = torch.Generator().manual_seed(2)
+    torch.randn(3, 6, 4, generator=stream)  # the first batch's
+    noise = torch.randn(3, 6, 4, generator=stream).transpose(0, 1)
+    assert torch.equal(drawn.u[:, 1], batch.u + 1e-6 * noise)
+    alone = task.draw(3, torch.Generator().manual_seed(1))
+    assert torch.equal(alone.u, task.draw(3, training.generators([1])).u[:, 0])
+    assert torch.equal(alone.target, batch.target)
+
+
+@pytest.mark.parametrize(("name", "back"), [("moving_average", range(8)), ("delay_sum", (4, 12, 24, 36))])
+def test_a_mean_of_one_channel_is_drawn_with_six(name: str, back: Sequence[int]) -> None:
+    task = released.drawn_as_released(name, 40)
+    drawn = torch.rand(3, 40, 6, generator=torch.Generator().manual_seed(2))
+    batch = task.draw(3, torch.Generator().manual_seed(2))
+    assert torch.equal(batch.u[..., 0], drawn[..., 0].T)
+    assert not batch.u[..., 1:].any()
+    expected = torch.stack([drawn[:, 39 - steps, :1] for steps in back]).mean(0)
+    assert relative(batch.target, expected) <= 1e-6
+    side_by_side = task.draw(3, training.generators([1, 2]))
+    assert torch.equal(side_by_side.u[:, 1], batch.u)
+    assert torch.equal(side_by_side.target[1], batch.target)
+
+
+def test_adding_is_drawn_as_it_is_and_others_are_refused() -> None:
+    drawn, defined = released.drawn_as_released("adding"), tasks.get("adding", steps=120, n_inputs=6)
+    batches = [task.draw(3, torch.Generator().manual_seed(2)) for task in (drawn, defined)]
+    assert torch.equal(batches[0].u, batches[1].u)
+    with pytest.raises(ValueError, match="got task 'narma10', expected adding, moving_average or delay_sum"):
+        released.drawn_as_released("narma10")
 
 
 def test_pairs_are_drawn_from_a_list_of_all() -> None:
@@ -153,21 +186,3 @@ def test_anisotropy_as_released() -> None:
     flat = torch.ones(64, dtype=torch.float64)
     assert float(released.anisotropy(flat)[1]) == pytest.approx(10 / 16)
     assert float(anisotropy.energy_concentration(flat, 10)) == pytest.approx(10 / 64)
-
-
-@pytest.mark.parametrize("departures", [NONE, released.Departures(False, True, False, False, False)])
-def test_truncation_is_what_two_orders_leave_of_the_product(departures: released.Departures) -> None:
-    model, run = released.appendix("multi", 0, T=12, n=6)
-    A, B = expansion.split(jacobian.terms(model, run), "gate")
-    # the newest factor stands on the left, with this departure on the right
-    place = (lambda factors: factors) if departures.reversed_order else (lambda factors: factors.flip(0))
-    whole = torch.linalg.multi_dot(place(A + B).unbind())
-    first = [torch.linalg.multi_dot(place(torch.cat([A[:j], B[j : j + 1], A[j + 1 :]])).unbind()) for j in range(12)]
-    left = whole - torch.linalg.multi_dot(place(A).unbind()) - torch.stack(first).sum(0)
-    assert released.truncation(model, run, departures) == pytest.approx((float(left.norm()), float(whole.norm())))
-    r = released.ratios(model, run, NONE)
-    assert relative(r[3], torch.linalg.matrix_norm(B[3], 2) / torch.linalg.matrix_norm(A[3], 2)) <= 1e-12
-
-
-def test_the_filter_drops_what_lies_far_out() -> None:
-    assert released.kept_by_iqr([1.0, 2.0, 3.0, 4.0, 5.0, 100.0]) == [True] * 5 + [False]

@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "against_optimisers": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}, "rate": 0.1},
     "trainability": {"steps": 12, "checkpoints": [12], "task_options": {"steps": 6}},
     "real_data": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}, "rate": 0.01},
+    "replication": SMALL | {"probed": 2, "lags": [1], "pairs": 2, "rows": 5, "r": 2},
 }
 #: What makes it a small one where a module has its sizes as constants.
 CONSTANTS: dict[str, dict[str, Any]] = {
