@@ -42,6 +42,17 @@ class Deep(nn.Module):
         return self.readout(self.decoder(states)[0][:, -1])
 
 
+class Last(nn.Module):
+    """A readout of the last state."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.layer, self.readout = nn.GRU(3, 5, batch_first=batch_first), nn.Linear(5, 1)
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.readout(self.layer(u)[0].select(1 if self.layer.batch_first else 0, -1))
+
+
 class Loop(nn.Module):
     """A loop over a cell, written by hand."""
 
@@ -188,6 +199,7 @@ def test_nothing_changes(training: bool) -> None:
         model, words, loss=F.cross_entropy, target=labels, optimizer=optimizer, clip=1.0, window=4, lag=3
     )
     assert any("training mode" in note for note in diagnosis.notes) is training
+    assert "axes-swapped" not in {finding.code for finding in diagnosis.findings}
     assert all(torch.equal(one, other) for one, other in zip(before.values(), model.state_dict().values(), strict=True))
     for name, p in model.named_parameters():
         assert p.grad is not None
@@ -206,6 +218,30 @@ def test_nothing_changes(training: bool) -> None:
         (len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))
         for module in model.modules()
     ]
+
+
+def test_what_a_loss_reads_beside_the_module_stays_as_it_is() -> None:
+    gru, readout = make("GRU", 3, 5), seeded(1, lambda: nn.Linear(5, 1))
+    u = torch.randn(9, 4, 3, generator=source())
+    before = copy.deepcopy(readout.state_dict())
+    diagnosis = diagnose(gru, u, loss=lambda s: readout(s[-1]).square().mean(), optimizer="adam", lr=0.01, clip=1.0)
+    assert diagnosis.parameters
+    assert all(p.grad is None for p in readout.parameters())
+    assert all(torch.equal(before[name], value) for name, value in readout.state_dict().items())
+
+
+@pytest.mark.parametrize(("T", "B"), [(16, 16), (20, 1), (12, 20)])
+def test_axes_that_are_right_are_left_alone(T: int, B: int) -> None:
+    u = torch.randn(T, B, 3, generator=source())
+    last = seeded(0, lambda: Last(batch_first=False))
+    every = make("GRU", 3, 5)
+    for diagnosis in (
+        diagnose(last, u, loss=F.mse_loss, target=u[-1, :, :1]),
+        diagnose(every, u, loss=lambda s, wanted: F.mse_loss(s[..., :1].squeeze(), wanted), target=u[..., 0].squeeze()),
+        diagnose(every, u, loss=lambda states: states.square().mean()),
+        diagnose(seeded(0, lambda: Last(batch_first=True)), u.transpose(0, 1), loss=lambda said: said.square().mean()),
+    ):
+        assert "axes-swapped" not in {finding.code for finding in diagnosis.findings}
 
 
 def test_frozen_layers_and_no_grad_are_no_obstacle() -> None:

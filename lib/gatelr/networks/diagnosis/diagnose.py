@@ -13,7 +13,18 @@ from gatelr.networks.diagnosis import findings, lags, steps
 from gatelr.networks.diagnosis.constant import best_constant
 from gatelr.networks.diagnosis.evidence import Evidence, Layer, left_at, reach
 from gatelr.networks.diagnosis.numbers import last_read, layers
-from gatelr.networks.diagnosis.observe import Looped, Loss, Observation, Seen, call, ends, observe, sized, unchanged
+from gatelr.networks.diagnosis.observe import (
+    Looped,
+    Loss,
+    Observation,
+    Seen,
+    call,
+    drops_out,
+    ends,
+    observe,
+    sized,
+    unchanged,
+)
 from gatelr.networks.diagnosis.result import Diagnosis
 from gatelr.networks.diagnosis.thresholds import (
     AT_LAG,
@@ -330,7 +341,7 @@ def _result(module: nn.Module, evidence: Evidence) -> Diagnosis:
 
 def _notes(module: nn.Module, evidence: Evidence) -> list[str]:
     notes = []
-    if any(_drops(m) for m in module.modules()):
+    if drops_out(module):
         notes.append("the model is in training mode and drops out at random: call model.eval() to see it without")
     if any(layer.numbers.kind == "LSTM" for layer in evidence.layers):
         notes.append("an LSTM's input and forget gates are free of each other: its rates have no budget of one")
@@ -339,11 +350,6 @@ def _notes(module: nn.Module, evidence: Evidence) -> list[str]:
     if evidence.loss is None and not evidence.unsound:
         notes.append("without a loss there is no comparison with the best constant, and no step to look at")
     return notes
-
-
-def _drops(module: nn.Module) -> bool:
-    share = module.dropout if isinstance(module, nn.RNNBase) else getattr(module, "p", 0.0)
-    return module.training and isinstance(share, float) and share > 0
 
 
 def _given(module: nn.Module, evidence: Evidence) -> dict[str, str]:

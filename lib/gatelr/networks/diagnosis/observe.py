@@ -106,6 +106,16 @@ def unchanged(model: nn.Module) -> Iterator[None]:
             module._buffers[name] = buffer
 
 
+def drops_out(model: nn.Module) -> bool:
+    """Whether anything in the model draws a mask of dropout, as it does in training mode."""
+    shares = [
+        module.dropout if isinstance(module, nn.RNNBase) else getattr(module, "p", 0.0)
+        for module in model.modules()
+        if module.training
+    ]
+    return any(isinstance(share, float) and share > 0 for share in shares)
+
+
 def call(model: nn.Module, u: Any, lengths: Tensor | None) -> Any:
     """The model's output as a loss takes it: of a recurrent module its output sequence, padded."""
     if isinstance(model, nn.RNNBase):

@@ -154,8 +154,10 @@ def look_ahead(
     before = {name: p.detach().clone() for name, p in named.items()}
     last = {name: (0.0, _rms(p)) for name, p in named.items()}
     for iteration in range(1, iterations + 1):
-        moving.zero_grad(set_to_none=True)
-        evaluate(twin).backward()
+        # not backward(), which would also reach what the loss reads beside the model
+        grads = torch.autograd.grad(evaluate(twin), list(named.values()), allow_unused=True)
+        for p, gradient in zip(named.values(), grads, strict=True):
+            p.grad = gradient
         if clip is not None:
             nn.utils.clip_grad_norm_(list(named.values()), clip)
         unsound = [name for name, p in named.items() if p.grad is not None and not p.grad.isfinite().all()]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gatelr.networks.diagnosis.evidence import Evidence
-from gatelr.networks.diagnosis.observe import Seen
+from gatelr.networks.diagnosis.observe import Seen, drops_out
 from gatelr.networks.diagnosis.result import Finding
 from gatelr.networks.diagnosis.thresholds import ALIKE_IN_BATCH, ALIKE_IN_TIME, PERMUTED
 
@@ -48,7 +48,7 @@ def _is_layer(evidence: Evidence) -> bool:
 def _target_has_time(evidence: Evidence, T: int, B: int) -> bool:
     """Whether the target has an entry for each step and not for each sequence."""
     target = evidence.target
-    if not isinstance(target, Tensor) or target.ndim == 0 or T == B or target.shape[0] != T:
+    if not isinstance(target, Tensor) or target.ndim == 0 or B in (1, T) or target.shape[0] != T:
         return False
     return target.ndim == 1 or target.shape[1] != B
 
@@ -70,6 +70,8 @@ def _permuted(evidence: Evidence, seen: Seen) -> float | None:
     u, output = evidence.u, evidence.observation.output
     if not isinstance(u, Tensor) or not isinstance(output, Tensor) or u.ndim < 2 or output.ndim < 1:
         return None
+    if drops_out(evidence.model):  # each place has its own mask, which changes what comes out as well
+        return None
     T, B = seen.time_first(seen.inputs).shape[:2]
     samples = evidence.target.shape[0] if isinstance(evidence.target, Tensor) and evidence.target.ndim else None
     if _is_layer(evidence):
@@ -78,6 +80,8 @@ def _permuted(evidence: Evidence, seen: Seen) -> float | None:
             return None
     else:
         axis = 0
+        if T == B and not _reads_one_entry(seen):  # what is in front of the inputs may be time or samples
+            return None
         if output.shape[0] != u.shape[0] or (samples is not None and samples != u.shape[0]):
             return None
         if output.shape[:2] == (T, B) and not seen.batch_first:

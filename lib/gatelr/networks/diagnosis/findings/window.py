@@ -11,6 +11,9 @@ from gatelr.networks.diagnosis.evidence import Evidence, beyond
 from gatelr.networks.diagnosis.result import Finding
 from gatelr.networks.diagnosis.thresholds import BEYOND_WINDOW, USED
 
+#: Windows of which the shares are told as well.
+_OTHERS = (8, 16, 32, 64, 128)
+
 
 def find(evidence: Evidence) -> Iterator[Finding]:
     """``window-short``."""
@@ -47,7 +50,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             "window": float(window),
             "gradient beyond": gradient,
             "rates beyond": rates,
-            **{f"gradient beyond {w}": beyond(worst.gradient_by_lag, w) for w in (8, 16, 32, 64, 128) if w != window},
+            **{f"gradient beyond {w}": beyond(worst.gradient_by_lag, w) for w in _OTHERS if w != window},
+            **{f"rates beyond {w}": beyond(worst.budget, w) for w in _OTHERS if w != window},
         },
     )
 
