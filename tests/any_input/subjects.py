@@ -95,14 +95,14 @@ def documented(thing: Any) -> set[str]:
     return set()
 
 
-def check(subject: Subject, spoiled: list[tuple[str, Strange, int]]) -> None:
-    """Call, and hold the outcome against what must become of it."""
+def check(subject: Subject, spoiled: list[tuple[str, Strange, int]]) -> bool:
+    """Call, and hold the outcome against what must become of it; whether there was anything to call."""
     arguments = dict(subject.given)
     for name, way, place in spoiled:
         try:
             arguments[name] = way.make(arguments[name], place)
         except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
-            return  # spoiled twice, it cannot be spoiled in this way
+            return False  # spoiled twice, it cannot be spoiled in this way
     fates = {way.fate for _, way, _ in spoiled}
     what = ", ".join(f"{name} is {way.what}" for name, way, _ in spoiled) or "plain"
     error: Exception | None = None
@@ -116,12 +116,13 @@ def check(subject: Subject, spoiled: list[tuple[str, Strange, int]]) -> None:
         kind, sentence = type(error).__name__, str(error)
         assert kind in named, f"{what}: {kind}: {sentence}, but the docstring names {named}"
         assert re.fullmatch(r".*\bgot .*expected .*", sentence), f"{what}: {sentence}"
-        return
+        return True
     assert "refused" not in fates, f"{what}: answered {answer}"
     try:
         subject.judge(answer, {name: plainly(value) for name, value in arguments.items()})
     except Exception as wrong:
         raise AssertionError(f"{what}: {type(wrong).__name__}: {wrong}; answered {answer}") from wrong
+    return True
 
 
 SUBJECTS: dict[str, Callable[[Case, int], Subject]] = {}

@@ -24,8 +24,8 @@ from networks import Case
 
 ROOMS = (of_networks, of_products, of_rates, of_measures, of_tasks, of_training)
 
-#: Examples of each function by hand and every week; together, a week's are the 20,000 that the book promises.
-QUICK, WEEKLY = 12, 500
+#: Examples of each function by hand and every week, and how many of these must come to a call: some cannot be made.
+QUICK, WEEKLY, LEAST = 12, 500, 400
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,8 +60,8 @@ def fuzz(name: str, examples: int) -> int:
         nonlocal count
         made = SUBJECTS[name](case, place)
         names = data.draw(st.lists(st.sampled_from(sorted(made.strange)), max_size=2, unique=True))
-        check(made, [(each, data.draw(st.sampled_from(made.strange[each])), data.draw(places)) for each in names])
-        count += 1
+        spoiled = [(each, data.draw(st.sampled_from(made.strange[each])), data.draw(places)) for each in names]
+        count += check(made, spoiled)
 
     spoil()
     return count
@@ -77,8 +77,8 @@ def test_any_input_is_answered_rightly_or_refused(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:Casting complex values:UserWarning")
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_any_of_many_inputs_is_answered_rightly_or_refused(name: str) -> None:
-    assert fuzz(name, WEEKLY) >= WEEKLY
-    assert WEEKLY * len(SUBJECTS) >= 20_000
+    assert fuzz(name, WEEKLY) >= LEAST
+    assert LEAST * len(SUBJECTS) >= 20_000
 
 
 MODULES = (adjoint, anisotropy, expansion, jacobian, rates, stability, tasks, training, transport)
