@@ -50,11 +50,13 @@ class LayerDiagnosis:
         time_constants: ``(n,)`` in steps, :math:`τ = -1 / \\text{mean} \\log \\text{retention}` (C16); 0 for an RNN.
         retained: ``(n,)``, the fraction kept a step, :math:`\\exp(\\text{mean} \\log \\text{retention})`.
         budget: ``(lags,)``, mean effective rate of lag 0, 1, …, T-1, for a global learning rate of 1 (claims C8, C9).
-        gradient_by_lag: ``(lags,)``, mean norm of the loss's gradient that arrives at lag 0, 1, …, T-1 (not
-            normalised); without a loss, of the sum of the last step's states.
+        gradient_by_lag: ``(lags,)``, norm over the batch of the gradient with respect to the state at lag 0, 1, …, T-1
+            before the last step that the loss reads, of what it reads there; without a loss, of the sum of the outputs
+            at the last step.
         saturated: ``(n,)``, whether a gate of the unit (of an RNN the unit itself) stands at an end of its range.
         dead: ``(n,)``, whether the unit's state never changes.
-        lyapunov: ``(k,)``, the largest exponents in nats a step, descending.
+        lyapunov: ``(k,)``, exponents in nats a step, descending, the mean of the two longest sequences: all of a state
+            of up to 128 entries, the 16 largest of a larger one.
         gates: the mean of each gate by its torch letter, ``(n,)``: i, f, o of an LSTM, r, z of a GRU, none of an RNN.
         budget_total: the sum of ``budget``: at most 1 for a GRU (claim C9), anything for an LSTM.
     """
@@ -114,8 +116,9 @@ class Diagnosis:
         window: the window of truncation that was given.
         clip: the clipping threshold that was given.
         used_by_lag: ``(lags,)``, how much the output changes if the input of that lag is another sequence's, beside a
-            change of all inputs; None without a loss.
-        gradient_norms: ``(B,)``, the norm of each sequence's gradient; None without a loss.
+            change of all inputs; None where the inputs are no plain batch of sequences.
+        gradient_norms: ``(B,)``, the norm of the gradient that each sequence alone would give, of the first 32; None
+            without a loss and a clipping threshold.
         parameters: the steps of all parameters, the largest ratio first; empty without a loss and a learning rate.
         notes: what a reader should know and is no fault, such as dropout that was on.
         given: what was diagnosed, in words, such as ``{"module": "GRU(3, 128)", "input": "(50, 8, 3), float32"}``.
