@@ -233,7 +233,9 @@ def outlier_condition(
         raise ValueError(f"got z on {z.device}, expected {rest.device} as the rest: move it with .to('{rest.device}')")
     z = z.to(torch.promote_types(torch.promote_types(z.dtype, rest.dtype), torch.complex64))
     shifted = z[..., None, None] * torch.eye(len(rest), dtype=z.dtype, device=z.device) - rest
-    solved, singular = torch.linalg.solve_ex(shifted, column.to(z.dtype).unsqueeze(-1))
+    # one column for each z: of a single column for a batch, solve might take rows for right sides
+    right = column.to(z.dtype).expand(*z.shape, -1).unsqueeze(-1)
+    solved, singular = torch.linalg.solve_ex(shifted, right)
     if bool(singular.any()):
         raise ValueError("got a z that is an eigenvalue of the rest, expected others: there is nothing to vanish there")
     return 1 - solved.squeeze(-1) @ row.to(z.dtype)

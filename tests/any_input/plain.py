@@ -77,8 +77,10 @@ def jacobians(model: GatedRNN, run: Trajectory) -> Tensor:
 
 def product(factors: Tensor, unit: Tensor) -> Tensor:
     """The product of some matrices, the newest on the left."""
-    made = unit
-    for factor in factors:
+    if not len(factors):
+        return unit
+    made = factors[0]  # and not times the identity, which would spread a NaN over its row
+    for factor in factors[1:]:
         made = factor @ made
     return made
 
@@ -279,11 +281,16 @@ def outlier(z: Tensor, rest: Tensor, column: Tensor, row: Tensor) -> Tensor:
     """1 - wᵀ (z - rest)⁻¹ s, one z after the other, by numpy."""
     if rest.ndim != 2 or column.shape != rest.shape[:1] or row.shape != rest.shape[1:] or not rest.numel():
         raise ValueError
-    made = [
+    with np.errstate(invalid="ignore"):
+        made = _outliers(z, rest, column, row)
+    return torch.tensor(made, dtype=torch.complex128).reshape(z.shape)
+
+
+def _outliers(z: Tensor, rest: Tensor, column: Tensor, row: Tensor) -> list[complex]:
+    return [
         1 - row.numpy() @ np.linalg.inv(complex(each) * np.eye(len(rest)) - rest.numpy()) @ column.numpy()
         for each in z.reshape(-1)
     ]
-    return torch.tensor(made, dtype=torch.complex128).reshape(z.shape)
 
 
 def measures(s: Tensor, r: int) -> dict[str, Tensor]:
@@ -312,7 +319,7 @@ def update_spectrum(G: Tensor) -> Tensor:
     for rows in G.detach().double().reshape(-1, *G.shape[-2:]):
         X = np.array([row / np.linalg.norm(row) if np.linalg.norm(row) else row for row in rows.numpy()])
         made.append(np.linalg.svd(X - X.mean(0), compute_uv=False))
-    return torch.tensor(np.array(made)).reshape(*G.shape[:-2], -1)
+    return torch.tensor(np.array(made)).reshape(*G.shape[:-2], min(G.shape[-2:]))
 
 
 def _square(J: Tensor) -> Tensor:

@@ -134,3 +134,10 @@ def test_the_outliers_of_a_rank_one_term_solve_its_equation() -> None:
     z = torch.linalg.eigvals(rest + torch.outer(column, row))
     assert float(stability.outlier_condition(z, rest, column, row).abs().max()) < 1e-8
     assert float(stability.outlier_condition(z + 0.1, rest, column, row).abs().min()) > 1e-4
+
+
+def test_one_place_for_one_neuron_keeps_its_axis() -> None:
+    """Of one equation in one unknown the solver could take the column for a batch of numbers."""
+    z, rest, one = torch.tensor([2.0 + 1.0j]), torch.tensor([[0.5]]), torch.ones(1)
+    found = stability.outlier_condition(z, rest, one, one)
+    torch.testing.assert_close(found, 1 - 1 / (z - 0.5))
