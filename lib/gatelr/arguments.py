@@ -131,9 +131,8 @@ def finite(what: str, value: Tensor, advice: str) -> None:
 
 
 def dtype(value: Any) -> None:
-    """Refuse, with a TypeError, what is neither float32 nor float64 nor None, which is torch's default."""
-    chosen = torch.get_default_dtype() if value is None else value
-    if chosen not in DTYPES:
+    """Refuse, with a TypeError, what is neither float32 nor float64."""
+    if value not in DTYPES:
         raise TypeError(f"got dtype={_short(value)}, expected torch.float32 or torch.float64")
 
 

@@ -119,7 +119,7 @@ class GatedRNN(nn.Module):
         if not isinstance(gate, str) or gate not in GATES:
             raise ValueError(f"got gate={gate!r}, expected one of {', '.join(map(repr, GATES))}")
         arguments.truth("bias", bias)
-        arguments.dtype(dtype)
+        arguments.dtype(torch.get_default_dtype() if dtype is None else dtype)
         arguments.device(device)
         self.n_inputs, self.n_hidden, self.n_outputs = n_inputs, n_hidden, n_outputs
         self.gate, self.replicas = gate, replicas
