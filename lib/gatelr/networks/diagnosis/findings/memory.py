@@ -53,8 +53,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         code="memory-short",
         severity="warning",
         sentence=(
-            f"At lag {lag}{source} {left:.2g} of the gradient is left: "
-            f"it has faded to a twentieth {end + 1} steps back in {numbers.name}.{told}"
+            f"At lag {lag}{source}, {left:.2g} of the gradient is left: "
+            f"in {numbers.name} it is below a twentieth from {end + 1} steps back on.{told}"
         ),
         value=float(end),
         remedy=_remedy(numbers.kind, lag),
