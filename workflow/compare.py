@@ -26,6 +26,8 @@ PARTS = {
     "claims": ("statement", "effect", "interval", "null", "p", "seeds", "verdict"),
     "numbers": ("value", "text", "unit"),
 }
+#: Lines that the report has for a chapter.
+MOST = 25
 #: The files of a figure or table, besides the rows behind it.
 DRAWN = (".svg", ".png", ".pdf")
 
@@ -67,7 +69,10 @@ def builds(path: Path) -> dict[str, Path]:
 
 
 def distance(old: Any, new: Any) -> float | None:
-    """|old - new| over the larger of the two; None where one is no number."""
+    """|old - new| over the larger of the two, the largest of a list; None where one is no number."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        each = [distance(*pair) for pair in zip(old, new, strict=True)]
+        return None if None in each else max((far for far in each if far is not None), default=None)
     pair = [each for each in (old, new) if isinstance(each, int | float) and not isinstance(each, bool)]
     if len(pair) < 2 or not all(map(math.isfinite, pair)):
         return None
@@ -170,12 +175,14 @@ def said(value: Any) -> str:
     """A value as the report shows it."""
     if value is None:
         return "missing"
+    if isinstance(value, list):
+        return f"[{', '.join(map(said, value))}]"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 70 else text[:69] + "…"
 
 
-def report(moves: list[Move], old: Path, new: Path) -> str:
-    """What moved, for a reader: chapter by chapter, the largest moves first."""
+def report(moves: list[Move], old: Path, new: Path, most: int | None = MOST) -> str:
+    """What moved, for a reader: chapter by chapter what is other than a number, then numbers, the farthest first."""
     chapters = len(builds(new))
     if not moves:
         return f"Nothing moved in {chapters} chapters, from {old} to {new}."
@@ -185,9 +192,13 @@ def report(moves: list[Move], old: Path, new: Path) -> str:
     lines = [f"{len(moves)} things moved in {len(groups)} of {chapters} chapters, from {old} to {new}."]
     for chapter, group in groups.items():
         lines += ["", f"{chapter}: {len(group)}"]
-        for move in sorted(group, key=lambda move: -math.inf if move.apart is None else -move.apart):
+        group.sort(key=lambda move: -math.inf if move.apart is None else -move.apart)
+        for move in group[:most]:
             apart = "" if move.apart is None else f"  ({move.apart:.2g} of the larger)"
             lines.append(f"  {move.what}: {said(move.old)} -> {said(move.new)}{apart}")
+        if rest := group[len(group) if most is None else most :]:
+            far = "" if rest[0].apart is None else f", none farther than {rest[0].apart:.2g} of the larger"
+            lines.append(f"  and {len(rest)} more{far}: workflow/compare.py --all shows them")
     return "\n".join(lines)
 
 
@@ -195,6 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare and report; the exit status says whether anything moved."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", help="a checkout with a build, or its folder artifacts")
+    parser.add_argument("--all", action="store_true", help=f"show more than {MOST} lines a chapter")
     parser.add_argument("--new", type=Path, default=Path(), help="the build to compare with it; this one by default")
     args = parser.parse_args(arguments)
     try:
@@ -204,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
-    print(report(moves, Path(args.old), args.new.resolve()))
+    print(report(moves, Path(args.old), args.new.resolve(), None if args.all else MOST))
     return int(bool(moves))
 
 

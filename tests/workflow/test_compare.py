@@ -67,6 +67,10 @@ def test_two_equal_builds(compare: ModuleType, two: tuple[Path, Path], capsys: p
         (lambda r: r["checks"][0].update(value=2e-9), "check adds-up, value: 1e-09 -> 2e-09  (0.5 of the larger)"),
         (lambda r: r["checks"][0].update(passed=False), "check adds-up, passed: True -> False"),
         (lambda r: r["claims"][0].update(verdict="refuted"), "claim faster, verdict: supported -> refuted"),
+        (
+            lambda r: r["claims"][0].update(interval=[1.0, 4.0]),
+            "claim faster, interval: [1, 3] -> [1, 4]  (0.25 of the larger)",
+        ),
         (lambda r: r["claims"].clear(), "claim faster: there -> missing"),
         (lambda r: r["numbers"]["loss"].update(value=0.2), "number loss, value: 0.25 -> 0.2  (0.2 of the larger)"),
         (lambda r: r["numbers"].update(gain={"value": 1}), "number gain: missing -> there"),
@@ -98,7 +102,7 @@ def test_a_record_that_moved(
             "table losses.csv, column gate, 1 of 2, the farthest: multi -> scalar",
         ),
         ("tables/losses.csv", "multi,0.5\n", "", "table losses.csv, rows: 2 -> 1  (0.5 of the larger)"),
-        ("tables/losses.csv", "gate", "kind", "table losses.csv, columns: ['gate', 'loss'] -> ['kind', 'loss']"),
+        ("tables/losses.csv", "gate", "kind", "table losses.csv, columns: [gate, loss] -> [kind, loss]"),
         ("tables/losses.csv", "1.0", "1.00", "table losses.csv, as written: other bytes -> the same numbers"),
         ("figures/loss.csv", "0.5", "nan", "figure loss.csv, column loss, 1 of 2, the farthest: 0.5 -> nan"),
         ("figures/loss.svg", "<svg/>", "<svg />", "figure loss.svg, as drawn: 6 bytes -> 7 bytes"),
@@ -117,6 +121,19 @@ def test_a_file_that_moved(
     change(new, name, lambda text: text.replace(old_text, new_text))
     assert compare.main([str(old), "--new", str(new)]) == 1
     assert f"  {said}" in capsys.readouterr().out
+
+
+def test_a_long_report_is_cut(compare: ModuleType, two: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = two
+    for build, factor in ((old, 1.0), (new, 1.1)):
+        numbers = {f"n-{i}": {"value": factor if i else 2 * factor**2, "text": "", "unit": ""} for i in range(40)}
+        result(build, lambda r, numbers=numbers: r.update(numbers=numbers))
+    assert compare.main([str(old), "--new", str(new)]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[3] == "  number n-0, value: 2 -> 2.42  (0.17 of the larger)"
+    assert shown[-1] == "  and 15 more, none farther than 0.091 of the larger: workflow/compare.py --all shows them"
+    compare.main([str(old), "--new", str(new), "--all"])
+    assert len(capsys.readouterr().out.splitlines()) == 3 + 40
 
 
 def test_what_is_missing_on_either_side(
