@@ -37,8 +37,8 @@ PDF = Path("_build/gates-as-learning-rates.pdf")
 PAPERS = ("A4", "Letter")
 LOG = Path("_build/snakemake.log")
 PROGRESS = Path("_build/progress")
-#: Seconds for Snakemake to end its jobs, once it is told to.
-GRACE = 60
+#: Seconds for Snakemake to end its jobs, once it is told to; a second Ctrl-C waits no longer.
+GRACE = 300
 
 
 def check(profile: str, device: str, here: bool, study: bool, unlocked: bool) -> None:
@@ -188,6 +188,7 @@ def main() -> int:
     args, more = parser.parse_known_args()
     os.chdir(ROOT)
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)  # which who starts us in the background has ignored, here and in our children
 
     try:
         here = not args.on and "--executor" not in more

@@ -75,9 +75,13 @@ def test_a_run_that_fails_is_named_and_its_chapter_waits(project: Project) -> No
 
 def test_a_run_that_is_killed_goes_on(project: Project) -> None:
     (project.root / "die").touch()
-    assert project.build(RUNS, "--cores", "1").returncode != 0
+    killed = project.build(RUNS, "--cores", "1")
+    assert killed.returncode == 1
+    assert killed.stderr.count("\n    it ended without a word, as a job does that is killed") == 1
+    assert "\n  gate_corrections adding-" in killed.stderr
     done = project.build(RUNS)
     assert ran(done) == {"gate-corrections"}
+    assert done.stdout.count("goes on from its file") == 1
     files = sorted((project.root / "artifacts/runs/gate_corrections").iterdir())
     assert [file.suffix for file in files] == [".json", ".json"]
     went_on = [set(json.loads(file.read_text())["tables"]["values"]["went on"]) for file in files]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import Project, studied
+from .conftest import Project, make, studied
 from .test_blocks import compare, tables
 
 pytestmark = [
@@ -41,8 +41,12 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def study(slurm: None, tmp_path: Path) -> Project:
-    """A project for it, which asks for one look at its jobs every five seconds."""
-    project = studied(tmp_path / "study")
+    """A project for it, with the library itself."""
+    return often(studied(tmp_path / "study"))
+
+
+def often(project: Project) -> Project:
+    """The project, with a look at its jobs every five seconds."""
     profile = project.root / "workflow/profiles/slurm/config.yaml"
     profile.write_text(
         profile.read_text().replace("status-checks: 20", "status-checks: 5").replace("wait: 60", "wait: 5")
@@ -55,7 +59,7 @@ def ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def until(what: Callable[[], object], seconds: float = 300) -> object:
+def until(what: Callable[[], object], seconds: float = 900) -> object:
     """Wait for something to be so, and return it."""
     end = time.monotonic() + seconds
     while not (it := what()):
@@ -86,7 +90,7 @@ def test_a_job_killed_and_one_over_its_time_go_on_and_the_table_is_that_of_one_b
     process, job, slow = until(lambda: begun(study, (cancelled,)))
     process.suspend()  # it takes for ever
     ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-    assert build.wait(900) == 0, study.said()
+    assert build.wait(3000) == 0, study.said()
     said = study.said()
     for name in (cancelled, slow):
         assert f"effective_rates  {name}  goes on from its file" in said
@@ -98,18 +102,30 @@ def test_a_job_killed_and_one_over_its_time_go_on_and_the_table_is_that_of_one_b
     assert not list(study.root.glob("artifacts/runs/*/*.checkpoint"))
 
 
-def test_a_job_that_fails_ends_the_wait_and_is_named(study: Project) -> None:
-    begin = time.monotonic()
-    build = study.start("--study", "--profile", "seven", "--on", "slurm")
-    process, _, name = until(lambda: begun(study))
-    (saved,) = study.root.glob(f"artifacts/runs/*/{name}-*.checkpoint")
-    saved.write_bytes(saved.read_bytes()[:1000])  # cut short; then the run is killed
-    process.kill()
-    assert build.wait(600) == 1
-    said = study.said()
-    assert f"\n  effective_rates {name}\n    ValueError: got a file that holds no run in " in said
-    assert time.monotonic() - begin < 500
+def test_a_job_that_fails_ends_the_wait_and_is_named(slurm: None, tmp_path: Path) -> None:
+    project = often(make(tmp_path / "tiny project"))
+    fail = project.root / "fail"
+    fail.touch()
+    target = "artifacts/gate-corrections/results.json"
+    failed = project.build("--on", "slurm", target)
+    assert failed.returncode == 1
+    assert failed.stderr.count("    ValueError: the gate is stuck\n") == 2
+    assert "\n  gate_corrections adding-multi-SGD-seeds-1-3-" in failed.stderr
+    assert failed.stdout.count("FAILED") == 2  # once each: what it raised it would raise again
     assert ask("squeue", "--noheader") == ""
+    fail.unlink()
+    done = project.build("--on", "slurm", target)
+    assert done.returncode == 0, done.stderr
+    assert "gate-corrections  cell 4/4  The end of 4 " in done.stdout  # from the node
+
+
+def test_a_build_that_is_stopped_takes_its_jobs_out_of_the_queue(slurm: None, tmp_path: Path) -> None:
+    project = often(make(tmp_path / "tiny project"))
+    build = project.start("--on", "slurm", "artifacts/one/results.json")
+    until(lambda: ask("squeue", "--noheader"))
+    build.terminate()
+    assert build.wait(300) == 130
+    assert ask("squeue", "--noheader", "--states=PENDING,RUNNING") == ""
 
 
 def test_what_cannot_be_submitted_is_refused_at_once(study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
