@@ -39,10 +39,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "co2": {"steps": 120, "rate": 1e-2, "width": 13},
 }
 
-#: Where another learning rate is taken: with that of the others, eight of ten LSTMs stay at chance there.
+#: Where another learning rate is taken, since with that of the others eight of ten LSTMs stay at chance.
 RATES = {("mnist1d", "LSTM"): 3e-3}
 
-#: Sizes: neurons, sequences a step, unseen sequences, how many of these have their transports taken, and how many
+#: Neurons, sequences a step, unseen sequences, how many of these have their transports taken, and how many
 #: sequences of the training part the linear reader learns from.
 NEURONS, BATCH, FRESH, PROBED, KNOWN = 32, 32, 256, 4, 1000
 

@@ -23,12 +23,12 @@ KEYS = ["data", "model", "seed", "step"]
 #: What is compared with the profile of masking.
 PROFILES = ("rate", "read rate", "even", "start", "gradient", "sensitivity", "linear")
 
-#: The score that counts as useful, by data set: the share of classes named correctly, of which guessing gets a tenth;
-#: and for numbers how many times smaller the squared error is than that of the best constant. Chosen after a pilot with
-#: the seeds 901 and 902; what is claimed below, and how much of it matters, before any network was trained.
+#: The score that counts as useful, by data set. It is the share of classes named correctly, of which guessing gets a
+#: tenth, and for numbers how many times smaller the squared error is than that of the best constant. It was chosen
+#: after a pilot with the seeds 901 and 902, and all that is claimed below before any network was trained.
 USEFUL: Mapping[str, float] = MappingProxyType({"digits": 0.6, "mnist1d": 0.4, "co2": 5.0})
 
-#: Decimals of a loss that count, in nats or in squared errors: what masking changes by less is nothing, and a tie.
+#: Decimals of a loss that count, in nats or in squared errors. What masking changes by less is nothing, and a tie.
 DECIMALS = 5
 
 #: The smallest rank correlation, and the smallest difference of correlations or overlaps, that matter.

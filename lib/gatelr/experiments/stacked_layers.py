@@ -32,7 +32,7 @@ def _lstm(a: Tensor, q: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return o.sigmoid() * c.tanh(), c
 
 
-#: A step of each layer: what it reads of the input and of the state, then h and c, which the LSTM alone has.
+#: A step of each layer, of what it reads of the input and of the state, then h and c, which the LSTM alone has.
 STEPS = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
 
 #: The layers, by torch's names.
