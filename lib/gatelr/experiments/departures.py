@@ -37,7 +37,7 @@ STATIONS = {
 #: Those at which sensitivities are estimated anew; the others keep the norm's.
 ESTIMATED = tuple(STATIONS)[:4]
 
-#: Off the way: the predictor is mended before the norm.
+#: Off the way, with the predictor mended before the norm.
 PREDICTOR_FIRST = "predictor before the norm"
 
 #: The stations of AI and CE, with what the network trained on, updates by which the probe is late, and which departures

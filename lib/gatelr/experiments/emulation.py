@@ -128,10 +128,10 @@ def slope(network: Network, S: Tensor, departures: Departures) -> released.Fit:
 #: Its models, gate and optimiser, in the order in which it makes and trains them.
 PAIRS: dict[str, protocol.Optimiser] = {"none": "Adam", "scalar": "SGD", "multi": "SGD"}
 
-#: Updates of each model: the script makes one more after its last checkpoint's number.
+#: Updates of each model. The script makes one more after its last checkpoint's number.
 UPDATES = 1201
 
-#: What a network is trained on: the one batch, as released, or fresh data.
+#: What a network is trained on, the one batch, as released, or fresh data.
 DATA = ("one batch", "fresh")
 
 #: Networks of all seeds by gate and step.

@@ -82,6 +82,7 @@ def _wave(batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return noisy[:-1], noisy[1:]
 
 
+#: The tasks of the trials, by name.
 TASKS = {
     "sum of the last four": Task(16, 2, 1, None, _sum, F.mse_loss),
     "mean of forty": Task(40, 1, 1, None, _mean, F.mse_loss),
@@ -103,6 +104,7 @@ class Learner(nn.Module):
         self.every_step = task.every_step
 
     def forward(self, u: Tensor) -> Tensor:
+        """The readout of the last state, or of every state."""
         x = u if self.embedding is None else self.embedding(u)
         states, _ = self.layer(x)
         return self.readout(states if self.every_step else states[-1])

@@ -25,7 +25,7 @@ class Planted:
     Attributes:
         module: the network.
         u: its inputs.
-        options: further arguments of :func:`gatelr.networks.diagnose`.
+        options: further arguments of :func:`~gatelr.networks.diagnosis.diagnose.diagnose`.
     """
 
     module: nn.Module
@@ -58,6 +58,7 @@ class Readout(nn.Module):
         self.layer, self.readout, self.time = layer, nn.Linear(layer.hidden_size, 1), time
 
     def forward(self, u: Tensor) -> Tensor:
+        """The readout of the last state."""
         return self.readout(self.layer(u)[0].select(self.time, -1))
 
 
@@ -196,6 +197,7 @@ class OwnTimeConstants(nn.Module):
         self.tau = nn.Parameter(torch.linspace(1.05, 4.0, n))
 
     def forward(self, u: Tensor) -> Tensor:
+        """The readout of units that keep the layer's states, each as long as its time constant."""
         states, kept, x = self.layer(u)[0], (1 - 1 / self.tau).sqrt(), 0.0
         for state in states:
             x = kept * x + (1 - kept) * state

@@ -24,7 +24,7 @@ _RATIO = (
     "largest {{largest-released-{gate}}} → {{largest-defined-{gate}}}; seeds dropped: {{dropped-seeds-{gate}}}"
 )
 
-#: The twelve departures: what each is, its files and lines, and what is measured, with names of the chapter's numbers.
+#: The twelve departures, what each is, its files and lines, and what is measured, with names of the chapter's numbers.
 DEPARTURES = {
     "gate term at $x_j$ instead of $x_{j-1}$": (
         "s1_effective_lr.py 257, 273, 288; s2_joint_anisotropy.py 296, 307, 317, 328; appendixA_check.py 137, 139, 152",

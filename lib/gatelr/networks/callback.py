@@ -20,7 +20,8 @@ class Watch:
         module: the network.
         u: the inputs that it is diagnosed on, best ones that it is not trained on.
         every: how many steps lie between two diagnoses; the first is made at the first call.
-        options: further arguments of :func:`gatelr.networks.diagnose`, such as ``loss`` and ``target``.
+        options: further arguments of :func:`~gatelr.networks.diagnosis.diagnose.diagnose`, such as ``loss`` and
+            ``target``.
 
     Attributes:
         history: the diagnoses so far by the number of steps before them.

@@ -83,6 +83,7 @@ class Looped(nn.Module):
         self.cell = cell
 
     def forward(self, u: Tensor) -> Tensor:
+        """The states of a loop over the steps of u."""
         state, outputs = None, []
         for step in u:
             state = self.cell(step) if state is None else self.cell(step, state)

@@ -18,7 +18,7 @@ class Finding:
     """One thing that is wrong, with the number that shows it.
 
     Attributes:
-        code: its name, such as ``memory-short``; :data:`gatelr.networks.diagnosis.CODES` has all of them.
+        code: its name, such as ``memory-short``; :data:`~gatelr.networks.diagnosis.findings.CODES` has all of them.
         severity: ``note``, ``warning`` or ``error``.
         sentence: what was found, with its number, in one plain sentence.
         value: the number behind it; the sentence says of what.
@@ -103,7 +103,7 @@ class ParameterStep:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that :func:`gatelr.networks.diagnose` has to say; ``print`` shows it as a table.
+    """All that :func:`~gatelr.networks.diagnosis.diagnose.diagnose` has to say; ``print`` shows it as a table.
 
     Attributes:
         layers: one for each layer, and direction, of each recurrent module.

@@ -42,7 +42,7 @@ def build(optimizer: Optimizer | None, lr: int | float | None, named: dict[str, 
     """An optimiser of copies of the parameters, in the state that the given one is in.
 
     Args:
-        optimizer: as :func:`gatelr.networks.diagnose` takes it; None is plain SGD.
+        optimizer: as :func:`~gatelr.networks.diagnosis.diagnose.diagnose` takes it; None is plain SGD.
         lr: the learning rate; of an optimiser that exists, in place of its own.
         named: the copies, by the parameters' names.
         model: whose parameters they are.

@@ -17,7 +17,7 @@ def to_html(diagnosis: Any, path: str | Path) -> None:
     """Write a diagnosis as one page that stands alone.
 
     Args:
-        diagnosis: what :func:`gatelr.networks.diagnose` returned.
+        diagnosis: what :func:`~gatelr.networks.diagnosis.diagnose.diagnose` returned.
         path: the file to write; its folder must exist.
 
     Raises:
@@ -32,7 +32,7 @@ def to_json(diagnosis: Any, path: str | Path | None = None) -> str:
     NaN and infinity, for which JSON has no word, are the texts ``NaN``, ``Infinity`` and ``-Infinity``.
 
     Args:
-        diagnosis: what :func:`gatelr.networks.diagnose` returned.
+        diagnosis: what :func:`~gatelr.networks.diagnosis.diagnose.diagnose` returned.
         path: the file to write as well; its folder must exist.
 
     Returns:

@@ -21,7 +21,7 @@ def content(diagnosis: Any) -> dict[str, Any]:
     """All fields of a diagnosis by name, with the layout's version and those of the packages.
 
     Args:
-        diagnosis: what :func:`gatelr.networks.diagnose` returned.
+        diagnosis: what :func:`~gatelr.networks.diagnosis.diagnose.diagnose` returned.
 
     Returns:
         Dictionaries, lists, texts, numbers, truth values and None. JSON has no word for NaN and infinity: they are the

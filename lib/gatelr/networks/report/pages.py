@@ -27,7 +27,7 @@ def page(content: Mapping[str, Any]) -> str:
     """The page in HTML.
 
     Args:
-        content: what :func:`gatelr.networks.report.content` returned, or what its JSON gives back.
+        content: what :func:`~gatelr.networks.report.data.content` returned, or what its JSON gives back.
 
     Returns:
         The text of the page. It asks no other host for anything and has no script.
