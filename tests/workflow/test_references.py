@@ -1,0 +1,76 @@
+"""The committed tables: a changed one stops the build before anything runs, and the maker of each is known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+import references  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two tables and their manifest."""
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    tables = {}
+    for name in ("one", "two"):
+        (folder / f"{name}.csv").write_text("seed,value\n1,2.5\n")
+        tables[name] = {"sha256": references.digest(folder / f"{name}.csv"), "chapter": "joint-anisotropy"}
+        tables[name] |= {"code": "0" * 16, "rules": "0" * 16, "date": "2026-01-31"}
+    (folder / "manifest.json").write_text(json.dumps({"schema": 1, "tables": tables}))
+    return folder
+
+
+def test_what_is_as_committed_is_fine(folder: Path) -> None:
+    assert references.problems(folder) == []
+
+
+def test_a_digit_more_is_named(folder: Path) -> None:
+    (folder / "two.csv").write_text("seed,value\n1,2.51\n")
+    (said,) = references.problems(folder)
+    assert "two.csv is not the table that was committed" in said
+
+
+def test_a_table_that_is_gone_and_one_that_came_are_named(folder: Path) -> None:
+    (folder / "one.csv").rename(folder / "three.csv")
+    gone, came = references.problems(folder)
+    assert "one.csv is missing" in gone
+    assert "three.csv is in no manifest" in came
+
+
+def test_a_table_of_other_code_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "current", lambda chapter: ("0" * 16, "1" * 16))
+    assert references.made_by_other_code(folder) == dict.fromkeys(("one", "two"), "other rules of 2026-01-31")
+    monkeypatch.setattr(references, "current", lambda chapter: ("0" * 16, "0" * 16))
+    assert references.made_by_other_code(folder) == {}
+
+
+def artefacts(root: Path, profile: str) -> Path:
+    """What a chapter leaves, in a profile."""
+    place = root / "artifacts" / "joint-anisotropy"
+    (place / "reference").mkdir(parents=True)
+    (place / "reference" / "two.csv").write_text("seed,value\n1,2.75\n")
+    made = {"parameters": {"profile": profile}, "commit": "c0ffee", "created": "2026-02-01T10:00:00", "machine": {}}
+    (place / "manifest.json").write_text(json.dumps(made | {"versions": {}}))
+    return root / "artifacts"
+
+
+def test_adopting_takes_the_table_and_says_who_made_it(folder: Path, tmp_path: Path) -> None:
+    assert references.adopt(["joint-anisotropy"], folder, artefacts(tmp_path, "paper")) == ["two"]
+    entry = references.manifest(folder)["two"]
+    assert (entry["commit"], entry["date"]) == ("c0ffee", "2026-02-01")
+    assert (entry["code"], entry["rules"]) == references.current("joint-anisotropy")
+    assert references.problems(folder) == []
+
+
+def test_a_shorter_run_is_not_adopted(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "two.csv").read_text()
+    with pytest.raises(ValueError, match="in the profile 'ci', expected 'paper'"):
+        references.adopt(["joint-anisotropy"], folder, artefacts(tmp_path, "ci"))
+    assert (folder / "two.csv").read_text() == before
