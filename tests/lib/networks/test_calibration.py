@@ -62,7 +62,7 @@ def test_few_healthy_networks_raise_an_alarm() -> None:
     healthy = [row for row in table if row["healthy"] == "1"]
     assert len({row["task"] for row in healthy}) >= 4
     assert len({(row["kind"], row["n"]) for row in healthy}) == 9  # three kinds in three sizes
-    assert healthy
+    assert len(healthy) >= 200
     assert sum(bool(row["findings"]) for row in healthy) <= 0.05 * len(healthy)
 
 
