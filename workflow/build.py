@@ -106,8 +106,10 @@ def summary(status: int, begin: float, made: Path, what: str) -> None:
         print(f"\n  {failure['chapter']}{where}\n    {failure['error']}", file=sys.stderr)
         if failure["notebook"]:
             print(f"    as far as it ran: {failure['notebook']}", file=sys.stderr)
-    if not failed:
-        print("".join(LOG.read_text().splitlines(keepends=True)[-15:]), file=sys.stderr)
+    if "No space left on device" in (said := LOG.read_text(errors="replace")):
+        print("\n  no space left on the disk: free some", file=sys.stderr)
+    elif not failed:
+        print("".join(said.splitlines(keepends=True)[-15:]), file=sys.stderr)
     if made.exists():
         print(f"\n{made} is still that of an earlier run.", file=sys.stderr)
 

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import json
 import re
+import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +65,30 @@ def found() -> list[dict[str, Any]]:
     return [json.loads(p.read_text()) for p in sorted(RUN.glob("*/failure.json"))]
 
 
+#: How often a scheduler is given a job: once, and ``retries`` in workflow/profiles/slurm.
+ATTEMPTS = 4
+
+
 def silent(log: Path) -> list[dict[str, Any]]:
-    """The jobs that ended without a word of their own, as one does that was killed: from what Snakemake wrote down."""
-    text = log.read_text()
-    told = {failure["chapter"] for failure in found()}
-    found_here: dict[str, dict[str, Any]] = {}
-    for block in re.findall(r"^Error in (?:rule|group).*\n(?:    .*\n)*", text, flags=re.MULTILINE):
-        output = re.search(r"^    output: ([^,\n]+)", block, flags=re.MULTILINE)
-        why = re.search(r"^    message: (.+)", block, flags=re.MULTILINE)
-        job = Path(output[1]) if output else Path("a job")
-        step = f"{job.parent.name} {job.stem}" if job.suffix == ".json" else job.stem
-        if step not in told:
-            error = f"it ended without a word, as a job does that is killed{': ' + why[1] if why else ''}"
-            found_here[step] = {"chapter": step, "cell": None, "title": "", "error": error, "notebook": None}
-    return list(found_here.values())
+    """The jobs that ended without a word of their own, as one does that is killed: from what Snakemake wrote down."""
+    text = log.read_text(errors="replace")
+    ended: dict[str, str] = {}
+    command = r"(workflow/(?:run|chapter)\.py .*)' (died with <Signals\.\w+|returned non-zero exit status \d+)"
+    for call, how in re.findall(command, text):
+        _, first, *_ = shlex.split(call)
+        if first.startswith("{"):
+            run = json.loads(first)
+            words = [run["task"], run["gate"], run["optimiser"], "seeds", str(run["seeds"][0]), str(run["seeds"][-1])]
+            first = f"{run['experiment']} {'-'.join(words)}"
+        ended[Path(first).stem] = how.replace("<Signals.", "")
+    submitted = Counter(re.findall(r"log: .*/rule_\w+?/([^/]+)/\d+\.log\)", text))
+    ended |= {job: f"was tried {count} times" for job, count in submitted.items() if count >= ATTEMPTS}
+    told = [failure["chapter"] for failure in found()]
+    return [
+        {"chapter": step, "cell": None, "title": "", "notebook": None, "error": f"it ended without a word: it {how}"}
+        for step, how in ended.items()
+        if not any(name.replace(" ", "_").startswith(step.replace(" ", "_")) for name in told)
+    ]
 
 
 def clear() -> None:

@@ -17,6 +17,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 OUT = Path("book/generated")
 #: Where each claim of the theory is stated.
 NOTATION = Path("book/notation.md")
+#: What jobs were measured to need, one file for each machine; the first is told of.
+SCALE = Path("benchmarks/results/scale")
 #: What a check stands under that belongs to no claim.
 REPRODUCIBILITY = "reproducibility"
 
@@ -221,6 +223,16 @@ def contents(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"chapters": [{"id": chapter, "title": run["results"]["title"]} for chapter, run in runs.items()]}
 
 
+def scale() -> dict[str, Any]:
+    """What the template of the page on clusters needs, from the file of the first machine that was measured."""
+    measured: dict[str, Any] = {"study": None} | json.loads(min(SCALE.glob("*.json")).read_text())
+    rows = measured["rows"]
+    largest = max(rows, key=lambda row: (row["seeds"], row["megabytes"]))
+    base = {name: Counter(row[name] for row in rows).most_common(1)[0][0] for name in ("seeds", "n", "T")}
+    side_by_side = int(16_000 // largest["megabytes"])
+    return measured | {"largest": largest, "base": base, "blocks_in_16": side_by_side, "tab": "{numref}`tab-scale`"}
+
+
 def main(chapters: list[str]) -> int:
     """Write the pages, unless something is red."""
     place = list(toc.chapters())
@@ -240,6 +252,8 @@ def main(chapters: list[str]) -> int:
     pages = {"ledger": ledger, "execution": execution, "figures": contents, "tables": contents}
     for name, content in pages.items():
         (OUT / f"{name}.md").write_text(templates.get_template(f"{name}.md.j2").render(content(runs)))
+    if SCALE.is_dir():
+        (OUT / "scale.md").write_text(templates.get_template("scale.md.j2").render(scale()))
     return 0
 
 

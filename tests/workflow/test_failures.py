@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_goes_on(project: Project) -> None:
     (project.root / "die").touch()
     killed = project.build(RUNS, "--cores", "1")
     assert killed.returncode == 1
-    assert killed.stderr.count("\n    it ended without a word, as a job does that is killed") == 1
+    assert killed.stderr.count("\n    it ended without a word: it died with SIGKILL\n") == 1
     assert "\n  gate_corrections adding-" in killed.stderr
     done = project.build(RUNS)
     assert ran(done) == {"gate-corrections"}
