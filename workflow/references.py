@@ -64,7 +64,8 @@ def current(chapter: str) -> tuple[str, str]:
 
 def made_by_other_code(folder: Path = FOLDER) -> dict[str, str]:
     """For each table that today's code did not make, what differs in a few words."""
-    said, now = {}, {}
+    said: dict[str, str] = {}
+    now: dict[str, tuple[str, str]] = {}
     for name, entry in manifest(folder).items():
         chapter = entry["chapter"]
         code, rules = now.setdefault(chapter, current(chapter))
