@@ -417,7 +417,6 @@ with figures.style():
     grid = sns.relplot(norms, x="lag", y="sensitivity", **look, **facets)
     grid.set(yscale="log", ylim=(1e-6, 30)).set_titles("{col_name}")
     grid.set_axis_labels("lag", "norm of the transport").tight_layout()
-    sns.move_legend(grid, "center left", bbox_to_anchor=(1.0, 0.5))
 chapter.figure("real-data-sensitivity", grid.figure, norms)
 
 # %% [markdown]
