@@ -23,14 +23,15 @@
 # which parameter will leave first.
 #
 # :::{admonition} What this chapter shows
-# - `networks.diagnose` answers six public questions, each with a sentence, a
+# - `networks.diagnose` answers seven public questions, each with a sentence, a
 #   number and a remedy.
 # - Whether the remedy *helps* is another question. It was tried on
 #   {result}`diagnose-your-network/trials` cases, with paired seeds. In
 #   {result}`diagnose-your-network/helped` of them it helps
 #   ({numref}`fig-remedy-effects`).
 # - The diagnosis itself was tried on healthy networks and on planted faults. It
-#   raises few false alarms, and misses some mild faults
+#   raises few false alarms, and misses some faults, most
+#   of them mild
 #   ({numref}`tab-planted-faults`).
 # :::
 
@@ -143,19 +144,21 @@ chapter.figure("fading-before-after", grid.figure, shown)
 # :::{figure} /artifacts/diagnose-your-network/figures/fading-before-after.svg
 # :name: fig-fading-before-after
 # :alt: Two panels over the lag on a logarithmic axis, gradient and effective rate;
-# :  both lines before the remedy fall steeply, those after it stay much higher at
-# :  the far lags.
+# :  after the remedy the gradient stays higher at far lags, and the rates are
+# :  smaller.
 #
 # Spread time constants carry the gradient back to the lag that matters. One LSTM
 # before and after the remedy: left the gradient, right the effective rate, by lag.
 # :::
 #
-# Both panels of {numref}`fig-fading-before-after` tell the same story. What reaches
-# far back is what the units still keep.
+# In {numref}`fig-fading-before-after` the gradient is higher at far lags after the
+# remedy. The effective rates get *smaller*: the remedy also closes the input gate
+# a little, so that the cell writes what it does not keep. The rates of an LSTM
+# share no budget ({ref}`ch-gru-lstm`), so their sum may change.
 #
-# ## Five more questions
+# ## Six more questions
 #
-# The next five are public reports too, rebuilt at a size that trains in seconds.
+# The next six are public reports too, rebuilt at a size that trains in seconds.
 # `examine` draws a case's network from a seed and diagnoses it before any training.
 # `say` prints one finding.
 
@@ -196,7 +199,7 @@ reach = say(stuck, "memory-short")
 # constant. So nothing was learned, and the second finding says why: the gradient
 # ends after {result}`diagnose-your-network/reach` steps, but the summands lie
 # further back. Two units a layer are few; a wider layer with spread time constants
-# learns this task (below).
+# learns this task in most seeds (below).
 #
 # ### "By rows it learns, by pixels it does not"
 #
@@ -405,7 +408,8 @@ chapter.verdicts("remedies")
 # steps, not dozens. A long gradient is not yet a learned lag. Whether a longer
 # training would part the two was not tried.
 #
-# The large effects vary much from seed to seed. In *adding* the LSTM lost by the
+# Before the remedy the finding was there in {result}`diagnose-your-network/found`
+# networks. The large effects vary much from seed to seed. In *adding* the LSTM lost by the
 # remedy in {result}`diagnose-your-network/adding-lost` seeds.
 # These are small networks and short trainings. The trials do not say what a longer
 # one would do.
