@@ -214,7 +214,8 @@ mended = remedy_trials.examine("pixels", mended=True)
 
 # %% [markdown]
 # From the last pixel the gradient does not come back to the first rows. With spread
-# time constants the list of findings is empty.
+# time constants this finding is gone. That the loss is no better than the constant's
+# stays on the list, since nothing has been trained yet.
 #
 # ### "Accuracy as by chance, and the loss does not move"
 #
@@ -251,9 +252,11 @@ window = say(remedy_trials.examine("window, recall"), "window-short")
 leaves = say(remedy_trials.examine("own time constants"), "runs-to-nan")
 
 # %% [markdown]
-# The diagnosis runs a copy of the network on, and names the parameter that leaves
-# first. The network itself is not touched. What helps is to write the parameter so
-# that it cannot leave, here as one plus a softplus.
+# The diagnosis runs a copy of the network on. When the loss is no number, it puts
+# each parameter back by one step, and names the one that mends it: here the time
+# constants. Their last step was small beside them, and one of them fell below one,
+# where a root has no value. The network itself is not touched. What helps is to keep
+# the time constants above one, here as one plus a softplus.
 #
 # ### "The gates are shut, so why does the gradient not vanish?"
 #

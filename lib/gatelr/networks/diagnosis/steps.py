@@ -97,6 +97,29 @@ def _rms(v: Tensor) -> float:
     return float(v.detach().double().square().mean().sqrt()) if v.numel() else 0.0
 
 
+def _mended_by(
+    twin: nn.Module,
+    evaluate: Callable[[nn.Module], Tensor],
+    named: dict[str, Tensor],
+    current: dict[str, Tensor],
+    earlier: dict[str, Tensor],
+) -> list[str]:
+    """The parameters each of which, put back by one step alone, makes the loss and its gradients numbers again."""
+
+    def put(values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            named[name].data.copy_(value)
+
+    mending = []
+    for name in named:
+        put(current | {name: earlier[name]})
+        value = evaluate(twin)
+        grads = torch.autograd.grad(value, list(named.values()), allow_unused=True)
+        if value.isfinite().all() and all(g is None or g.isfinite().all() for g in grads):
+            mending.append(name)
+    return mending
+
+
 def parameter_steps(
     model: nn.Module,
     gradients: dict[str, Tensor],
@@ -152,6 +175,7 @@ def look_ahead(
     named: dict[str, Tensor] = {name: p for name, p in twin.named_parameters() if name in names}
     moving = build(optimizer, lr, named, model)
     before = {name: p.detach().clone() for name, p in named.items()}
+    earlier = before
     last = {name: (0.0, _rms(p)) for name, p in named.items()}
     for iteration in range(1, iterations + 1):
         # not backward(), which would also reach what the loss reads beside the model
@@ -164,10 +188,11 @@ def look_ahead(
         moving.step()
         left = [name for name, p in named.items() if not p.detach().isfinite().all()]
         if left or unsound:
-            # all leave together once the loss is no number: the one whose last step was the largest went first
-            name = max(left or unsound, key=lambda name: last[name][0] / max(last[name][1], 1e-30))
+            # All leave together once the loss is no number. To blame is the one without whose last step it is one; of
+            # several, or if there is none, the one whose step was the largest beside its weight.
+            blamed = _mended_by(twin, evaluate, named, before, earlier) or left or unsound
+            name = max(blamed, key=lambda name: last[name][0] / max(last[name][1], 1e-30))
             return Departure(name, iteration, *last[name])
-        for name, p in named.items():
-            last[name] = _rms(p.detach() - before[name]), _rms(before[name])
-            before[name] = p.detach().clone()
+        last = {name: (_rms(p.detach() - before[name]), _rms(before[name])) for name, p in named.items()}
+        earlier, before = before, {name: p.detach().clone() for name, p in named.items()}
     return None
