@@ -518,7 +518,6 @@ chapter.check(
     "costs",
     float((by_other / by_mean - 2).abs().max()),
     0.05,
-    claim=None,
     scope="ten weights, 100,000 sequences",
 )
 

@@ -461,7 +461,9 @@ quote("e1-slope-kept", scalar["order 0 slope"])
 # %%
 first, second = torch.Generator(), torch.Generator()
 alike = torch.equal(torch.rand(64, generator=first), torch.rand(64, generator=second))
-chapter.check("unseeded", "two new generators give the same numbers", alike)
+chapter.check(
+    "unseeded", "two new generators give the same numbers", alike, scope="64 draws each"
+)
 
 losses = measured["losses"].query("task == 'adding'")
 constant = tasks.get("adding", steps=120).constant_loss

@@ -367,7 +367,7 @@ class Chapter:
         self.table(f"{self.slug}-{name}", tables.validation(self.checks))
 
     def close(self) -> None:
-        """Write ``results.json``, ``manifest.json`` and perhaps ``clock.json``; then raise if a check is red or missing.
+        """Write ``results.json``, ``manifest.json``, perhaps ``clock.json``; then raise if a check is red or missing.
 
         Raises:
             CheckFailed: naming every check that does not hold.
