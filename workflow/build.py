@@ -25,6 +25,7 @@ import lock
 import pandas as pd
 import parameters
 import progress
+import psutil
 import slurm
 import toc
 
@@ -114,6 +115,15 @@ def summary(status: int, begin: float, made: Path, what: str) -> None:
         print(f"\n{made} is still that of an earlier run.", file=sys.stderr)
 
 
+def family(process: int) -> list[psutil.Process]:
+    """A process and those that it began, as far as Ctrl-C would reach them: kernels have a group of their own."""
+    try:
+        head = psutil.Process(process)
+        return [each for each in [head, *head.children(recursive=True)] if os.getpgid(each.pid) == os.getpgrp()]
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return []
+
+
 def snakemake(command: list[str], held: lock.Lock) -> int:
     """Run it to its end; its exit status, or 130 if it was stopped by hand or by a signal."""
     with LOG.open("w") as log:
@@ -122,8 +132,10 @@ def snakemake(command: list[str], held: lock.Lock) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # Ctrl-C reaches Snakemake too; a signal to us alone does not. It ends its jobs, here or on a cluster.
-            process.send_signal(signal.SIGINT)
+            # Ctrl-C reaches all of them; a signal to us alone does not, and Snakemake waits for its jobs to end.
+            for each in family(process.pid):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.send_signal(signal.SIGINT)
             try:
                 process.wait(GRACE)
             except (KeyboardInterrupt, subprocess.TimeoutExpired):

@@ -7,6 +7,7 @@ compares what a job reads, and trusts what one has written.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,9 +47,10 @@ def mend(chapters: Iterable[str]) -> list[str]:
         now = digests(record.parent, notebook)
         if other := [name for name in made if now.get(name) != made[name]]:
             said.append(f"{chapter}: {other[0]} is not what its run wrote, so the chapter runs again")
-            record.unlink()
+            shutil.rmtree(record.parent)
+            notebook.unlink(missing_ok=True)
     for path in sorted(RUNS.glob("*/*.json")):
         if runs.kept(path) is None:
-            said.append(f"{path} is not what its run wrote, so it is made again")
+            said.append(f"{path} is not what its run wrote, so it is taken away, and made again when it is read")
             path.unlink()
     return said

@@ -93,7 +93,7 @@ def _refusal(holder: dict[str, Any]) -> str:
     stop = f"kill {holder['process']}"
     if holder["snakemake"] and holder["host"] == socket.gethostname() and not _alive(holder["process"]):
         sentence += ", or rather its Snakemake, which outlived it"
-        stop = f"kill -INT {holder['snakemake']}"
+        stop = f"kill -9 {holder['snakemake']}"
     return f"{sentence}: {_words(holder)}; wait for it to end, or stop it with `{stop}`"
 
 
