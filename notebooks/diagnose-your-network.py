@@ -499,15 +499,11 @@ chapter.check(
 #
 # ## Try it
 #
-# :::{exercise}
-# :label: ex-two-biases
-#
 # Somebody gives an LSTM a forget bias of one, and sets `bias_ih_l0` *and*
 # `bias_hh_l0`. What does the gate keep a step, if the rest of it is zero? What does
 # the diagnosis say?
-# :::
 #
-# :::{solution} ex-two-biases
+# :::{admonition} Solution
 # :class: dropdown
 #
 # torch adds the two, so the bias is two. The gate keeps $\sigma(2)$, and not
