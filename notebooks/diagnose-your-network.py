@@ -321,7 +321,8 @@ gains = pairs.set_index(["case", "seed"]).gain.sort_index()
 
 # %% tags=["hide-cell"]
 effects = {}
-for case, settings in remedy_trials.CASES.items():
+for case in remedy_trials.CASES:
+    settings = remedy_trials.CASES[case]
     effects[case] = chapter.claim(
         "helps-" + case.replace(",", "").replace(" ", "-").lower(),
         f"{settings.remedy}: the score rises by more than a tenth ({case})",

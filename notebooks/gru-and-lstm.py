@@ -737,11 +737,10 @@ for kind, row in start.groupby("layer").median().iterrows():
 #
 # ## Conventions, and where they bite
 #
-# {numref}`tab-torch-conventions` collects what torch does and others do otherwise.
+# This list has what torch does, and what goes wrong where one expects something else.
 #
-# ```{list-table} What torch does, and what goes wrong where one expects something else.
+# ```{list-table}
 # :header-rows: 1
-# :name: tab-torch-conventions
 # :class: gatelr-table
 #
 # * - torch

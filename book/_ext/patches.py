@@ -339,6 +339,8 @@ ROWS = 8
 NOT_IN_PREVIEWS = (
     ".headerlink, .copybtn, button, script, summary, details, nav, .figure-menu, .rubric, .viewcode-link, .used-in"
 )
+#: A span for each word of a signature is nine tenths of it.
+WITHOUT_MARKUP = "code .pre, dt.sig span:not(.sig-line, .sig-name, .sig-prename)"
 
 
 @patch(
@@ -418,6 +420,8 @@ def tidy(preview: str) -> str:
     soup = BeautifulSoup(preview, "html.parser")
     for element in soup.select(NOT_IN_PREVIEWS):
         element.decompose()
+    for element in soup.select(WITHOUT_MARKUP):
+        element.unwrap()
     for row in [row for body in soup.find_all("tbody") for row in body.find_all("tr")[ROWS:]]:
         row.decompose()
     for element in soup.find_all(True):

@@ -86,7 +86,7 @@ def follow(
     _check_frame(frame, J)
     if frame.dtype != J.dtype or frame.device != J.device:
         raise ValueError(f"got a frame in {frame.dtype} on {frame.device}, expected {J.dtype} on {J.device} as J")
-    if bool(((frame.mT @ frame - torch.eye(frame.shape[-1]).to(frame)).abs() > 1e-3).any()):
+    if not ((frame.mT @ frame - torch.eye(frame.shape[-1]).to(frame)).abs() <= 1e-3).all():
         raise ValueError("got a frame whose columns are not orthonormal, expected such: take Q of torch.linalg.qr")
     rounding = J.shape[-1] * torch.finfo(J.dtype).eps
     logs = J.new_empty(len(J), *J.shape[1:-2], frame.shape[-1])
@@ -178,14 +178,14 @@ def rightmost(
     arguments.tensor("the leak", leak)
     arguments.alike("the strength", strength, "the leak", leak)
     iterations = arguments.whole("iterations", iterations, 1)
-    if leak.ndim < 1 or 0 in leak.shape or bool((strength < 0).any()):
+    for what, values in (("the leak", leak), ("the strength", strength)):
+        arguments.finite(what, values, "look at the run first")
+    if leak.ndim < 1 or 0 in leak.shape or not (strength >= 0).all():
         raise ValueError(
             f"got a leak of shape {tuple(leak.shape)} and a least strength of "
             f"{float(strength.min()) if strength.numel() else None}, expected (*batch, n), no axis empty, and at least "
             "0: a strength is a variance"
         )
-    for what, values in (("the leak", leak), ("the strength", strength)):
-        arguments.finite(what, values, "look at the run first")
     low = leak.amax(-1)
     high = low + strength.mean(-1).sqrt()  # every z - l is at least z - max(l)
     for _ in range(iterations):

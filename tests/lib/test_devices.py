@@ -21,8 +21,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from benchmarks import gpu
 
 NOUNS = ("adjoint", "anisotropy", "expansion", "jacobian", "rates", "stability", "transport")
-#: Given a combination of tensors by the caller; tested through `transport.products` and the rest.
-GENERAL = {"transport.windows", "stability.outlier_condition"}
+#: Given a combination of tensors by the caller, or returns none; tested through `transport.products` and the rest.
+GENERAL = {"jacobian.check_terms", "stability.outlier_condition", "transport.windows"}
 
 
 class Pretended(TorchFunctionMode):
@@ -41,7 +41,7 @@ class Pretended(TorchFunctionMode):
             return args[0].new_empty(whole[index].shape)
         if function is Tensor.new_tensor:
             return args[0].new_empty(torch.tensor(args[1], device="meta").shape)
-        if function is Tensor.__bool__:
+        if function in (Tensor.__bool__, torch.allclose):
             return True
         return function(*args, **(kwargs or {}))
 
@@ -93,6 +93,7 @@ def calls(gate: str, replicas: int | None) -> dict[str, Callable[[], Any]]:
         "rates.shares": lambda: rates.shares(run),
         "rates.signal": lambda: rates.signal(run, delta),
         "rates.step": lambda: rates.step(run, delta, 0.1),
+        "stability.follow": lambda: stability.follow(J, torch.empty(*batch, n, 2, device="cuda")),
         "stability.lyapunov": lambda: (stability.lyapunov(J), stability.lyapunov(J, 2)),
         "stability.retention_exponents": lambda: stability.retention_exponents(run),
         "stability.rightmost": lambda: stability.rightmost(s, s, iterations=3),

@@ -95,7 +95,7 @@ def test_a_full_disk_inside_a_cell(project: Project) -> None:
 
 
 def test_a_chapter_that_writes_no_results(project: Project) -> None:
-    project.source("one").write_text('# %% tags=["parameters"]\nseeds = 1\nout = ""\n')
+    project.source("one").write_text('# %% tags=["parameters"]\nseeds = 1\nout = "nowhere"\n')
     done = project.python("workflow/chapter.py", "notebooks/one.py", "--parameters", '{"seeds": 1}')
     assert done.returncode == 1
     assert "wrote no results.json and no manifest.json into the folder `out`" in failure(project, "one")
@@ -120,7 +120,7 @@ def test_cuda_without_cuda(project: Project) -> None:
     import torch
 
     done = project.python(
-        "-c", "import sys; sys.path.insert(0, 'workflow'); import build; build.check('ci', 'cuda', True)"
+        "-c", "import sys; sys.path.insert(0, 'workflow'); import build; build.check('ci', 'cuda', True, False, False)"
     )
     if torch.cuda.is_available():
         assert done.returncode == 0

@@ -51,4 +51,5 @@ def test_a_study_makes_no_book_and_a_book_no_study(tmp_path: Path) -> None:
     profiles.write_text(profiles.read_text().replace("gate: constant", "gate: konstant"))
     done = project.build("--study", "--profile", "seven")
     assert done.returncode == 1
-    assert "'gate': 'konstant'} in profiles.yaml, which no run of effective-rate-profiles has" in done.stderr
+    assert "got labels {'gate': 'konstant', " in done.stderr
+    assert "in profiles.yaml, which no run of effective-rate-profiles has" in done.stderr

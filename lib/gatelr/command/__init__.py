@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gatelr import __version__
 
-EPILOG = """\
+_EPILOG = """\
 exit code: 0 if the diagnosis ran, whatever it found; 2 if a file, a shape or an option does not fit, with one sentence
 on standard error that says which. Nothing is written then. Code in a file is never run: what needs it is refused.
 """
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "diagnose",
         help="what a recurrent network remembers and learns, and what is wrong with it",
         description="Diagnose the nn.RNN, nn.GRU or nn.LSTM of a saved torch model on a batch of data.",
-        epilog=EPILOG,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     diagnose.add_argument("model", type=Path, help="the model's state_dict: a file of torch.save, or .safetensors")

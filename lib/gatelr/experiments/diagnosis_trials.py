@@ -23,7 +23,9 @@ from gatelr.networks import diagnose
 
 #: The first seed of what is reported, and how many seeds each setting has.
 FIRST_SEED, HEALTHY_SEEDS, FAULT_SEEDS = 100, 4, 20
+#: How strong a planted fault is.
 STRENGTHS = ("mild", "medium", "strong")
+#: One row of a table.
 Row = dict[str, Any]
 
 

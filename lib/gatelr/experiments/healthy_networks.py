@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from gatelr import tasks
 
-Made = TypeVar("Made", bound=nn.Module)
+_Made = TypeVar("_Made", bound=nn.Module)
 #: The layers that are trained.
+#:
+#: :meta hide-value:
 KINDS: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
 #: Hidden units.
 SIZES = (8, 16, 32)
@@ -33,10 +35,13 @@ class Task:
 
     Attributes:
         steps: T.
-        n_inputs, n_outputs: m and o; of symbols, the size of the embedding.
+        n_inputs: m; of symbols, the size of the embedding.
+        n_outputs: o.
         lag: the lag that matters, if it is one.
         draw: inputs, time first, and targets, of a number of sequences and a generator.
         loss: of output and target.
+        symbols: whether inputs are whole numbers, which are embedded.
+        every_step: whether every state is read, and not the last alone.
     """
 
     steps: int
@@ -110,7 +115,7 @@ class Learner(nn.Module):
         return self.readout(states if self.every_step else states[-1])
 
 
-def seeded(seed: int, make: Callable[[], Made]) -> Made:
+def seeded(seed: int, make: Callable[[], _Made]) -> _Made:
     """A module whose weights torch draws from this seed; the state of torch's own generator is put back."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

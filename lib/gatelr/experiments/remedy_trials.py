@@ -27,6 +27,7 @@ from gatelr.networks import Diagnosis, diagnose, remedies
 
 #: Seeds of each case, the norm at which gradients are clipped, and the sequences that are diagnosed.
 SEEDS, CLIP, PROBE = 12, 1.0, 64
+#: Inputs and targets of a number of sequences, a generator and a split.
 Draw = Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -118,7 +119,8 @@ class Case:
         remedy: what is done.
         make: the network of a seed, without the remedy or with it.
         draw: inputs and targets of a number of sequences, a generator and a split.
-        steps, lr: how Adam trains both.
+        steps: for how many Adam trains both.
+        lr: at which rate.
         told: what a diagnosis is told beside loss and target.
         cured: where the remedy is no change of the network: what it changes in what a diagnosis is told.
     """

@@ -36,6 +36,8 @@ def _lstm(a: Tensor, q: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 STEPS = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
 
 #: The layers, by torch's names.
+#:
+#: :meta hide-value:
 KINDS: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
 
 
@@ -50,6 +52,14 @@ class StackedLayers(nn.Module):
         n_inputs, n_hidden, n_outputs: m, n and o.
         generators: sources of the weights, one for each replica.
         device: where the weights live; they are drawn where the generators live.
+
+    Attributes:
+        weight_ih_l0: of the inputs, as torch stacks the gates, ``(S, ·, m)``.
+        weight_hh_l0: of the state, ``(S, ·, n)``.
+        bias_ih_l0: the first bias, ``(S, ·)``.
+        bias_hh_l0: the second, which adds to the first.
+        W_o: the readout, ``(S, o, n)``.
+        b_o: its bias, ``(S, o)``.
 
     Raises:
         ValueError: for another kind, or no generator.

@@ -275,7 +275,7 @@ void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, co
                 for (long i = 0; i < n; ++i) adj[b * np + i] += more[i];
             }
         if (t % FLUSH_EVERY == 0) // denormal numbers cost a processor a hundred times as much
-            for (long i = 0; i < rows * np; ++i) adj[i] = std::fabs(adj[i]) > small ? adj[i] : F(0);
+            for (long i = 0; i < rows * np; ++i) adj[i] = std::fabs(adj[i]) <= small ? F(0) : adj[i]; // NaN stays
         if (costates)
             for (long b = 0; b < rows; ++b) std::memcpy(costates + (here + b) * n, adj + b * np, n * sizeof(F));
     }

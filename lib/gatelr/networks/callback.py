@@ -43,12 +43,15 @@ class Watch:
         [0, 5]
     """
 
+    history: dict[int, Diagnosis]
+    departure: Departure | None
+
     def __init__(self, module: nn.Module, u: Any, *, every: int = 100, **options: Any) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"got every={every!r}, expected a whole number of steps, 1 or more")
         self.module, self.u, self.every, self.options = module, u, every, options
-        self.history: dict[int, Diagnosis] = {}
-        self.departure: Departure | None = None
+        self.history = {}
+        self.departure = None
         self._calls = 0
         self._before: dict[str, torch.Tensor] = {}
         self._last: dict[str, tuple[float, float]] = {}

@@ -142,7 +142,8 @@ def set_timescales(module: nn.Module, lags: int | float | Sequence[int | float] 
         >>> from gatelr.networks import remedies
         >>> gru = torch.nn.GRU(2, 3)
         >>> remedies.set_timescales(gru, (1, 100))
-        >>> kept = (gru.bias_ih_l0 + gru.bias_hh_l0)[3:6].sigmoid()  # z comes second of r, z, n
+        >>> z = slice(3, 6)  # comes second of r, z, n
+        >>> kept = (gru.bias_ih_l0 + gru.bias_hh_l0)[z].sigmoid()
         >>> [round(tau, 2) for tau in (-1 / kept.log()).tolist()]
         [1.0, 10.0, 100.0]
     """

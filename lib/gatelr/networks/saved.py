@@ -151,7 +151,8 @@ def module(own: Mapping[str, Tensor], *, nonlinearity: str = "tanh", batch_first
     Example:
         >>> import torch
         >>> from gatelr.networks import saved
-        >>> stored = {f"encoder.{name}": weight for name, weight in torch.nn.GRU(3, 8).state_dict().items()}
+        >>> weights = torch.nn.GRU(3, 8).state_dict()
+        >>> stored = {f"encoder.{name}": weight for name, weight in weights.items()}
         >>> saved.prefixes(stored)
         ['encoder']
         >>> saved.module(saved.weights(stored, "encoder"))

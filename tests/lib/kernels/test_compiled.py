@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from gatelr import training
+from gatelr import adjoint, training
 from gatelr.cells import GATES, GatedRNN
 from gatelr.kernels import compiled, plain, sweep, which
 from hypothesis import given
@@ -157,3 +157,16 @@ def test_training_with_either_ends_in_the_same_network() -> None:
             training.train(model, task, optimiser, 20, data, progress=False)
         ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert relative(*ends) <= 1e-11
+
+
+@pytest.mark.parametrize("steps", [1, 9, 40])
+def test_a_nan_that_comes_back_through_time_stays(steps: int) -> None:
+    """What is flushed for being small is small: a comparison with NaN is false either way."""
+    model = GatedRNN(2, 3, "none", generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        trajectory = model.run(torch.ones(steps, 4, 2))
+    delta = torch.zeros(steps, 4, 3)
+    delta[-1, 1, 0] = torch.nan
+    costates = adjoint.costates(model, trajectory, delta)
+    assert costates[:-1, 1].isnan().all()
+    assert costates[:, [0, 2, 3]].isfinite().all()

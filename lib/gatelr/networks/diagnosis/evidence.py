@@ -17,7 +17,13 @@ from gatelr.networks.state import State
 
 @dataclass
 class Layer:
-    """One layer's numbers, with the record they are from and the module that it belongs to."""
+    """One layer's numbers, with the record they are from and the module that it belongs to.
+
+    Attributes:
+        numbers: what is said of the layer.
+        state: its run.
+        seen: the module, and what went in and out.
+    """
 
     numbers: LayerDiagnosis
     state: State
@@ -37,6 +43,14 @@ class Evidence:
         layers: of all recurrent modules.
         evaluate: the loss of an output; None without a loss.
         rerun: the model's output for other inputs, with the same random numbers.
+        loss: as there.
+        baseline: as there.
+        lag: as there.
+        window: as there.
+        clip: as there.
+        used_by_lag: as there.
+        gradient_norms: as there.
+        parameters: as there.
         missed: the lag beyond the gradient's end that would mend the error, and the part of it; None if there is none.
         departure: the parameter that leaves the numbers first; None if none does or it was not tried.
         unsound: names of parameters, gradients and outputs that are not finite.

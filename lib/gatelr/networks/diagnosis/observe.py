@@ -16,6 +16,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 #: What takes the model's output, and the target if there is one, to one number.
 Loss = Callable[..., Tensor]
+#: What is watched.
+#:
+#: :meta hide-value:
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 

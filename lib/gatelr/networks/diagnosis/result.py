@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+#: How wide a diagnosis is printed.
+WIDTH = 84
 #: What may hurt, what hurts, and what keeps a network from learning at all.
 Severity = Literal["note", "warning", "error"]
 
@@ -174,7 +177,9 @@ class Diagnosis:
                 f"{int(layer.saturated.sum()):4d}/{len(tau):<4d} {float(top[0]) if len(top) else float('nan'):9.3g}"
             )
         for finding in self.findings:
-            lines += [f"[{finding.severity}] {finding.code}: {finding.sentence}", f"    {finding.remedy}"]
+            said = f"[{finding.severity}] {finding.code}: {finding.sentence}"
+            lines += [textwrap.fill(said, WIDTH, subsequent_indent="    ")]
+            lines += [textwrap.fill(f"→ {finding.remedy}", WIDTH, initial_indent="    ", subsequent_indent="      ")]
         if not self.findings:
             lines.append("nothing was found")
-        return "\n".join([*lines, *(f"({note})" for note in self.notes)])
+        return "\n".join([*lines, *(textwrap.fill(f"({note})", WIDTH) for note in self.notes)])

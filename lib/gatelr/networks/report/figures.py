@@ -9,6 +9,7 @@ from itertools import pairwise
 
 #: The picture and its margins. It is narrow, so that its letters can be read on a phone.
 WIDTH, HEIGHT = 400, 248
+#: The edges of what is drawn inside it.
 LEFT, RIGHT, TOP, BOTTOM = 58, 388, 34, 204
 #: No curve has more points, and no table more rows.
 POINTS, ROWS = 200, 40
@@ -20,7 +21,12 @@ LONGEST = 4096
 
 @dataclass(frozen=True)
 class Mark:
-    """A place on an axis, and what is written there."""
+    """A place on an axis, and what is written there.
+
+    Attributes:
+        at: the place.
+        label: what is written.
+    """
 
     at: float
     label: str
@@ -28,7 +34,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of a histogram: its box, and the numbers that it stands for."""
+    """A bar of a histogram: its box, and the numbers that it stands for.
+
+    Attributes:
+        x: the left edge.
+        y: the upper edge.
+        width: of the box.
+        height: of the box.
+        label: the numbers.
+        count: how many there are.
+    """
 
     x: float
     y: float

@@ -20,6 +20,7 @@ _PAGES = jinja2.Environment(
 )
 _PAGES.filters["number"] = number
 
+#: Names and what they are.
 Facts = list[tuple[str, str]]
 
 
