@@ -741,7 +741,6 @@ for kind, row in start.groupby("layer").median().iterrows():
 #
 # ```{list-table}
 # :header-rows: 1
-# :class: gatelr-table
 #
 # * - torch
 #   - where it bites
