@@ -128,6 +128,8 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "needs": f"{'more' if claim['greater'] else 'less'} than {claim['threshold']:.3g}",
             "null": f"{claim['null']:.3g}",
             "seeds": claim["seeds"],
+            "kind": "primary" if claim["primary"] else "exploratory",
+            "supported": f"{claim['supported in']} of {claim['settings']}",
             "verdict": claim["verdict"],
             "chapter": chapter,
             "id": claim["id"],

@@ -17,7 +17,7 @@ import dependencies
 
 FOLDER = Path("reference")
 #: The modules that turn rows into verdicts.
-RULES = ("gatelr.statistics", "gatelr.record.chapter")
+RULES = ("gatelr.judgement", "gatelr.statistics")
 
 
 def manifest(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:

@@ -73,6 +73,10 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "p": lambda claim: _short(claim["p"]),
     "null": lambda claim: _short(claim["null"]),
     "seeds": lambda claim: str(claim["seeds"]),
+    "settings": lambda claim: str(claim["settings"]),
+    "supported": lambda claim: f"{claim['supported in']} of {claim['settings']}",
+    "smallest": lambda claim: _short(claim["smallest"]),
+    "threshold": lambda claim: _short(claim["threshold"]),
 }
 
 
@@ -82,7 +86,7 @@ def _chapters(env: BuildEnvironment) -> list[str]:
 
 def _claims(env: BuildEnvironment, what: str) -> str:
     verdicts = [claim["verdict"] for chapter in _chapters(env) for claim in _results(env, chapter).get("claims", [])]
-    counts = {verdict: verdicts.count(verdict) for verdict in ("supported", "refuted", "undecided")}
+    counts = {verdict: verdicts.count(verdict) for verdict in ("supported", "refuted", "absent", "mixed", "undecided")}
     counts["total"] = len(verdicts)
     if what not in counts:
         raise LookupError(f"got a count of claims {what!r}, expected one of {', '.join(counts)}")

@@ -28,8 +28,16 @@ from sphinx.util.docutils import SphinxDirective
 logger = logging.getLogger(__name__)
 
 WORDS = ("holds", "partly", "no", "undecided", "not yet measured")
-#: What the ledger calls them.
-MEASURED = {"supported": "holds", "refuted": "no", "undecided": "undecided"}
+#: How a card of each verdict looks.
+MEASURED = {"supported": "holds", "refuted": "no", "absent": "no", "mixed": "partly", "undecided": "undecided"}
+#: What a card says of a claim that was judged in several settings.
+COUNTED = {
+    "supported": "in all {m} settings",
+    "refuted": "in none of {m} settings",
+    "absent": "absent in all {m} settings",
+    "mixed": "in {k} of {m} settings",
+    "undecided": "undecided in {m} settings",
+}
 
 
 class Verdict(SphinxDirective):
@@ -42,20 +50,21 @@ class Verdict(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         try:
-            word = self._word(self.arguments[0])
+            word, said = self._word(self.arguments[0])
         except LookupError as error:
             logger.warning("%s", error.args[0], location=self.get_location(), type="gatelr", subtype="verdict")
-            word = WORDS[-1]
+            word = said = WORDS[-1]
         card = nodes.container(classes=["verdict", word.replace(" ", "-")])
         question, _ = self.parse_inline(self.options["question"], lineno=self.lineno)
         card += nodes.paragraph("", "", *question, classes=["verdict-question"])
-        card += nodes.paragraph("", word.capitalize(), classes=["verdict-word"])
+        card += nodes.paragraph("", said.capitalize(), classes=["verdict-word"])
         card += self.parse_content_to_nodes()
         return [card]
 
-    def _word(self, asked: str) -> str:
+    def _word(self, asked: str) -> tuple[str, str]:
+        """The word that gives the card its look, and what it says."""
         if asked in WORDS:
-            return asked
+            return asked, asked
         chapter, _, name = asked.partition("/")
         file = f"artifacts/{chapter}/results.json"
         path = Path(self.env.srcdir) / file
@@ -63,7 +72,9 @@ class Verdict(SphinxDirective):
         claims = json.loads(path.read_text())["claims"] if name and path.exists() else []
         for claim in claims:
             if claim["id"] == name:
-                return MEASURED[claim["verdict"]]
+                verdict, several = claim["verdict"], claim["settings"] > 1
+                counted = COUNTED[verdict].format(k=claim["supported in"], m=claim["settings"])
+                return MEASURED[verdict], counted if several else "absent" if verdict == "absent" else MEASURED[verdict]
         raise LookupError(
             f"got the verdict {asked!r}, expected one of {', '.join(WORDS)}, or a claim of a chapter's ledger as "
             "'chapter/claim'"

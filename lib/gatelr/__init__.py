@@ -24,6 +24,7 @@ _MODULES = (
     "experiments",
     "files",
     "jacobian",
+    "judgement",
     "kernels",
     "networks",
     "rates",

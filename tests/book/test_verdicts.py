@@ -15,7 +15,10 @@ CONF = f"import sys\nsys.path.insert(0, {str(EXTENSION)!r})\nextensions = ['myst
 
 
 def build(root: Path, word: str) -> tuple[subprocess.CompletedProcess[str], str]:
-    claims = [{"id": f"is-{verdict}", "verdict": verdict} for verdict in ("supported", "refuted", "undecided")]
+    verdicts = ("supported", "refuted", "absent", "undecided")
+    claims = [{"id": f"is-{verdict}", "verdict": verdict, "settings": 1, "supported in": 0} for verdict in verdicts]
+    claims.append({"id": "is-mixed", "verdict": "mixed", "settings": 10, "supported in": 2})
+    claims.append({"id": "is-nowhere", "verdict": "refuted", "settings": 10, "supported in": 0})
     (root / "artifacts" / "12-one").mkdir(parents=True)
     (root / "artifacts" / "12-one" / "results.json").write_text(json.dumps({"claims": claims}))
     (root / "conf.py").write_text(CONF)
@@ -36,6 +39,9 @@ def build(root: Path, word: str) -> tuple[subprocess.CompletedProcess[str], str]
         ("12-one/is-supported", "Holds", "holds"),
         ("12-one/is-refuted", "No", "no"),
         ("12-one/is-undecided", "Undecided", "undecided"),
+        ("12-one/is-absent", "Absent", "no"),
+        ("12-one/is-mixed", "In 2 of 10 settings", "partly"),
+        ("12-one/is-nowhere", "In none of 10 settings", "no"),
     ],
 )
 def test_a_card_says_its_verdict_in_a_word(tmp_path: Path, word: str, says: str, kind: str) -> None:

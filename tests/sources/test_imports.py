@@ -19,7 +19,7 @@ EXPERIMENTS = {name for name in MODULES if name.startswith("gatelr.experiments")
 RECORD = {name for name in MODULES if name.startswith("gatelr.record")}
 SYMBOLIC = {name for name in MODULES if name.startswith("gatelr.symbolic")}
 #: What serves all and knows nothing of networks.
-SHARED = {"gatelr.files", "gatelr.statistics"}
+SHARED = {"gatelr.files", "gatelr.judgement", "gatelr.statistics"}
 NETWORKS = {name for name in MODULES if name.startswith("gatelr.networks")}
 COMMAND = {name for name in MODULES if name.startswith("gatelr.command")} | {"gatelr.__main__"}
 NOUNS = MODULES - KERNELS - TASKS - EXPERIMENTS - RECORD - SHARED - NETWORKS - COMMAND
@@ -105,6 +105,7 @@ def test_the_nouns_need_no_extra() -> None:
         ("experiments", "from gatelr import training; training.progress_bar(True)"),
         ("experiments", "from gatelr.experiments import runs; runs.load([])"),
         ("experiments", "from gatelr import statistics"),
+        ("experiments", "from gatelr import judgement"),
         ("record", "from gatelr import record"),
         ("symbolic", "from gatelr import symbolic"),
     ],

@@ -24,6 +24,9 @@ CLAIM = {
     "null": 1.0,
     "seeds": 3,
     "unit": "",
+    "settings": 2,
+    "supported in": 2,
+    "primary": True,
     "verdict": "supported",
     "note": "",
 }
@@ -65,8 +68,8 @@ def test_a_claim_about_training_shows_what_it_rests_on() -> None:
     text = page([CLAIM])
     link = '<a class="reference internal" href="../../notebooks/agreement.html#claim-agreement-terms">{}</a>'
     number = pages.toc.chapters()["agreement"]
-    cells = ["small", "The gate term is small.", "0.123 (0.1 to 0.15)", "less than 0.2", "1", "3", "supported"]
-    assert row(*cells, link.format(number)) in text
+    cells = ["small", "The gate term is small.", "0.123 (0.1 to 0.15)", "less than 0.2", "1", "3", "2 of 2, primary"]
+    assert row(*cells, "supported", link.format(number)) in text
 
 
 @pytest.mark.parametrize("claims", [[], [CLAIM]])

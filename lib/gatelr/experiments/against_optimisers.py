@@ -19,7 +19,7 @@ from torch.optim import lr_scheduler
 
 from gatelr import tasks, training
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import online_rules, optimiser_steps, preconditioners, protocol, step_structure
+from gatelr.experiments import online_rules, optimiser_steps, pilot, preconditioners, protocol, step_structure
 from gatelr.experiments.runs import Run
 
 #: A gate and an optimiser.
@@ -83,7 +83,7 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
         drawn = gate.removesuffix(", frozen")
         return Run("against_optimisers", task, drawn, optimiser, tuple(seeds), settings, labels)
 
-    here, seeds = parameters["tasks_here"], tuple(range(1, parameters["seeds"] + 1))
+    here, seeds = parameters["tasks_here"], pilot.deciding(parameters["seeds"])
     runs = [run(task, method, RATES[task][method], seeds, quarters) for task, method in product(here, METHODS)]
     runs += [run(task, FROZEN, RATES[task][MULTI], seeds, quarters) for task in here]
     for task, method in product(here if parameters["grid_here"] else [], METHODS):

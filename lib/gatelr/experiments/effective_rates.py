@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gatelr import jacobian, training, transport
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import protocol
+from gatelr.experiments import pilot, protocol
 from gatelr.experiments.protocol import Records
 from gatelr.experiments.runs import Run
 from gatelr.kernels import sweep
@@ -87,7 +87,7 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
         parameters: ``seeds``, how many; ``tasks_here``, of the paper's protocol; ``paper_until`` and
             ``trained_until``, the last step of each protocol.
     """
-    seeds, runs = tuple(range(1, parameters["seeds"] + 1)), []
+    seeds, runs = pilot.deciding(parameters["seeds"]), []
     for (name, setting), gate in product(SETTINGS, GATES):
         if name == "paper" and setting not in parameters["tasks_here"]:
             continue

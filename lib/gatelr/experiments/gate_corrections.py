@@ -19,7 +19,7 @@ from torch import Tensor
 from gatelr import statistics, tasks, training
 from gatelr.cells import GatedRNN
 from gatelr.checkpoint import Kept
-from gatelr.experiments import corrections, protocol
+from gatelr.experiments import corrections, pilot, protocol
 from gatelr.experiments.runs import Run
 from gatelr.experiments.tables import by_lag
 from gatelr.kernels.sweep import BACKWARD, Backward, Workspace
@@ -81,7 +81,7 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
     Returns:
         The runs; along those with the full gradient, corrections are measured.
     """
-    seeds, runs = tuple(range(1, parameters["seeds"] + 1)), []
+    seeds, runs = pilot.deciding(parameters["seeds"]), []
     for (setting, gate), (name, options) in product(MODELS, PASSES.items()):
         if setting not in parameters["settings_here"]:
             continue

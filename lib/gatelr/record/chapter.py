@@ -22,7 +22,7 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from gatelr import files, statistics
+from gatelr import files, judgement, statistics
 from gatelr.record import figures, forms, reference, source, tables
 from gatelr.record.manifest import manifest
 
@@ -37,12 +37,13 @@ class CheckFailed(AssertionError):
 class Finding:
     """What the seeds say of a claim."""
 
-    mean: float  #: over seeds, the effect
+    mean: float  #: over settings and seeds, the effect
     low: float  #: the lower end of its interval
     high: float  #: the upper end
-    p: float  #: of the sign-flip test against the threshold
+    p: float  #: of the sign-flip test of the mean against the threshold
     seeds: int  #: how many
-    verdict: str  #: ``"supported"``, ``"refuted"`` or ``"undecided"``
+    verdict: str  #: one of :data:`gatelr.judgement.VERDICTS`
+    settings: tuple[judgement.InSetting, ...] = ()  #: what each setting came to
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -176,7 +177,7 @@ class Chapter:
         values: pd.Series,
         *,
         about: str,
-        threshold: float = 0.0,
+        threshold: float | None = None,
         null: float | pd.Series = 0.0,
         greater: bool = True,
         unit: str = "",
@@ -186,30 +187,32 @@ class Chapter:
     ) -> Finding:
         r"""Record a claim about training, which can turn out false, and show its verdict in place.
 
-        The verdict follows from the interval: *supported* if all of it lies beyond ``threshold`` on the side that the
-        claim says, *refuted* if all of it lies on the other side, *undecided* otherwise.
+        Each setting is judged by itself and the claim by its settings, by the rules of :mod:`gatelr.judgement`. The
+        mean over settings is recorded beside it, and decides nothing where there is more than one.
 
         Args:
             name, statement: as for :meth:`check`.
-            values: one number a seed, or one for each setting and seed (the last level, or the one named ``seed``);
-                settings are averaged within a seed.
+            values: one number a seed, or one for each setting and seed (the last level, or the one named ``seed``).
             about: what it is evidence for: a claim of the notation page (``"C8"``) or the word in question.
-            threshold: what the mean must exceed (or stay below) for the claim to hold, chosen before the run.
+            threshold: what a setting must exceed (or stay below) for the claim to hold; by default the smallest effect
+                that matters, in the direction that the claim says, or 0 without one.
             null: the effect that the null gives: shuffled gates, another seed's data, no gate at all; a number, or a
                 series as ``values``.
             greater: whether the claim says "more than the threshold"; otherwise "less".
             unit: of the values.
-            note: how effect, interval and null were found.
-            smallest: the smallest effect that matters, if one was chosen.
-            primary: whether it is one of the chapter's few main claims.
+            note: how effect and null were found; that a threshold was chosen after a pilot.
+            smallest: the smallest effect that matters, if one was chosen; what is surely smaller is *absent*.
+            primary: whether it is one of the chapter's few main claims; the others are exploratory.
 
         Returns:
-            The mean over seeds with its interval and verdict.
+            The mean over settings and seeds with its interval, the verdict, and what each setting came to.
 
         Raises:
             ValueError: for a name used before, fewer than two seeds, or a number that is not finite.
         """
         self._new(name, [row["id"] for row in self.claims], "claim")
+        if threshold is None:
+            threshold = (smallest or 0.0) * (1.0 if greater else -1.0)
         null_mean = float(_per_seed(null).mean()) if isinstance(null, pd.Series) else float(null)
         for what, number in (("threshold", threshold), ("null", null_mean)):
             if not math.isfinite(number):
@@ -217,9 +220,22 @@ class Chapter:
                     f"claim {name!r} got {what} {number}, expected a finite number: count what diverged instead"
                 )
         estimate = statistics.estimate(_per_seed(values).to_numpy(dtype=float), threshold=threshold)
-        low, high = estimate.interval
-        beyond, short = (low > threshold, high < threshold) if greater else (high < threshold, low > threshold)
-        verdict = "supported" if beyond else "refuted" if short else "undecided"
+        judged = judgement.judge(values, threshold=threshold, smallest=smallest, greater=greater, primary=primary)
+        (low, high), level = estimate.interval, judgement.LEVEL
+        if len(judged.settings) == 1:  # the interval that is shown is the one that decides
+            low, high, level = judged.settings[0].low, judged.settings[0].high, judged.level
+        nulls = judgement.grouped(null) if isinstance(null, pd.Series) else {}
+        rows = [
+            {
+                "setting": each.setting,
+                "effect": each.mean,
+                "interval": [each.low, each.high] if math.isfinite(each.low) else None,
+                "null": float(nulls[each.setting].mean()) if each.setting in nulls else null_mean,
+                "seeds": each.seeds,
+                "verdict": each.verdict,
+            }
+            for each in judged.settings
+        ]
         self.claims.append(
             {
                 "id": name,
@@ -228,22 +244,25 @@ class Chapter:
                 "statement": " ".join(statement.split()),
                 "effect": estimate.mean,
                 "interval": [low, high],
-                "level": 0.95,
+                "level": level,
                 "threshold": float(threshold),
                 "greater": greater,
                 "null": null_mean,
                 "p": estimate.p,
                 "seeds": estimate.seeds,
-                "settings": len(values) // estimate.seeds,
+                "settings": len(rows),
                 "unit": unit,
-                "verdict": verdict,
+                "verdict": judged.verdict,
+                "supported in": len(judged.supported),
+                "by setting": rows,
+                "level by setting": judged.level,
                 "primary": primary,
                 "smallest": smallest,
                 "note": note,
             }
         )
         display(forms.claim(self.slug, self.claims[-1]))
-        return Finding(estimate.mean, low, high, estimate.p, estimate.seeds, verdict)
+        return Finding(estimate.mean, low, high, estimate.p, estimate.seeds, judged.verdict, judged.settings)
 
     def number(self, name: str, value: float | int | str, text: str | None = None, unit: str = "") -> None:
         """Record a number that prose quotes, by ``{result}`slug/name``` on any page.
@@ -359,7 +378,7 @@ class Chapter:
         return whole
 
     def verdicts(self, name: str) -> None:
-        """The table of all claims so far; p values are adjusted after Holm for the number of rows."""
+        """The table of all claims so far, with the settings in which each is supported."""
         self.table(name, tables.verdicts(self.claims))
 
     def validation(self, name: str = "validation") -> None:
@@ -370,9 +389,16 @@ class Chapter:
         """Write ``results.json``, ``manifest.json``, perhaps ``clock.json``; then raise if a check is red or missing.
 
         Raises:
+            ValueError: for more primary claims than the rules of judgement allow for.
             CheckFailed: naming every check that does not hold.
             OSError: if the disk is full.
         """
+        main = [row["id"] for row in self.claims if row["primary"]]
+        if len(main) > judgement.MOST_PRIMARY:
+            raise ValueError(
+                f"chapter {self.slug} has {len(main)} primary claims ({', '.join(main)}), expected at most "
+                f"{judgement.MOST_PRIMARY}: the others are exploratory"
+            )
         failed = [row for row in self.checks if not row["passed"]]
         results = {
             "schema": 2,

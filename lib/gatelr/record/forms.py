@@ -45,13 +45,16 @@ def check(chapter: str, row: Mapping[str, Any]) -> Shown:
 
 
 def claim(chapter: str, row: Mapping[str, Any]) -> Shown:
-    """The verdict, the effect with its interval, and what the null gives."""
+    """The verdict with the settings that it comes from, the effect with its interval, and what the null gives."""
     low, high = row["interval"]
     unit = f" {row['unit']}" if row["unit"] else ""
-    side = "more" if row["greater"] else "less"
+    side, kind = "more" if row["greater"] else "less", "" if row["primary"] else ", exploratory"
+    if row["settings"] > 1:
+        kind = f", supported in {row['supported in']} of {row['settings']} settings{kind}"
+    mean = "Mean over settings" if row["settings"] > 1 else "Measured"
     line = (
-        f"{row['verdict'].capitalize()}: {row['statement'].rstrip('.')}. Measured {row['effect']:.3g}{unit} "
-        f"({row['level'] * 100:g} % interval {low:.3g} to {high:.3g}, {row['seeds']} seeds); the claim needs "
+        f"{row['verdict'].capitalize()}{kind}: {row['statement'].rstrip('.')}. {mean} {row['effect']:.3g}{unit} "
+        f"({row['level'] * 100:.3g} % interval {low:.3g} to {high:.3g}, {row['seeds']} seeds); the claim needs "
         f"{side} than {row['threshold']:.3g}, the null gives {row['null']:.3g}."
     )
     return _line(f"claim-{chapter}-{row['id']}", f"gatelr-claim {row['verdict']}", line)

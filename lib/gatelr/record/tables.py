@@ -10,8 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from gatelr import statistics
-
 #: What a check supports that belongs to no claim of the notation page.
 REPRODUCIBILITY = "reproducibility"
 
@@ -44,19 +42,35 @@ def general(scope: str) -> bool:
 
 
 def verdicts(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a claim; the p values are adjusted after Holm for the number of rows."""
-    adjusted = statistics.holm([claim["p"] for claim in claims]) if claims else []
+    """One row a claim: its mean over settings, what it needs, and in how many settings it is supported."""
     return pd.DataFrame(
         {
             "claim": f"`{claim['id']}`",
+            "kind": "primary" if claim["primary"] else "exploratory",
             "effect": f"{claim['effect']:.3g}",
-            "95 % interval": f"{claim['interval'][0]:.3g} to {claim['interval'][1]:.3g}",
+            "interval": f"{claim['interval'][0]:.3g} to {claim['interval'][1]:.3g}",
             "needs": f"{'more' if claim['greater'] else 'less'} than {claim['threshold']:.3g}",
             "null": f"{claim['null']:.2g}",
-            "p, after Holm": f"{p:.2g}",
+            "supported in": f"{claim['supported in']} of {claim['settings']}",
             "verdict": claim["verdict"],
         }
-        for claim, p in zip(claims, adjusted, strict=True)
+        for claim in claims
+    )
+
+
+def by_setting(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each claim and setting: mean over seeds, the interval that decides, seeds and verdict."""
+    return pd.DataFrame(
+        {
+            "claim": f"`{claim['id']}`",
+            "setting": row["setting"] or "all",
+            "effect": f"{row['effect']:.3g}",
+            "interval": "–" if row["interval"] is None else "{:.3g} to {:.3g}".format(*row["interval"]),
+            "seeds": row["seeds"],
+            "verdict": row["verdict"],
+        }
+        for claim in claims
+        for row in claim["by setting"]
     )
 
 

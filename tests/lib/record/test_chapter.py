@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import sympy as sp
 import torch
-from gatelr import statistics
-from gatelr.record import Chapter, CheckFailed, figures
+from gatelr import judgement, statistics
+from gatelr.record import Chapter, CheckFailed, figures, tables
 
 SOURCE = """# %% [markdown]
 # # A test
@@ -202,7 +202,7 @@ def test_a_proof_of_nothing_is_refused(chapter: Chapter) -> None:
         chapter.prove("number", "it holds", 0, claim="C1", scope="n = 2")
 
 
-# Five seeds whose mean has the interval, to two digits, that stands beside them.
+# Five seeds of one setting, whose interval is Student's.
 @pytest.mark.parametrize(
     ("values", "greater", "verdict"),
     [
@@ -221,28 +221,42 @@ def test_a_verdict_follows_from_the_interval(
     given = {"about": "small", "threshold": 0.1, "greater": greater, "unit": "bits"}
     found = chapter.claim("found", "It  is.", pd.Series(values, SEEDS), **given)
     estimate = statistics.estimate(values, threshold=0.1)
-    assert (found.mean, found.interval, found.p, found.seeds) == (estimate.mean, estimate.interval, estimate.p, 5)
+    interval = judgement.interval(np.array(values), 0.95)
+    assert (found.mean, found.interval, found.p, found.seeds) == (estimate.mean, interval, estimate.p, 5)
     assert found.verdict == verdict
     chapter.check("identity", "one", True, claim="C1", scope="n = 2")
     chapter.close()  # refuted stops nothing
     [claim] = results(chapter)["claims"]
     assert claim["verdict"] == verdict
-    assert (claim["interval"], claim["seeds"], claim["statement"]) == (list(estimate.interval), 5, "It is.")
+    assert (claim["interval"], claim["seeds"], claim["statement"]) == (list(interval), 5, "It is.")
     assert (claim["about"], claim["claim"], claim["settings"], claim["primary"]) == ("small", "small", 1, False)
     shown = capsys.readouterr().out
-    assert f"{verdict.capitalize()}: It is. Measured {estimate.mean:.3g} bits" in shown
+    assert f"{verdict.capitalize()}, exploratory: It is. Measured {estimate.mean:.3g} bits" in shown
     assert f"needs {'more' if greater else 'less'} than 0.1" in shown
 
 
-def test_settings_are_averaged_within_a_seed(chapter: Chapter) -> None:
+def test_the_mean_over_settings_decides_nothing(chapter: Chapter, capsys: pytest.CaptureFixture[str]) -> None:
     index = pd.MultiIndex.from_product([["adding", "recall"], [1, 2, 3]], names=["task", "seed"])
-    values = pd.Series([1.0, 2.0, 3.0, 3.0, 4.0, 8.0], index)
-    found = chapter.claim("both", "s", values, about="small", null=values / 2)
-    assert found.mean == pytest.approx(np.mean([2.0, 3.0, 5.5]))
-    assert (found.seeds, chapter.claims[0]["settings"]) == (3, 2)
-    assert chapter.claims[0]["null"] == pytest.approx(found.mean / 2)
+    values = pd.Series([-1.0, -1.1, -0.9, 3.0, 3.1, 2.9], index)
+    found = chapter.claim("both", "s", values, about="small", null=values / 2, smallest=0.5, primary=True)
+    assert found.mean == pytest.approx(1.0)
+    assert found.interval == statistics.estimate([1.0, 1.0, 1.0]).interval
+    assert (found.seeds, chapter.claims[0]["settings"], chapter.claims[0]["threshold"]) == (3, 2, 0.5)
+    assert found.verdict == "mixed"
+    assert [row["verdict"] for row in chapter.claims[0]["by setting"]] == ["refuted", "supported"]
+    assert [row["null"] for row in chapter.claims[0]["by setting"]] == pytest.approx([-0.5, 1.5])
+    assert chapter.claims[0]["level by setting"] == pytest.approx(1 - 0.05 / 6)
+    assert "Mixed, supported in 1 of 2 settings: s. Mean over settings 1 " in capsys.readouterr().out
     nameless = values.rename_axis([None, None])
     assert chapter.claim("last-level", "s", nameless, about="small").interval == found.interval
+
+
+def test_a_chapter_has_few_primary_claims(chapter: Chapter) -> None:
+    chapter.check("identity", "one", True, claim="C1", scope="n = 2")
+    for name in ("one", "two", "three", "four"):
+        chapter.claim(name, "s", pd.Series([1.0, 2.0, 3.0, 4.0, 5.0], SEEDS), about="small", primary=True)
+    with pytest.raises(ValueError, match=r"has 4 primary claims \(one, two, three, four\), expected at most 3"):
+        chapter.close()
 
 
 def test_a_claim_without_uncertainty_is_refused(chapter: Chapter) -> None:
@@ -313,15 +327,19 @@ def test_tables_are_files(chapter: Chapter) -> None:
     ]
 
 
-def test_the_table_of_claims_adjusts_their_p_values(chapter: Chapter) -> None:
+def test_the_tables_of_claims(chapter: Chapter) -> None:
     for name, shift in (("one", 1.0), ("other", 0.0)):
         chapter.claim(name, "s", pd.Series([shift, shift + 1, shift + 2, shift + 3, shift + 4], SEEDS), about="small")
     chapter.verdicts("all")
     table = pd.read_csv(chapter.out / "tables" / "all.csv")
     assert table.claim.tolist() == ["`one`", "`other`"]
-    adjusted = statistics.holm([claim["p"] for claim in chapter.claims])
-    assert table["p, after Holm"].tolist() == [float(f"{p:.2g}") for p in adjusted]
+    assert table["supported in"].tolist() == ["1 of 1", "1 of 1"]
+    assert table.kind.tolist() == ["exploratory", "exploratory"]
     assert table.needs.tolist() == ["more than 0", "more than 0"]
+    settings = tables.by_setting(chapter.claims)
+    assert settings.claim.tolist() == ["`one`", "`other`"]
+    assert settings.setting.tolist() == ["all", "all"]
+    assert settings.verdict.tolist() == ["supported", "supported"]
 
 
 def test_a_reference_completes_the_rows_and_is_checked(chapter: Chapter, tmp_path: Path) -> None:
