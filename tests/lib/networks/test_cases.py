@@ -9,6 +9,7 @@ import pytest
 import torch
 from gatelr import tasks
 from gatelr.experiments.healthy_networks import seeded
+from gatelr.experiments.remedy_trials import OwnTimeConstants, Reader
 from gatelr.networks import diagnose, remedies
 from gatelr.networks.diagnosis import Diagnosis, Finding
 from gatelr.networks.diagnosis.evidence import left_at
@@ -30,24 +31,6 @@ def finding(diagnosis: Diagnosis, code: str) -> Finding:
 
 def codes(diagnosis: Diagnosis) -> set[str]:
     return {finding.code for finding in diagnosis.findings}
-
-
-class Model(nn.Module):
-    """A recurrent layer with a readout of its last state."""
-
-    def __init__(self, layer: nn.RNNBase, n_outputs: int, time: int = 0, window: int | None = None) -> None:
-        super().__init__()
-        self.layer, self.readout = layer, nn.Linear(layer.hidden_size, n_outputs)
-        self.time, self.window = time, window
-
-    def forward(self, u: Tensor) -> Tensor:
-        if self.window is None:
-            return self.readout(self.layer(u)[0].select(self.time, -1))
-        state = None
-        for part in u.split(self.window):  # the state goes on, the gradient ends
-            state = None if state is None else tuple(s.detach() for s in state)
-            states, state = self.layer(part, state)
-        return self.readout(states[-1])
 
 
 def train(
@@ -107,7 +90,7 @@ def adding(data: torch.Generator) -> tuple[Tensor, Tensor]:
 @pytest.mark.slow
 def test_an_error_that_stays_is_the_constants_and_the_gradient_ends() -> None:
     layer = seeded(0, lambda: nn.LSTM(2, 2, num_layers=3))
-    model = seeded(0, lambda: Model(layer, 1))
+    model = seeded(0, lambda: Reader(layer, 1))
     optimizer, data = torch.optim.SGD(model.parameters(), lr=0.5), source(1)
     for _ in range(60):
         optimizer.zero_grad()
@@ -125,7 +108,7 @@ def test_an_error_that_stays_is_the_constants_and_the_gradient_ends() -> None:
     assert finding(diagnosis, "memory-short").value < 20
     assert named.evidence["reach"] < 20
 
-    model = seeded(0, lambda: Model(nn.GRU(2, 24), 1))
+    model = seeded(0, lambda: Reader(nn.GRU(2, 24), 1))
     remedies.set_timescales(model, (1, 40))
     train(model, adding, F.mse_loss, 250, lr=2e-2)
     assert {"loss-not-better", "memory-short"}.isdisjoint(
@@ -153,7 +136,7 @@ def accuracy(model: nn.Module, draw: Draw) -> float:
 
 @pytest.mark.slow
 def test_pixels_that_are_not_learned_lie_beyond_the_gradient() -> None:
-    by_rows, by_pixels, mended = (seeded(0, lambda m=m: Model(nn.LSTM(m, 32), 10)) for m in (8, 1, 1))
+    by_rows, by_pixels, mended = (seeded(0, lambda m=m: Reader(nn.LSTM(m, 32), 10)) for m in (8, 1, 1))
     remedies.set_timescales(mended, (1, 64))
     u, target = pixels(source(7))
     before = diagnose(by_pixels, u, loss=F.cross_entropy, target=target, lag=48)
@@ -181,8 +164,8 @@ def samples_first(data: torch.Generator) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.slow
 def test_swapped_axes_are_suspected_and_shown() -> None:
-    swapped = seeded(0, lambda: Model(nn.LSTM(8, 32), 10, time=1))
-    mended = seeded(0, lambda: Model(nn.LSTM(8, 32, batch_first=True), 10, time=1))
+    swapped = seeded(0, lambda: Reader(nn.LSTM(8, 32), 10, time=1))
+    mended = seeded(0, lambda: Reader(nn.LSTM(8, 32, batch_first=True), 10, time=1))
     for model in (swapped, mended):
         train(model, samples_first, F.cross_entropy, 120)
     assert accuracy(swapped, samples_first) < 0.5 < accuracy(mended, samples_first)  # the symptom
@@ -223,7 +206,7 @@ def test_the_share_beyond_a_window_is_what_truncation_cuts() -> None:
     u, target = total(source(7))
     losses, models = {}, {}
     for window in (8, 64):
-        model = seeded(0, lambda window=window: Model(nn.LSTM(1, 16), 1, window=window))
+        model = seeded(0, lambda window=window: Reader(nn.LSTM(1, 16), 1, window=window))
         remedies.set_timescales(model, (4, 64))
         models[window] = model
         train(model, total, F.mse_loss, 120)
@@ -247,27 +230,10 @@ def test_the_share_beyond_a_window_is_what_truncation_cuts() -> None:
 # 6 — "NaN in the first epoch."
 
 
-class OwnTimeConstants(nn.Module):
-    """A leaky readout of an RNN, whose time constants are parameters; a step below 1 has no root."""
-
-    def __init__(self, n: int, safe: bool) -> None:
-        super().__init__()
-        self.layer, self.readout, self.safe = nn.RNN(2, n), nn.Linear(n, 1), safe
-        tau = torch.linspace(1.05, 5.0, n)
-        self.tau = nn.Parameter((tau - 1).expm1().log() if safe else tau)
-
-    def forward(self, u: Tensor) -> Tensor:
-        tau = 1 + F.softplus(self.tau) if self.safe else self.tau
-        states, kept, x = self.layer(u)[0], (1 - 1 / tau).sqrt(), torch.zeros(())
-        for state in states:
-            x = kept * x + (1 - kept) * state
-        return self.readout(x)
-
-
 def test_the_parameter_that_leaves_first_is_named_with_its_step() -> None:
     u = torch.randn(20, 16, 2, generator=source())
     target = u[-1, :, :1]
-    model, lstm = seeded(0, lambda: OwnTimeConstants(8, safe=False)), seeded(0, lambda: Model(nn.LSTM(2, 8), 1))
+    model, lstm = seeded(0, lambda: OwnTimeConstants(8, safe=False)), seeded(0, lambda: Reader(nn.LSTM(2, 8), 1))
     named = finding(
         diagnose(model, u, loss=F.mse_loss, target=target, optimizer=torch.optim.Adam, lr=0.01), "runs-to-nan"
     )

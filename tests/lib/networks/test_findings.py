@@ -55,6 +55,18 @@ def test_the_number_of_a_clipped_step_is_norm_over_threshold() -> None:
     assert planted("tight clip", "medium", 12).value == pytest.approx(100.0, rel=1e-3)
 
 
+def test_one_sequence_far_above_the_others_passes_a_loose_threshold() -> None:
+    model, u = seeded(0, lambda: Readout(nn.GRU(3, 16))), torch.randn(20, 32, 3, generator=source())
+    target = model(u).detach() + 1e-3
+    target[5] += 100.0
+    named = [f for f in diagnose(model, u, loss=F.mse_loss, target=target, clip=1e3).findings if f.code == "clip-loose"]
+    assert len(named) == 1
+    assert named[0].value == pytest.approx(1e5, rel=0.5)  # the gradient of a squared error goes with the error
+    assert named[0].evidence["norm"] < named[0].evidence["clip"]
+    tight = diagnose(model, u, loss=F.mse_loss, target=target, clip=1e-3 * named[0].evidence["norm"])
+    assert "clip-loose" not in {f.code for f in tight.findings}
+
+
 def test_the_number_of_a_large_step_is_step_over_weight() -> None:
     model = seeded(0, lambda: Readout(nn.GRU(3, 16)))
     u = torch.randn(20, 32, 3, generator=source())

@@ -54,7 +54,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         severity="warning",
         sentence=(
             f"At lag {lag}{source}, {left:.2g} of the gradient is left: "
-            f"in {numbers.name} it is below a twentieth from {end + 1} steps back on.{told}"
+            f"in {numbers.name} it is above a twentieth up to {end} steps back, and below from there on.{told}"
         ),
         value=float(end),
         remedy=_remedy(numbers.kind, lag),
