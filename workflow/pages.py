@@ -11,6 +11,7 @@ from typing import Any
 
 import failures
 import jinja2
+import six_words
 import toc
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -254,6 +255,7 @@ def main(chapters: list[str]) -> int:
     pages = {"ledger": ledger, "execution": execution, "figures": contents, "tables": contents}
     for name, content in pages.items():
         (OUT / f"{name}.md").write_text(templates.get_template(f"{name}.md.j2").render(content(runs)))
+    six_words.write(runs, OUT)
     if SCALE.is_dir():
         (OUT / "scale.md").write_text(templates.get_template("scale.md.j2").render(scale()))
     return 0

@@ -135,7 +135,7 @@ class DarkTwins(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         for image in list(self.document.findall(nodes.image)):
             uri = image["uri"]
-            if uri.startswith("artifacts/") and uri.endswith(".svg"):
+            if uri.startswith(("artifacts/", "book/generated/")) and uri.endswith(".svg"):
                 self._pair(image, uri)
 
     def _pair(self, image: nodes.image, uri: str) -> None:
