@@ -860,7 +860,8 @@ chapter.claim(
     added,
     about="C8",
     smallest=0.1,
-    note="median over digits, mean over three gates; lag 0 alone is the null",
+    primary=True,
+    note="median over digits; lag 0 alone is the null; smallest effect after a pilot",
 )
 
 # %% [markdown]
