@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -110,7 +111,8 @@ def test_the_book_opens_at_its_root(visit: Callable[..., Page]) -> None:
     expect(page.locator("h1:visible")).to_have_text(re.compile("Gates as Learning Rates"))
 
 
-WORDS = {"Holds", "Partly", "No", "Undecided", "Not yet measured"}
+#: A claim of several settings says in how many it is supported.
+WORDS = re.compile(r"Holds|No|Absent|Undecided|((In|Absent in|Undecided in) (all |none of |\d+ of )?\d+ settings)")
 
 
 @pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 1), (390, 844, 2)])
@@ -119,7 +121,7 @@ def test_the_first_page_says_what_was_found(visit: Callable[..., Page], width: i
     cards = page.locator(".verdict")
     expect(cards).to_have_count(6)
     for card in cards.all():
-        assert card.locator(".verdict-word").inner_text() in WORDS
+        assert WORDS.fullmatch(card.locator(".verdict-word").inner_text())
         expect(card.locator("a")).to_have_count(1)
         box = card.bounding_box()
         assert box
@@ -133,11 +135,26 @@ def test_the_first_page_quotes_the_chapters(visit: Callable[..., Page]) -> None:
     results = json.loads((ROOT / "artifacts/gate-corrections/results.json").read_text())
     (small,) = [claim for claim in results["claims"] if claim["id"] == "small"]
     card = visit("book/index").locator(".verdict").first
-    numbers = [results["numbers"][name]["text"] for name in ("models-small", "models")]
-    assert card.locator(".result").all_inner_texts() == [f"{small['effect']:.3g}", *numbers]
-    assert card.locator(".verdict-word").inner_text() == {"supported": "Holds", "refuted": "No"}.get(
-        small["verdict"], "Undecided"
-    )
+    assert card.locator(".result").all_inner_texts() == [f"{small['effect']:.3g}"]
+    says, counted = card.locator(".verdict-word").inner_text(), [each["verdict"] for each in small["by setting"]]
+    if small["verdict"] == "mixed":
+        assert says == f"In {counted.count('supported')} of {len(counted)} settings"
+    assert len(counted) == small["settings"] > 1
+
+
+def test_the_figure_of_the_six_words_has_every_setting(visit: Callable[..., Page]) -> None:
+    table = pd.read_csv(ROOT / "book/generated/six-words.csv")
+    page = visit("book/index")
+    expect(page.locator("#fig-six-words img:visible")).to_have_count(1)
+    rows = []
+    for chapter, names in {"gate-corrections": 3, "gates-against-optimisers": 3}.items():
+        claims = json.loads((ROOT / f"artifacts/{chapter}/results.json").read_text())["claims"]
+        main = [claim for claim in claims if claim["primary"]]
+        assert len(main) == names
+        rows += [(each["effect"], each["verdict"]) for claim in main for each in claim["by setting"]]
+    drawn = sorted(zip(table.effect, table.verdict, strict=True))
+    assert [verdict for _, verdict in drawn] == [verdict for _, verdict in sorted(rows)]
+    assert [effect for effect, _ in drawn] == pytest.approx([effect for effect, _ in sorted(rows)])
 
 
 CHAPTERS = [f"notebooks/{name}" for name in toc.chapters()]
