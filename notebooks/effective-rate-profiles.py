@@ -371,7 +371,7 @@ chapter.figure("effective-rate-maps", fig, pairs)
 #
 # Along a diagonal the lag is the same, and yet sensitivity differs. Colour is
 # $\log_{10} S_{t,k}$ less the mean of its lag, along one sequence of `short`
-# for seed 1, trained protocol at its last step; time runs downwards and to the
+# for one seed, trained protocol at its last step; time runs downwards and to the
 # right.
 # :::
 #

@@ -195,6 +195,91 @@ def test_no_constant_gate_beats_the_envelope() -> None:
         assert float(rates.effective(run, 1.0, lag).max()) <= best * (1 + 1e-12)
 
 
+def test_the_corrected_rate_by_brute_force() -> None:
+    """C8: the diagonal of orders 0 and 1 is P (1 + Σ B_qq / (1 - g)), two neurons, lags up to four."""
+    eps = sp.Symbol("epsilon")
+    M, retained, correction = sp.eye(2), sp.eye(2), sp.zeros(2)
+    for step in range(1, 5):
+        leak = sp.diag(*sp.symbols(f"k{step}_:2"))
+        B = sp.Matrix(2, 2, sp.symbols(f"B{step}_:2:2"))
+        M, retained = (leak + eps * B) * M, leak * retained
+        correction += leak.inv() * B
+        rest = (M - retained * (sp.eye(2) + eps * correction)).diagonal()
+        for part in (rest, rest.diff(eps)):
+            assert part.subs(eps, 0).expand().is_zero_matrix
+
+
+def test_shares_written_out() -> None:
+    """C8, C9 for six steps, with nothing inducted: the order-0 step, the constant gate's rate, the budget."""
+    T = 6
+    g, delta, w = (sp.symbols(f"{name}_1:{T + 1}") for name in ("g", "delta", "w"))
+    alpha = sp.Symbol("alpha")
+
+    def share(t: int, k: int) -> sp.Expr:
+        return g[k - 1] * sp.prod(1 - g[j - 1] for j in range(k + 1, t + 1))
+
+    by_adjoint, adjoint_k = sp.Integer(0), sp.Integer(0)
+    for k in range(T, 0, -1):  # λ by the leaks alone
+        adjoint_k += delta[k - 1]
+        by_adjoint += g[k - 1] * adjoint_k * w[k - 1]
+        adjoint_k *= 1 - g[k - 1]
+    by_rates = sum(share(t, k) * delta[t - 1] * w[k - 1] for t in range(1, T + 1) for k in range(1, t + 1))
+    assert sp.expand(by_adjoint - by_rates) == 0
+    for t in range(1, T + 1):
+        assert sp.expand(sum(share(t, k) for k in range(1, t + 1)) + sp.prod(1 - x for x in g[:t]) - 1) == 0
+        for k in range(1, t + 1):
+            assert share(t, k).subs({x: alpha for x in g}) == alpha * (1 - alpha) ** (t - k)
+    taught = sum(share(t, 1) for t in range(1, T + 1))  # over t there is no budget
+    assert taught.subs({g[0]: 1} | {x: 0 for x in g[1:]}) == T
+
+
+def test_the_preconditioner_scales_rows() -> None:
+    """C8: vec(diag(μ) V) = (diag(μ) ⊗ I) vec(V), rows stacked as torch flattens them."""
+    mu, V = sp.symbols("mu:3"), sp.Matrix(3, 3, sp.symbols("v:3:3"))
+    kronecker = sp.kronecker_product(sp.diag(*mu), sp.eye(3))
+    assert list(kronecker * sp.Matrix(list(V))) == list(sp.diag(*mu) * V)
+    assert kronecker.is_diagonal()
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_the_step_is_that_of_a_network_that_sees_only_its_leak(gate: str) -> None:
+    """C8, and it is not the true gradient."""
+    model, u, y = agreement.random_case(gate, 5, 2, 9, batch=(4,))
+    assert torch.equal(agreement.leak_only(model, u), model.run(u).x)
+    (seen,) = torch.autograd.grad(((agreement.leak_only(model, u) - y) ** 2).sum() / 2, [model.W_r])
+    with torch.no_grad():
+        run = model.run(u)
+        step = rates.step(run, run.x - y, 0.25)
+    assert agreement.discrepancy(step.sum(0), -0.25 * seen) <= 1e-12
+    assert agreement.discrepancy(seen, agreement.gradients(model, u, y)["W_r"]) > 1e-2
+
+
+@given(cases, st.data())
+def test_the_budget_at_every_step(case: Case, data: st.DataObject) -> None:
+    """C9 at step t, from the rates themselves; the first half of the steps gets P_{T,T/2} (1 - P_{T/2,0})."""
+    model, (u, x0) = case.model(), case.inputs()
+    with torch.no_grad():
+        run = model.run(u, x0)
+    t = data.draw(st.integers(1, case.T))
+    given_out = sum(rates.effective(run, 1.0, t - k)[k - 1] for k in range(1, t + 1))
+    assert (given_out + rates.retention(run, t)[0] - 1).abs().max() <= 1e-12
+    half = case.T // 2
+    older = rates.shares(run)[:half].sum(0)
+    later = rates.retention(run, case.T - half)[-1]
+    assert (older - later * (1 - rates.retention(run, half)[0])).abs().max() <= 1e-12
+
+
+def test_no_constant_gate_beats_the_envelope() -> None:
+    """C10 in numbers: ℓ^ℓ / (ℓ+1)^(ℓ+1) is the most that a constant gate gives to lag ℓ."""
+    alpha = torch.linspace(0.001, 1, 1000, dtype=torch.float64)
+    model = GatedRNN(1, 1000, "constant", alpha=alpha, dtype=torch.float64)
+    with torch.no_grad():
+        run = model.run(torch.zeros(49, 1, dtype=torch.float64))
+    for lag in (1, 4, 16, 48):
+        best = lag**lag / (lag + 1) ** (lag + 1)
+        assert float(rates.effective(run, 1.0, lag).max()) <= best * (1 + 1e-12)
+
+
 def test_condition_number_of_constant_gates() -> None:
     """C14: ((1-α_min)/(1-α_max))^lag; one for a scalar gate; infinite once a neuron keeps nothing."""
     alphas = [0.05, 0.2, 0.4, 0.6, 0.75]

@@ -54,7 +54,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 #: The seed whose sensitivities are kept for all pairs of steps.
-MAPPED = 1
+MAPPED = pilot.FIRST_SEED
 
 #: The lags at which profiles are tabulated, relative to lag 1.
 LAGS = (2, 4, 8, 16, 28, 64)
@@ -113,7 +113,7 @@ def measure(
     Returns:
         The run; each of its probes holds records ``"profiles"``, ``"fits"`` and ``"spread"`` as :func:`explain`
         returns them, each with its seed; ``"training"``: the fresh loss, that of the best constant, and mean and
-        standard deviation of the gate; and ``"map"``, the sensitivities S of t to k of seed 1 along its first
+        standard deviation of the gate; and ``"map"``, the sensitivities S of t to k of :data:`MAPPED` along its first
         sequence.
     """
     model, unseen = setup.network(n, alpha), setup.draw(fresh, protocol.FRESH)
