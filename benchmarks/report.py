@@ -174,7 +174,7 @@ def _more(row: Mapping[str, Any]) -> str:
 def text(content: Mapping[str, Any]) -> str:
     """The whole report of one file."""
     machine = content["machine"]
-    kind = f"{machine['cpu']}, {machine['level']}" if "level" in machine else machine["cpu"]
+    kind = f"{machine['cpu']}, {machine['level']}"
     lines = [f"{kind}, {machine['threads']} of {machine['cores']} cores, {machine['system']}"]
     lines += [
         f"Kernel: {kernel}" for kernel in sorted({m["kernel"] for m in content["measured"].values() if "kernel" in m})

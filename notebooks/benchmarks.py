@@ -289,7 +289,7 @@ for content in machines.values():
     machine = content["machine"]
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GB"
     threads = f"{machine['threads']} of {machine['cores']}"
-    line = {"processor": machine["cpu"], "vectors": machine.get("level", "–")}
+    line = {"processor": machine["cpu"], "vectors": machine["level"]}
     line |= {"threads": threads, "memory": memory}
     described.append(line | timings.provenance(content))
 chapter.table("benchmark-machines", pd.DataFrame(described))

@@ -190,13 +190,13 @@ def test_a_wrong_clone_and_a_strange_group_are_refused_before_anything_runs(monk
     assert "expected the path of a clone" in wrong.stderr
 
 
-HERE = {"cpu": "Some(R) CPU @ 2", "cores": 4, "threads": 2, "memory_bytes": 1, "system": "Linux"}
+HERE = {"cpu": "Some(R) CPU @ 2", "cores": 4, "threads": 2, "memory_bytes": 1, "system": "Linux", "level": "avx2"}
 
 
 def file(rows: list[dict[str, Any]], group: str = "memory", **changes: Any) -> dict[str, Any]:
     versions = dict.fromkeys(("python", "torch", "numpy", "gatelr"), "1") | {"jax": None}
     when = {"created": "2026-01-01T00:00:00+00:00", "seconds": 1, "versions": versions}
-    when |= {"commit": None, "edited": None, "released": None}
+    when |= {"kernel": "plain", "commit": None, "edited": None, "released": None}
     content = record.merged(None, HERE, False, rows, {group: when}) | changes
     return content | {"targets": report.targets(content["rows"], content["quick"])}
 
@@ -341,6 +341,7 @@ def test_other_sizes_count_for_the_target_of_sizes_and_for_no_other() -> None:
         {"measured": {}},
         {"rows": [row("memory", "jax", 2.0, agreement={"exact": True})]},
         {"machine": {k: v for k, v in HERE.items() if k != "cpu"}},
+        {"machine": {k: v for k, v in HERE.items() if k != "level"}},
     ],
 )
 def test_a_file_of_another_form_is_refused(change: dict[str, Any], tmp_path: Path) -> None:

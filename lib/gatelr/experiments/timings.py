@@ -24,15 +24,15 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     import jsonschema
 
     schema = json.loads((folder / "schema.json").read_text())
-    groups = set(schema["$defs"]["row"]["properties"]["group"]["enum"]) - {"protocol", "growth"}
+    groups = set(schema["$defs"]["row"]["properties"]["group"]["enum"]) - {"protocol"}
     machines = {}
     for path in sorted((folder / "results").glob("*.json")):
         content = json.loads(path.read_text())
         jsonschema.validate(content, schema)
         if groups <= set(content["measured"]) and not content["quick"]:
             machine = content["machine"]
-            kind = [machine["cpu"], *([machine["level"]] if "level" in machine else [])]
-            machines[", ".join([*kind, f"{machine['threads']} threads"])] = content | {"file": path.stem}
+            kind = f"{machine['cpu']}, {machine['level']}, {machine['threads']} threads"
+            machines[kind] = content | {"file": path.stem}
     if not machines:
         raise FileNotFoundError(f"got no measured machine in {folder / 'results'}: run `make bench`, which writes one")
     return machines
@@ -47,7 +47,7 @@ def provenance(content: Mapping[str, Any]) -> dict[str, str]:
     """With what a machine was measured; more than one value where its groups were measured on several days."""
     runs = content["measured"].values()
     values = {
-        "kernel": {run.get("kernel", "–") for run in runs},
+        "kernel": {run["kernel"] for run in runs},
         "date": {run["created"][:10] for run in runs},
         "torch": {run["versions"]["torch"] or "–" for run in runs},
         "JAX": {run["versions"]["jax"] or "–" for run in runs},
