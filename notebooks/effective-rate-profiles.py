@@ -56,13 +56,13 @@
 
 # %% tags=["parameters"]
 profile = "ci"
-seeds = 3  # run here; the other seeds are read from the reference
+seeds = 2  # run here; the other seeds are read from the reference
 block = 0  # seeds a run; 0: all in one
 device = "auto"
 out = "../artifacts/draft/effective-rate-profiles"
-tasks_here = ["adding"]  # of the paper's protocol, run here
-paper_until = 200  # last training step here, paper's protocol
-trained_until = 300  # the same, trained protocol
+tasks_here = ["adding", "recall", "sinmix", "short"]  # of the paper's protocol
+paper_until = 800  # last training step here, paper's protocol
+trained_until = 3000  # the same, trained protocol
 
 # %%
 import re
@@ -78,12 +78,11 @@ from gatelr.cells import GatedRNN
 from gatelr.experiments import effective_rate_claims, effective_rates, runs
 from gatelr.experiments.effective_rates import GATES, KEYS, LAGS, SETTINGS
 from gatelr.experiments.tables import by_lag, quartiles, told
-from gatelr.record import Chapter, figures
+from gatelr.record import Chapter, figures, reference
 
-READS = ["reference/e1-*.csv"]
+READS = ["reference/e1-*.csv", "reference/spread.csv"]
 MODEL = ["protocol", "setting", "gate"]  # what tells models apart
 LEARNED = list(GATES[1:])  # the gates that can learn
-GROUPS = effective_rate_claims.GROUPS  # of settings, to be judged together
 chapter = Chapter("effective-rate-profiles")
 
 # %% [markdown]
@@ -118,7 +117,7 @@ measured = runs.load(
 
 # %%
 evidence = {
-    name: chapter.compare(table, f"e1-{name}", KEYS, effective_rates.TOLERANCES[name])
+    name: chapter.compare(table, f"e1-{name}", KEYS)
     for name, table in effective_rates.tables(measured).items()
 }
 final = {name: effective_rates.at_end(rows) for name, rows in evidence.items()}
@@ -126,7 +125,7 @@ final = {name: effective_rates.at_end(rows) for name, rows in evidence.items()}
 # %% tags=["hide-input"]
 networks = final["fits"].groupby(MODEL).seed.nunique()
 chapter.number("seeds", int(networks.min()))
-chapter.number("seeds-here", seeds)
+chapter.number("seeds-here", seeds, reference.seeds_here(evidence["fits"]))
 chapter.number("diverged", int((measured["run"].diverged >= 0).sum()))
 chapter.number("left-out", int(measured["spread"]["left out"].sum()))
 
@@ -230,17 +229,16 @@ chapter.number("ratio-scatter", scatter, f"{scatter:.2f}")
 # nearer to one than that may be no better than a constant.
 
 # %%
-for setting in (name for protocol, name in SETTINGS if protocol == "trained"):
-    weakest = ends[ends.setting == setting].groupby("seed").ratio.min()
-    chapter.claim(
-        f"learns-{setting.partition(',')[0]}",
-        f"trained protocol, {setting}: the weakest of a seed's three models is "
-        "at least five times better than the best constant on fresh data "
-        r"($\log_{10}$ of the ratio)",
-        np.log10(weakest),
-        about="trained",
-        threshold=float(np.log10(5)),
-    )
+taught = ends[ends.protocol == "trained"].set_index(["setting", "gate", "seed"])
+chapter.claim(
+    "learns",
+    "trained protocol: a network is at least five times better than the best "
+    r"constant on fresh data ($\log_{10}$ of the ratio)",
+    np.log10(taught.ratio),
+    about="trained",
+    threshold=float(np.log10(5)),
+    note="the threshold stands since before the runs",
+)
 
 # %% [markdown]
 # ## The profiles
@@ -571,14 +569,17 @@ for claim in effective_rate_claims.profiles(evidence["profiles"]):
 # the signs in the row `within-sign`.
 
 # %%
-MARKS = {"supported": "✓", "refuted": "✗", "undecided": "~"}
-columns = {f"{group}, {gate}": {} for group in GROUPS for gate in LEARNED}
-for name, answer in answers.items():
-    for group, gate in product(GROUPS, LEARNED):
-        if name.endswith(model := f"-{group}-{gate}"):
-            words = f"{answer.mean:+.2g} {MARKS[answer.verdict]}"
-            columns[f"{group}, {gate}"][name.removesuffix(model)] = words
-table = pd.DataFrame(columns).rename_axis("claim").reset_index()
+MARKS = {"supported": "✓", "refuted": "✗", "absent": "0", "undecided": "~"}
+SHOWN = ["more-than-lag", "kept-not-written", "predicts", "within-sign"]
+SHOWN += ["within-foreign", "follows-gates"]
+columns = {
+    name: {
+        each.setting: f"{each.mean:+.2g} {MARKS[each.verdict]}"
+        for each in answers[name].settings
+    }
+    for name in SHOWN
+}
+table = pd.DataFrame(columns).rename_axis("setting").reset_index()
 chapter.table("effective-rate-answers", table)
 
 # %% [markdown]
@@ -663,23 +664,18 @@ chapter.verdicts("effective-rate-verdicts")
 # ## What it means
 
 # %% tags=["hide-input"]
-for group, gate in product(GROUPS, LEARNED):
-    for name in ("more-than-lag", "within-sign"):
-        answer = answers[f"{name}-{group}-{gate}"]
-        chapter.number(f"{name}-{group}-{gate}", answer.mean)
-    rises = effective_rate_claims.select(final["fits"], group, gate)
-    rises = rises["order 0 slope"] > 0
-    name, count = f"positive-slopes-{group}-{gate}", int(rises.sum())
-    chapter.number(name, count, f"{count} of {len(rises)}")
+for name in ("more-than-lag", "within-sign", "within-foreign", "reaches"):
+    for each in answers[name].settings:
+        words = re.sub("[^a-z0-9]+", "-", each.setting.lower())
+        chapter.number(f"{name}-{words}", each.mean, f"{each.mean:.2g}")
+        chapter.number(f"{name}-{words}-verdict", each.mean, each.verdict)
 models = final["fits"].query("gate in @LEARNED").groupby(MODEL)
 r2 = models[["lag r2", "order 0 r2"]].median()
 leaves = 1 - r2["lag r2"]["paper"].min()
 chapter.number("lag-leaves", leaves, f"{leaves:.2g}")
 wins = {"product-wins": r2["order 0 r2"] > r2["lag r2"]}
 wins["positive-within"] = models["order 0 within r"].mean() > 0
-verdicts = pd.Series({name: answer.verdict for name, answer in answers.items()})
-predicts = verdicts[verdicts.index.str.startswith("predicts")]
-wins["predicts-supported"] = predicts == "supported"
+wins["positive-slopes"] = models["order 0 slope"].median() > 0
 for name, true in wins.items():
     chapter.number(name, int(true.sum()), f"{true.sum()} of {len(true)}")
 

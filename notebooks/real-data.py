@@ -62,9 +62,9 @@ from gatelr.experiments import real_data, runs
 from gatelr.experiments import real_data_claims as claims
 from gatelr.experiments.learned_lags import linear_reader, masked
 from gatelr.experiments.stacked_layers import StackedLayers
-from gatelr.record import Chapter, figures
+from gatelr.record import Chapter, figures, reference
 
-READS = ["reference/e5-*.csv"]
+READS = ["reference/e5-*.csv", "reference/spread.csv"]
 chapter = Chapter("real-data")
 DATA = {"digits": "digits", "mnist1d": "MNIST-1D", "co2": "carbon dioxide"}
 
@@ -158,17 +158,16 @@ chapter.number("linear-dearest", dearest, f"{dearest:.1f}")
 measured = runs.load(
     real_data.plan(chapter.parameters), block=block, device=chapter.device
 )
-table = chapter.compare(
-    claims.table(measured), "e5-agreement", claims.KEYS, claims.TOLERANCES
-)
-lags = chapter.compare(measured["lags"], "e5-lags", [*claims.KEYS, "bin"], {})
-memory = chapter.compare(measured["memory"], "e5-memory", claims.KEYS, {})
-rows = claims.trained(table)
+evidence = {
+    name: chapter.compare(table, f"e5-{name}", claims.TABLES[name])
+    for name, table in claims.tables(measured).items()
+}
+lags, rows = evidence["lags"], claims.trained(evidence["agreement"])
 
 # %% tags=["hide-input"]
 gated = rows[rows.model.isin(real_data.GATED)]
 chapter.number("seeds", int(rows.groupby(["data", "model"]).seed.nunique().min()))
-chapter.number("seeds-here", seeds)
+chapter.number("seeds-here", seeds, reference.seeds_here(rows))
 for name, group in {"gated": gated, "plain": rows[rows.model == "RNN"]}.items():
     useful = f"{int(group.useful.sum())} of {len(group)}"
     chapter.number(f"useful-{name}", int(group.useful.sum()), useful)
@@ -401,7 +400,7 @@ chapter.table("real-data-predictors", predictors)
 # ## Before, halfway, after
 
 # %% tags=["hide-input"]
-chapter.table("real-data-course", claims.course(lags, memory).replace(DATA))
+chapter.table("real-data-course", claims.course(lags, evidence["memory"]).replace(DATA))
 FEW = ["RNN", "GRU", "LSTM", "multi"]
 kept = lags[lags.model.isin(FEW)].assign(lag=(lags["from"] + lags["to"]) / 2)
 ends = kept.groupby("data").step.transform("max")

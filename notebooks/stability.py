@@ -68,8 +68,9 @@ from gatelr import jacobian, stability, statistics, tasks, training
 from gatelr.experiments import driven, runs
 from gatelr.experiments import trainability as experiment
 from gatelr.experiments import trainability_claims as claims
-from gatelr.record import Chapter, figures
+from gatelr.record import Chapter, figures, reference
 
+READS = ["reference/e6-*.csv", "reference/spread.csv"]
 chapter = Chapter("stability")
 draw = torch.Generator().manual_seed(0)
 FLOAT = {"generator": draw, "dtype": torch.float64}
@@ -529,12 +530,11 @@ chapter.prove(
 records = runs.load(
     experiment.plan(chapter.parameters), block=block, device=chapter.device
 )
-table = claims.ratios(records["map"])
-table = chapter.compare(table, "e6-map", claims.ROW, {})
-table = table[table.updates == updates]
-own = claims.areas(table[table.here])
-areas = chapter.compare(own, "e6-areas", claims.AREA, claims.TOLERANCE, claim="C17")
-areas = areas[areas.updates == updates]
+evidence = {
+    name: chapter.compare(rows, f"e6-{name}", claims.TABLES[name], claim="C17")
+    for name, rows in claims.tables(records).items()
+}
+table, areas = (rows[rows.updates == updates] for rows in evidence.values())
 
 # %% tags=["hide-input"]
 quiet = areas[areas.after == "silence"]
@@ -558,7 +558,7 @@ with figures.style():
     grid.set_titles("{col_name}").set_axis_labels("learning rate", "gain")
 chapter.figure("maps", grid.figure, cells)
 chapter.number("seeds", int(quiet.groupby(["arm", "lag"]).size().min()))
-chapter.number("seeds-here", seeds)
+chapter.number("seeds-here", seeds, reference.seeds_here(areas))
 
 # %% [markdown]
 # :::{figure} /artifacts/stability/figures/maps.svg
@@ -618,21 +618,8 @@ chapter.table(
 # :::
 
 # %%
-NOTE = "area in log gain × log rate, mean over lags; paired seeds; after a pilot"
-contrasts = claims.CONTRASTS
-for name, claim in contrasts.items():
-    values = claims.contrast(quiet, claim.weights)
-    if len(values):  # arms that were not run and are in no reference
-        chapter.claim(
-            name,
-            claim.statement,
-            values,
-            about=claim.about,
-            threshold=0.0 if name == "norms-explain" else claims.SMALLEST,
-            smallest=claims.SMALLEST,
-            primary=claim.primary,
-            note=NOTE,
-        )
+for claim in claims.claims(quiet):
+    chapter.claim(**claim)
 chapter.verdicts("trainability-verdicts")
 
 # %% tags=["hide-cell"]
