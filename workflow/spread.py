@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from gatelr.experiments.runs import Run
 
-    #: Tables by name, each with the columns that say which row is which.
-    Tables = Mapping[str, tuple[pd.DataFrame, Sequence[str]]]
-
 #: Where the runs go, and the table.
 FOLDER, TABLE = ROOT / "_build" / "spread", ROOT / "reference" / "spread.csv"
 
@@ -59,9 +56,9 @@ CELLS: dict[str, list[dict[str, Any]]] = {
         {"setting": "adding, 50", "gate": "multi"},
     ],
     "gates-against-optimisers": [
-        {"task": "adding", "gate": "multi", "optimiser": "SGD"},
-        {"task": "moving_average", "gate": "none", "optimiser": "Adam"},
-        {"task": "moving_average", "gate": "scalar", "optimiser": "SGD"},
+        {"task": "adding", "gate": "multi", "optimiser": "SGD", "search": False},
+        {"task": "moving_average", "gate": "none", "optimiser": "Adam", "search": False},
+        {"task": "moving_average", "gate": "scalar", "optimiser": "SGD", "search": False},
     ],
     "real-data": [
         {"data": "digits", "model": "GRU"},
@@ -107,18 +104,23 @@ def arithmetics() -> list[Arithmetic]:
     return chosen
 
 
-def cells(chapter: str, seeds: int = SEEDS) -> list[Run]:
-    """The runs of a chapter's cells, with all that its profile ``ci`` asks for but fewer seeds."""
+def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
+    """The runs that a chapter reads in a profile, with some parameters set otherwise."""
     from gatelr.experiments import plans
 
     source, profiles = Path("notebooks") / f"{chapter}.py", parameters.load(Path("profiles.yaml"), toc.chapters())
-    asked = parameters.declared(source) | parameters.resolve(profiles, "ci", source, "cpu") | {"seeds": seeds}
-    plan = plans.plan(chapter, asked | {"block": 0})
-    return [run for run in plan if any(cell.items() <= run.labels.items() for cell in CELLS[chapter])]
+    asked = parameters.declared(source) | parameters.resolve(profiles, profile, source, "cpu") | other
+    return plans.plan(chapter, asked | {"block": 0})
 
 
-def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> Tables:
-    """The tables that the chapter compares with its references, and their keys."""
+def cells(chapter: str, seeds: int = SEEDS) -> list[Run]:
+    """The runs of a chapter's cells, with fewer seeds than ``paper`` asks for."""
+    whole = plan(chapter, "paper", seeds=seeds)
+    return [run for run in whole if any(cell.items() <= run.labels.items() for cell in CELLS[chapter])]
+
+
+def keys(chapter: str) -> dict[str, Sequence[str]]:
+    """The tables that a chapter compares with its references, each with the columns that say which row is which."""
     from gatelr.experiments import (
         against_optimisers_claims,
         effective_rates,
@@ -128,23 +130,54 @@ def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> Tables:
         trainability_claims,
     )
 
-    def keyed(prefix: str, made: Mapping[str, pd.DataFrame], keys: Any) -> Tables:
-        """All tables of an experiment; keys are the same for all, or stand under the name of each."""
-        return {f"{prefix}-{n}": (rows, keys[n] if isinstance(keys, Mapping) else keys) for n, rows in made.items()}
-
-    makers: dict[str, Callable[[], Tables]] = {
-        "effective-rate-profiles": lambda: keyed("e1", effective_rates.tables(measured), effective_rates.KEYS),
-        "joint-anisotropy": lambda: {
-            "e2-anisotropy": (joint_anisotropy.table(measured), joint_anisotropy.KEYS),
-        },
-        "gate-corrections": lambda: keyed("e3", gate_corrections.tables(measured), gate_corrections.KEYS),
-        "gates-against-optimisers": lambda: keyed(
-            "e4", against_optimisers_claims.tables(measured), against_optimisers_claims.KEYS
-        ),
-        "real-data": lambda: keyed("e5", real_data_claims.tables(measured), real_data_claims.TABLES),
-        "stability": lambda: keyed("e6", trainability_claims.tables(measured), trainability_claims.TABLES),
+    profiles, against = ("training", "fits", "profiles"), ("training", "steps", "lags")
+    by_chapter: dict[str, dict[str, Sequence[str]]] = {
+        "effective-rate-profiles": {f"e1-{name}": effective_rates.KEYS for name in profiles},
+        "joint-anisotropy": {"e2-anisotropy": joint_anisotropy.KEYS},
+        "gate-corrections": {f"e3-{name}": columns for name, columns in gate_corrections.KEYS.items()},
+        "gates-against-optimisers": {f"e4-{name}": against_optimisers_claims.KEYS for name in against},
+        "real-data": {f"e5-{name}": columns for name, columns in real_data_claims.TABLES.items()},
+        "stability": {f"e6-{name}": columns for name, columns in trainability_claims.TABLES.items()},
     }
-    return makers[chapter]()
+    return by_chapter[chapter]
+
+
+def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The same tables, from the records of runs."""
+    from gatelr.experiments import (
+        against_optimisers_claims,
+        effective_rates,
+        gate_corrections,
+        joint_anisotropy,
+        real_data_claims,
+        trainability_claims,
+    )
+
+    made: dict[str, Callable[[Any], Mapping[str, pd.DataFrame]]] = {
+        "effective-rate-profiles": effective_rates.tables,
+        "joint-anisotropy": lambda records: {"anisotropy": joint_anisotropy.table(records)},
+        "gate-corrections": gate_corrections.tables,
+        "gates-against-optimisers": against_optimisers_claims.tables,
+        "real-data": real_data_claims.tables,
+        "stability": trainability_claims.tables,
+    }
+    by_name = {name.partition("-")[2]: name for name in keys(chapter)}
+    return {by_name[name]: rows for name, rows in made[chapter](measured).items() if name in by_name}
+
+
+def planned(chapter: str, rows: pd.DataFrame) -> pd.Series:
+    """Which rows of a chapter's reference its profile ``ci`` trains again."""
+    import pandas as pd
+
+    found = pd.Series(False, rows.index)
+    for run in plan(chapter, "ci"):
+        own = rows.seed.isin(run.seeds)
+        for name, value in run.labels.items():
+            own &= (rows[name] == value) if name in rows else True
+        if "step" in rows and "checkpoints" in run.settings:
+            own &= rows.step.isin(run.settings["checkpoints"])
+        found |= own
+    return found
 
 
 def make(chapters: Iterable[str], folder: Path) -> None:
@@ -199,7 +232,7 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
         apart = np.where(same, 0.0, np.nan_to_num(apart, nan=np.inf))
         largest = pd.Series(apart).groupby(steps).max()
         kind = "relative" if relative else "absolute"
-        rows += [{"column": column, "step": int(step), "kind": kind, "difference": d} for step, d in largest.items()]
+        rows += [{"column": column, "step": step, "kind": kind, "difference": d} for step, d in largest.items()]
     return pd.DataFrame(rows)
 
 
@@ -214,8 +247,8 @@ def measure(chapters: Sequence[str], ways: Sequence[Arithmetic]) -> pd.DataFrame
         print(f"made: {way.name}", flush=True)
     for chapter in chapters:
         made = [tables(chapter, runs.load(cells(chapter), folder=way.folder, progress=False)) for way in ways]
-        for name, (_, keys) in made[0].items():
-            found = differences([each[name][0] for each in made], keys)
+        for name in made[0]:
+            found = differences([each[name] for each in made], keys(chapter)[name])
             parts.append(found.assign(table=name)[["table", *found.columns]])
     return pd.concat(parts, ignore_index=True)
 

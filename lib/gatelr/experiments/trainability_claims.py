@@ -117,10 +117,12 @@ def claims(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
         parts = {part: contrast(table, weights) for part, weights in claimed.parts.items()}
         if any(values.empty for values in parts.values()):
             continue  # arms that were not run and are in no reference
+        values = pd.concat(parts, names=["gate"]).reorder_levels(["lag", "gate", "seed"])
+        values = values.rename("lag {}".format, level="lag")
         yield {
             "name": name,
             "statement": claimed.statement,
-            "values": pd.concat(parts, names=["gate"]) if len(parts) > 1 else next(iter(parts.values())),
+            "values": values if len(parts) > 1 else values.droplevel("gate"),
             "about": "robust trainability",
             "threshold": 0.0 if name == "norms-explain" else SMALLEST,
             "smallest": SMALLEST,

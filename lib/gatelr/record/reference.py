@@ -44,16 +44,16 @@ class Spread(NamedTuple):
     steps: tuple[float, ...]
     differences: tuple[float, ...]
 
-    def allowed(self, there: np.ndarray, step: np.ndarray | float = 0.0) -> np.ndarray:
-        """How far numbers may lie from committed ones: :data:`TIMES` the spread, and at least the rounding.
+    def allowed(self, size: np.ndarray, step: np.ndarray | float = 0.0) -> np.ndarray:
+        """How far two numbers may lie apart: :data:`TIMES` the spread, and at least the rounding.
 
         Args:
-            there: the committed numbers.
+            size: of the smaller of the two, so that nothing is near to everything.
             step: of training, of each or of all.
         """
-        place = np.searchsorted(np.asarray(self.steps), np.broadcast_to(step, there.shape), side="right") - 1
+        place = np.searchsorted(np.asarray(self.steps), np.broadcast_to(step, size.shape), side="right") - 1
         widest = TIMES * np.asarray(self.differences)[place.clip(min=0)]
-        return np.maximum(widest * np.abs(there) if self.relative else widest, ROUNDED * np.abs(there))
+        return np.maximum(widest * size if self.relative else widest, ROUNDED * size)
 
 
 #: What a column may be off: its spread, or a difference, absolute and relative, of which the larger is allowed.
@@ -166,11 +166,11 @@ def deviation(both: pd.DataFrame, column: str, tolerance: Tolerance) -> np.ndarr
         column, tolerance: which, and what it may be off.
     """
     here, there = (both[name].to_numpy(dtype=float) for name in (column, f"{column} kept"))
-    if isinstance(tolerance, Spread):
-        allowed = tolerance.allowed(there, when(both).to_numpy())
-    else:
-        allowed = np.maximum(tolerance[0], tolerance[1] * np.abs(there))
     with np.errstate(divide="ignore", invalid="ignore"):
+        if isinstance(tolerance, Spread):
+            allowed = tolerance.allowed(np.minimum(np.abs(here), np.abs(there)), when(both).to_numpy())
+        else:
+            allowed = np.maximum(tolerance[0], tolerance[1] * np.abs(there))
         apart = np.abs(here - there) / allowed
     apart[(here == there) | (np.isnan(here) & np.isnan(there))] = 0.0
     return np.nan_to_num(apart, nan=np.inf)
