@@ -69,7 +69,12 @@ def test_each_lag_and_each_learned_gate_is_a_setting() -> None:
     found = {claim["name"]: claim for claim in claims.claims(areas)}
     assert set(found) == {"gates-widen", "learning-the-gate"}, "those whose arms are all there"
     judged = judgement.judge(found["gates-widen"]["values"], threshold=0.05)
-    assert [each.setting for each in judged.settings] == ["lag 10, scalar", "lag 20, scalar", "lag 10, multi", "lag 20, multi"]
+    assert [each.setting for each in judged.settings] == [
+        "lag 10, scalar",
+        "lag 20, scalar",
+        "lag 10, multi",
+        "lag 20, multi",
+    ]
     assert [each.mean for each in judged.settings[:2]] == pytest.approx([2 / 15, 2 / 15])
 
 
