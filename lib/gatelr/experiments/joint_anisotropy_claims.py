@@ -33,7 +33,7 @@ CONTRASTS = {
 #: How much less still counts as matching, of log10 AI and of CE; chosen before any run.
 MARGINS = {"AI": float(np.log10(0.9)), "CE": -0.01}
 
-#: The smallest effects that matter, chosen after a pilot: a tenth of AI or a hundredth of the energy is what one would
+#: The smallest effects that matter, chosen after a pilot. A tenth of AI or a hundredth of the energy is what one would
 #: still call the same, as the margins have it.
 SMALLEST = {"AI": float(np.log10(1.1)), "CE": 0.01}
 

@@ -28,7 +28,7 @@ from gatelr.record.manifest import manifest
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
-#: Profiles whose runs may have no row in common with what is committed: one stops early, the other makes it anew.
+#: Profiles whose runs may have no row in common with what is committed. One stops early, the other makes it anew.
 APART = ("quick", "paper")
 
 

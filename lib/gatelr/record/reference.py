@@ -56,7 +56,7 @@ class Spread(NamedTuple):
         return np.maximum(widest * size if self.relative else widest, ROUNDED * size)
 
 
-#: What a column may be off: its spread, or a difference, absolute and relative, of which the larger is allowed.
+#: What a column may be off, its spread or a difference, absolute and relative, of which the larger is allowed.
 Tolerance = Spread | tuple[float, float]
 
 
