@@ -91,17 +91,16 @@ class Arithmetic(NamedTuple):
 
 
 def arithmetics() -> list[Arithmetic]:
-    """Both kernels with one thread and two on the widest vectors there are, and the two extremes on all narrower."""
+    """Every width of vectors that the processor has, with one thread and the compiled kernel, and with neither."""
     import torch
 
     levels = ["default"]
     if platform.machine() in ("x86_64", "AMD64"):
         levels += ["avx2", "avx512"]
-    widest = levels.index(best) if (best := torch.backends.cpu.get_cpu_capability().lower()) in levels else 0
-    chosen = [Arithmetic(levels[widest], threads, kernel) for threads in (1, 2) for kernel in ("compiled", "plain")]
-    for level in levels[:widest]:
-        chosen += [Arithmetic(level, 1, "compiled"), Arithmetic(level, 2, "plain")]
-    return chosen
+    best = torch.backends.cpu.get_cpu_capability().lower()
+    known = levels[: levels.index(best) + 1] if best in levels else levels[:1]
+    extremes = ((1, "compiled"), (2, "plain"))
+    return [Arithmetic(level, *extreme) for level in reversed(known) for extreme in extremes]
 
 
 def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
