@@ -35,12 +35,13 @@
 #   those of another sequence: they keep what depends on time alone.
 #
 # The answer has two parts. Take all pairs of steps together: where sensitivity
-# falls with the lag, the lag alone fits about as well as the gates. Now take
+# falls with the lag, the lag alone fits about as well as the gates. The product
+# of gates does better, by enough to matter, in
+# {result}`effective-rate-profiles/more-than-lag.supported` settings. Now take
 # pairs with the same lag: the true gates predict better than wrong ones,
-# whichever the sign, and this is supported in
-# {result}`effective-rate-profiles/predicts-supported` comparisons. But whether
-# a gate that keeps more makes a pair more sensitive or less depends on the kind
-# of gate and on the task.
+# whichever the sign, in {result}`effective-rate-profiles/predicts.supported`
+# settings. But whether a gate that keeps more makes a pair more sensitive or
+# less depends on the kind of gate and on the task.
 #
 # :::{admonition} The claim, in three parts
 # :class: important
@@ -51,18 +52,18 @@
 #    others, and they do so better than both nulls.
 # :::
 #
-# Each part can fail, and each gets a verdict
-# ({numref}`tab-effective-rate-answers`).
+# Each part can fail, and each gets a verdict in every *setting*, which is a task
+# with a gate ({numref}`tab-effective-rate-answers`).
 
 # %% tags=["parameters"]
 profile = "ci"
-seeds = 3  # run here; the other seeds are read from the reference
+seeds = 2  # run here; the other seeds are read from the reference
 block = 0  # seeds a run; 0: all in one
 device = "auto"
 out = "../artifacts/draft/effective-rate-profiles"
-tasks_here = ["adding"]  # of the paper's protocol, run here
-paper_until = 200  # last training step here, paper's protocol
-trained_until = 300  # the same, trained protocol
+tasks_here = ["adding", "recall", "sinmix", "short"]  # of the paper's protocol
+paper_until = 800  # last training step here, paper's protocol
+trained_until = 3000  # the same, trained protocol
 
 # %%
 import re
@@ -78,12 +79,11 @@ from gatelr.cells import GatedRNN
 from gatelr.experiments import effective_rate_claims, effective_rates, runs
 from gatelr.experiments.effective_rates import GATES, KEYS, LAGS, SETTINGS
 from gatelr.experiments.tables import by_lag, quartiles, told
-from gatelr.record import Chapter, figures
+from gatelr.record import Chapter, figures, reference
 
-READS = ["reference/e1-*.csv"]
+READS = ["reference/e1-*.csv", "reference/spread.csv"]
 MODEL = ["protocol", "setting", "gate"]  # what tells models apart
 LEARNED = list(GATES[1:])  # the gates that can learn
-GROUPS = effective_rate_claims.GROUPS  # of settings, to be judged together
 chapter = Chapter("effective-rate-profiles")
 
 # %% [markdown]
@@ -111,14 +111,17 @@ measured = runs.load(
 )
 
 # %% [markdown]
-# The published figures rest on twenty seeds, and so do those here. This run
-# trained some of them, and reads the others from tables that a full run has
-# left in `reference/`. What was run again must agree, seed by seed, or the
-# build fails.
+# The published figures rest on twenty seeds, and so do those here. They are
+# seeds from 21 on, which had not been run when the rules of judgement were
+# written ({ref}`rules`). This build trained some of them, on every task and to
+# the last step. It reads the others from tables that a full run has left in
+# `reference/`. What was trained again must agree with these tables, number by
+# number, or the build fails. How far a number may be off was measured, by
+# training some networks on other arithmetic.
 
 # %%
 evidence = {
-    name: chapter.compare(table, f"e1-{name}", KEYS, effective_rates.TOLERANCES[name])
+    name: chapter.compare(table, f"e1-{name}", KEYS)
     for name, table in effective_rates.tables(measured).items()
 }
 final = {name: effective_rates.at_end(rows) for name, rows in evidence.items()}
@@ -126,15 +129,15 @@ final = {name: effective_rates.at_end(rows) for name, rows in evidence.items()}
 # %% tags=["hide-input"]
 networks = final["fits"].groupby(MODEL).seed.nunique()
 chapter.number("seeds", int(networks.min()))
-chapter.number("seeds-here", seeds)
+chapter.number("seeds-here", seeds, reference.seeds_here(evidence["fits"]))
 chapter.number("diverged", int((measured["run"].diverged >= 0).sum()))
 chapter.number("left-out", int(measured["spread"]["left out"].sum()))
 
 # %% [markdown]
-# The figures show {result}`effective-rate-profiles/seeds` seeds. This run
-# trained {result}`effective-rate-profiles/seeds-here` of them. Networks that
-# diverged: {result}`effective-rate-profiles/diverged`. Pairs of steps left out
-# of a fit: {result}`effective-rate-profiles/left-out`. No seed is dropped.
+# The figures show {result}`effective-rate-profiles/seeds` seeds. This build
+# trained these of them: {result}`effective-rate-profiles/seeds-here`. Networks
+# that diverged: {result}`effective-rate-profiles/diverged`. Pairs of steps left
+# out of a fit: {result}`effective-rate-profiles/left-out`. No seed is dropped.
 #
 # ## Is anything learned?
 #
@@ -192,7 +195,8 @@ chapter.figure("effective-rate-loss", grid.figure, table)
 # The paper's protocol learns one of its four tasks well; the trained protocol
 # learns both of its own. How many times better than the best constant
 # prediction a network is, on fresh data: median of
-# {result}`effective-rate-profiles/seeds` seeds and, shaded, all of them. On the
+# {result}`effective-rate-profiles/seeds` seeds and, shaded, all of them (this
+# build trained seeds {result}`effective-rate-profiles/seeds-here`). On the
 # dotted line a network is no better than a constant; above the dashed one it is
 # at least five times better. Under each name stand the medians at the end
 # (constant · scalar · multi gate), here and in every figure below.
@@ -230,17 +234,16 @@ chapter.number("ratio-scatter", scatter, f"{scatter:.2f}")
 # nearer to one than that may be no better than a constant.
 
 # %%
-for setting in (name for protocol, name in SETTINGS if protocol == "trained"):
-    weakest = ends[ends.setting == setting].groupby("seed").ratio.min()
-    chapter.claim(
-        f"learns-{setting.partition(',')[0]}",
-        f"trained protocol, {setting}: the weakest of a seed's three models is "
-        "at least five times better than the best constant on fresh data "
-        r"($\log_{10}$ of the ratio)",
-        np.log10(weakest),
-        about="trained",
-        threshold=float(np.log10(5)),
-    )
+taught = ends[ends.protocol == "trained"].set_index(["setting", "gate", "seed"])
+chapter.claim(
+    "learns",
+    "trained protocol: a network is at least five times better than the best "
+    r"constant on fresh data ($\log_{10}$ of the ratio)",
+    np.log10(taught.ratio),
+    about="trained",
+    threshold=float(np.log10(5)),
+    note="the threshold stands since before the runs",
+)
 
 # %% [markdown]
 # ## The profiles
@@ -524,20 +527,24 @@ chapter.figure("effective-rate-within-by-lag", grid.figure, table)
 #
 # ## Verdicts
 #
-# The unit is the seed. The four tasks of the paper's protocol are averaged
-# within a seed; the two of the trained protocol, learned in different ways, are
-# judged by themselves. Predictors are compared on the same networks. The
-# interval is a bootstrap over seeds {cite}`efron1987bca`. The threshold was set
-# before the runs: the interval must lie wholly on one side of zero. P values
-# are adjusted after Holm {cite}`holm1979`.
+# A setting is one task with one gate, and it is judged by itself ({ref}`rules`).
+# Its seeds are the replicates. No mean over tasks decides. Three claims are
+# primary, one for each part of the claim above: `follows-gates`,
+# `more-than-lag` and `predicts`. All others are exploratory.
+#
+# An effect must be large enough to matter. For a difference of $R^2$ that is
+# $0.02$, the least that {numref}`fig-effective-rate-unexplained` would show.
+# For a correlation it is $0.1$. For a profile it is a factor of two. These sizes
+# were chosen after a pilot with the seeds 1 to 20. An effect that is surely
+# smaller counts as *absent*.
 #
 # Signs need care twice. First, $R^2$ does not see the sign of a slope. So the
 # comparison with the lag is made a second time, and there a slope below zero
 # counts as explaining nothing. Second, a correlation far below zero predicts as
 # well as one far above. So $|r|$ says whether gates predict *at all*, and $r$
-# says whether they do so with the sign of the claim. These claims were added
-# after the runs had been seen, and so were those on foreign gates and on the
-# rate of decay. Their threshold is the same.
+# says whether they do so with the sign of the claim. The claim `predicts`
+# compares $|r|$ with that of the better null. Most of these claims were added
+# after the pilot.
 #
 # First, over all pairs: does one predictor explain more than another?
 
@@ -566,33 +573,35 @@ for claim in effective_rate_claims.profiles(evidence["profiles"]):
     answers[claim["name"]] = chapter.claim(**claim)
 
 # %% [markdown]
-# {numref}`tab-effective-rate-answers` has the answers side by side. Look at the
-# sizes in the rows on $R^2$, at the marks in the rows headed `predicts`, and at
-# the signs in the row `within-sign`.
+# {numref}`tab-effective-rate-answers` has the answers side by side, setting by
+# setting. Look at the marks in the column `predicts`, and at the signs in the
+# column `within-sign`.
 
 # %%
-MARKS = {"supported": "✓", "refuted": "✗", "undecided": "~"}
-columns = {f"{group}, {gate}": {} for group in GROUPS for gate in LEARNED}
-for name, answer in answers.items():
-    for group, gate in product(GROUPS, LEARNED):
-        if name.endswith(model := f"-{group}-{gate}"):
-            words = f"{answer.mean:+.2g} {MARKS[answer.verdict]}"
-            columns[f"{group}, {gate}"][name.removesuffix(model)] = words
-table = pd.DataFrame(columns).rename_axis("claim").reset_index()
+MARKS = {"supported": "✓", "refuted": "✗", "absent": "0", "undecided": "~"}
+SHOWN = ["more-than-lag", "kept-not-written", "predicts", "within-sign"]
+SHOWN += ["within-foreign", "follows-gates"]
+columns = {
+    name: {
+        each.setting: f"{each.mean:+.2g} {MARKS[each.verdict]}"
+        for each in answers[name].settings
+    }
+    for name in SHOWN
+}
+table = pd.DataFrame(columns).rename_axis("setting").reset_index()
 chapter.table("effective-rate-answers", table)
 
 # %% [markdown]
 # :::{table-file} /artifacts/effective-rate-profiles/tables/effective-rate-answers.csv
 # :name: tab-effective-rate-answers
 #
-# Each claim (row) for each protocol and gate (column): the effect, and whether
-# the claim is supported (✓), refuted (✗) or undecided (~). The first four rows
-# are differences of $R^2$, the last a change of $\log_{10}$, the others
+# Six claims in each setting: means over {result}`effective-rate-profiles/seeds`
+# seeds, and whether the claim is supported (✓), refuted (✗), absent (0) or
+# undecided (~). The first two columns are differences of $R^2$. The others are
 # correlations or differences of them.
 # :::
 #
-# A mean over tasks may hide that they differ. The next two tables have the
-# tasks one by one.
+# The next two tables have the numbers behind these columns.
 
 
 # %% tags=["hide-input"]
@@ -650,38 +659,39 @@ chapter.verdicts("effective-rate-verdicts")
 # median loss is than the best constant's.
 # :::
 #
-# ::::{dropdown} All claims, with intervals and p values
+# ::::{dropdown} All claims, with what they need
 # :::{table-file} /artifacts/effective-rate-profiles/tables/effective-rate-verdicts.csv
 # :name: tab-effective-rate-verdicts
 #
-# All claims of this chapter, {result}`effective-rate-profiles/seeds` seeds. P
-# is that of a sign-flip test against the threshold, adjusted for the number of
-# rows; the verdict follows from the interval alone.
+# All claims of this chapter, {result}`effective-rate-profiles/seeds` seeds. The
+# effect is the mean over settings, and decides nothing. A setting is supported
+# if its own interval lies beyond what the claim needs.
 # :::
 # ::::
 #
 # ## What it means
 
 # %% tags=["hide-input"]
-for group, gate in product(GROUPS, LEARNED):
-    for name in ("more-than-lag", "within-sign"):
-        answer = answers[f"{name}-{group}-{gate}"]
-        chapter.number(f"{name}-{group}-{gate}", answer.mean)
-    rises = effective_rate_claims.select(final["fits"], group, gate)
-    rises = rises["order 0 slope"] > 0
-    name, count = f"positive-slopes-{group}-{gate}", int(rises.sum())
-    chapter.number(name, count, f"{count} of {len(rises)}")
+for name in ("more-than-lag", "within-sign", "within-foreign", "reaches"):
+    for each in answers[name].settings:
+        words = re.sub("[^a-z0-9]+", "-", each.setting.lower())
+        chapter.number(f"{name}-{words}", each.mean, f"{each.mean:.2g}")
+        chapter.number(f"{name}-{words}-verdict", each.mean, each.verdict)
 models = final["fits"].query("gate in @LEARNED").groupby(MODEL)
 r2 = models[["lag r2", "order 0 r2"]].median()
 leaves = 1 - r2["lag r2"]["paper"].min()
 chapter.number("lag-leaves", leaves, f"{leaves:.2g}")
 wins = {"product-wins": r2["order 0 r2"] > r2["lag r2"]}
 wins["positive-within"] = models["order 0 within r"].mean() > 0
-verdicts = pd.Series({name: answer.verdict for name, answer in answers.items()})
-predicts = verdicts[verdicts.index.str.startswith("predicts")]
-wins["predicts-supported"] = predicts == "supported"
+wins["positive-slopes"] = models["order 0 slope"].median() > 0
 for name, true in wins.items():
     chapter.number(name, int(true.sum()), f"{true.sum()} of {len(true)}")
+negative = wins["positive-within"].eq(False).groupby("gate")
+for gate, count in negative.sum().items():
+    chapter.number(f"negative-{gate}", int(count), f"{count} of {len(SETTINGS)} tasks")
+for name in effective_rate_claims.PRIMARY:
+    best = [row.setting for row in answers[name].settings if row.verdict == "supported"]
+    chapter.number(f"{name}-where", len(best), "; ".join(best) or "none")
 
 # %% [markdown]
 # *A high pooled $R^2$ says little.* In the paper's protocol the lag by itself
@@ -689,37 +699,39 @@ for name, true in wins.items():
 # in the median network of a task and gate. Two things that fall with the lag
 # fit each other, whether or not one follows the other. Over both protocols the
 # product of gates has the higher median $R^2$ in
-# {result}`effective-rate-profiles/product-wins` models. The clear wins are on
-# the trained adding task, where sensitivity hardly falls with the lag. And
-# $R^2$ is blind to the sign. There,
-# {result}`effective-rate-profiles/positive-slopes-adding-scalar` scalar-gated
-# networks have a positive slope. So compare within lags, against both nulls, as
-# {numref}`fig-effective-rate-within` does.
+# {result}`effective-rate-profiles/product-wins` settings. It wins by enough to
+# matter in these: {result}`effective-rate-profiles/more-than-lag-where`. And
+# $R^2$ is blind to the sign: the median slope is positive in
+# {result}`effective-rate-profiles/positive-slopes` settings. So compare within
+# lags, against both nulls, as {numref}`fig-effective-rate-within` does.
 #
 # *A profile can change without a gate that learns.* The constant gate cannot
-# learn. Yet training on adding changes its sensitivity at lag 16, relative to
-# lag 1, by {result}`effective-rate-profiles/reaches-adding-constant.effect`
+# learn. Yet training on adding over $30$ steps changes its sensitivity at lag
+# 16, relative to lag 1, by
+# {result}`effective-rate-profiles/reaches-adding-30-steps-adam-constant`
 # decades ({numref}`fig-effective-rate-profiles-trained`). The scalar gate has
-# {result}`effective-rate-profiles/reaches-adding-scalar.effect`. The multi-gate
-# has {result}`effective-rate-profiles/reaches-adding-multi.effect`. The leak of
-# the constant gate is fixed, so its change must come from the recurrent term. A
-# profile that changes is therefore no evidence for gates.
+# {result}`effective-rate-profiles/reaches-adding-30-steps-adam-scalar`. The
+# multi-gate has
+# {result}`effective-rate-profiles/reaches-adding-30-steps-adam-multi`. The leak
+# of the constant gate is fixed, so its change must come from the recurrent
+# term. A profile that changes is therefore no evidence for gates.
 #
 # *What gates predict depends on the task and on the gate.* The mean correlation
 # within lags is positive in {result}`effective-rate-profiles/positive-within`
-# models ({numref}`tab-effective-rate-tasks-within`). For scalar gates it is
-# positive in every setting but one, the trained adding task. For multi-gates it
-# is negative in every setting but that one. {ref}`ch-validity` says why either
-# sign is possible. The recurrent term is not the smaller part of these
+# settings ({numref}`tab-effective-rate-tasks-within`). With scalar gates it is
+# negative in {result}`effective-rate-profiles/negative-scalar`. With multi-gates
+# it is negative in {result}`effective-rate-profiles/negative-multi`.
+# {ref}`ch-validity` says why either sign is possible. The recurrent term is not
+# the smaller part of these
 # Jacobians. A gate that opens keeps less of the state *and* lets more of the
 # recurrent term in. The weights decide which of the two effects is larger.
 #
 # A correlation need not come from the timing of a sequence. For the scalar gate
 # trained on adding it is
-# {result}`effective-rate-profiles/within-sign-adding-scalar`. The gates of
-# another sequence share only the position in time. That true gates correlate
-# more positively than these is
-# *{result}`effective-rate-profiles/within-foreign-adding-scalar.verdict`*.
+# {result}`effective-rate-profiles/within-sign-adding-30-steps-adam-scalar`. The
+# gates of another sequence share only the position in time. That true gates
+# correlate more positively than these is, in this setting,
+# *{result}`effective-rate-profiles/within-foreign-adding-30-steps-adam-scalar-verdict`*.
 #
 # ## What it cost
 #
@@ -865,8 +877,8 @@ chapter.validation()
 # Where sensitivity falls with the lag, the lag alone says about as much as a
 # product of gates, so a good fit over all pairs is no evidence for gates. Among
 # pairs of one lag the true gates predict better than wrong ones in
-# {result}`effective-rate-profiles/predicts-supported` comparisons, but the sign
-# of the prediction depends on the kind of gate and on the task.
+# {result}`effective-rate-profiles/predicts.supported` settings, but the sign of
+# the prediction depends on the kind of gate and on the task.
 
 # %% tags=["hide-input"]
 chapter.close()

@@ -28,12 +28,14 @@
 # design, every model under both optimisers. So it can say which of the two does
 # what.
 #
-# The answer depends on the object. *Updates* of gated networks under SGD are
-# more anisotropic than those of a vanilla network under Adam, on every task. On
-# three of the five tasks most of that difference is Adam's doing: Adam makes
-# the updates of the vanilla network less anisotropic. On adding and on the
-# autoregression it is the gates' doing. *Propagation* is less anisotropic with
-# gates than without, in the mean over tasks.
+# The answer depends on the object. By AI, the first of two measures below, the
+# *updates* of gated networks under SGD match or exceed those of a vanilla
+# network under Adam in {result}`joint-anisotropy/matches-adam-update-ai.supported`
+# settings. Part of that is Adam's doing, since Adam makes the updates of the
+# vanilla network less anisotropic on
+# {result}`joint-anisotropy/adam-lowers-update` tasks. In their *propagation*,
+# gated networks match it in
+# {result}`joint-anisotropy/matches-adam-propagation-ai.supported` settings.
 #
 # :::{admonition} The claim, and what it takes to judge it
 # :class: important
@@ -47,27 +49,29 @@
 
 # %% tags=["parameters"]
 profile = "ci"
-seeds = 3  # run here; the other seeds are read from the reference
+seeds = 2  # run here; the other seeds are read from the reference
 block = 0  # seeds a run; 0: all in one
 device = "auto"
 out = "../artifacts/draft/joint-anisotropy"
-tasks_here = ["adding"]  # run here
-until = 400  # last training step here
+tasks_here = ["adding", "ar2", "moving_average", "delay_sum", "narma10"]
+until = 1200  # last training step here
 
 # %%
+from itertools import product
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 import torch
-from gatelr import anisotropy, jacobian, statistics, transport
+from gatelr import anisotropy, jacobian, judgement, transport
 from gatelr.cells import GatedRNN
 from gatelr.experiments import joint_anisotropy, joint_anisotropy_claims, runs
 from gatelr.experiments.joint_anisotropy import KEYS, PUBLISHED, TASKS
 from gatelr.experiments.joint_anisotropy_claims import CONTRASTS, MEASURES, contrast
 from gatelr.experiments.tables import by_lag, quartiles
-from gatelr.record import Chapter, figures
+from gatelr.record import Chapter, figures, reference
 
-READS = ["reference/e2-*.csv"]
+READS = ["reference/e2-*.csv", "reference/spread.csv"]
 chapter = Chapter("joint-anisotropy")
 
 # %% [markdown]
@@ -100,27 +104,26 @@ chapter = Chapter("joint-anisotropy")
 measured = runs.load(
     joint_anisotropy.plan(chapter.parameters), block=block, device=chapter.device
 )
-evidence = chapter.compare(
-    joint_anisotropy.table(measured), "e2-anisotropy", KEYS, joint_anisotropy.TOLERANCES
-)
+evidence = chapter.compare(joint_anisotropy.table(measured), "e2-anisotropy", KEYS)
 final = evidence[evidence.step == evidence.step.max()]
 before = evidence[evidence.step == 0]
 
 # %% tags=["hide-input"]
 networks = final.groupby(["task", "gate", "optimiser"]).seed.nunique()
 chapter.number("seeds", int(networks.min()))
-chapter.number("seeds-here", seeds)
+chapter.number("seeds-here", seeds, reference.seeds_here(evidence))
 chapter.number("last-step", int(final.step.max()))
 chapter.number("diverged", int((measured["run"].diverged >= 0).sum()))
 chapter.number("redrawn", int(measured["run"].redrawn.sum()))
 
 # %% [markdown]
-# The figures show {result}`joint-anisotropy/seeds` seeds. Their last step is
-# {result}`joint-anisotropy/last-step`. This run trained
-# {result}`joint-anisotropy/seeds-here` of the seeds on some of the tasks. The
-# others are read from `reference/`. What both have agrees (above). Networks
-# that diverged: {result}`joint-anisotropy/diverged`. Sequences drawn again:
-# {result}`joint-anisotropy/redrawn`. No seed is dropped.
+# The figures show {result}`joint-anisotropy/seeds` seeds, from 21 on, which had
+# not been run when the rules of judgement were written ({ref}`rules`). Their last
+# step is {result}`joint-anisotropy/last-step`. This build trained these of them,
+# on every task and to the last step: {result}`joint-anisotropy/seeds-here`. The
+# others are read from `reference/`. What both have agrees, number by number
+# (above). Networks that diverged: {result}`joint-anisotropy/diverged`. Sequences
+# drawn again: {result}`joint-anisotropy/redrawn`. No seed is dropped.
 #
 # ## Is anything learned?
 #
@@ -181,7 +184,8 @@ chapter.figure("anisotropy-loss", grid.figure, table)
 #
 # Adding is learned by gates with Adam only, the moving average by all six. How
 # many times better than the best constant prediction, on fresh data: medians of
-# {result}`joint-anisotropy/seeds` seeds, shaded between the quartiles. On the
+# {result}`joint-anisotropy/seeds` seeds, shaded between the quartiles (this build
+# trained seeds {result}`joint-anisotropy/seeds-here`). On the
 # dotted line nothing is learned. Under each name, in every figure below, stand
 # the ratios at the end for the three published pairs (none with Adam · scalar
 # with SGD · multi with SGD).
@@ -285,11 +289,10 @@ chapter.figure("anisotropy-update", grid.figure, updates)
 #
 # ## Model or optimiser?
 #
-# A contrast is a difference between two models. For propagation, a seed gives
-# one number a task: $\log_{10}$ AI, or CE, averaged over the nine lags. For
-# updates there is no lag, and the number stands as it is. Tasks are averaged,
-# and seeds are paired. Each contrast is the difference of two cells of the
-# design:
+# A contrast is a difference between two models, taken within a task and a seed.
+# For propagation, a seed gives one number a task: $\log_{10}$ AI, or CE, averaged
+# over the nine lags. For updates there is no lag, and the number stands as it is.
+# Each contrast is the difference of two cells of the design:
 #
 # * **published**: multi under SGD minus none under Adam;
 # * **gates under SGD**, **gates under Adam**: multi minus none, the optimiser
@@ -302,100 +305,105 @@ chapter.figure("anisotropy-update", grid.figure, updates)
 # architecture alone, and that part is no effect of learning.
 
 # %%
-parts = {
-    (measure, name): {
-        "after": contrast(final, measure, name).groupby("seed").mean(),
-        "before": contrast(before, measure, name).groupby("seed").mean(),
-    }
-    for measure in MEASURES
-    for name in CONTRASTS
-}
-estimates = {key: statistics.estimate(part["after"]) for key, part in parts.items()}
+found = []
+for measure, name in product(MEASURES, CONTRASTS):
+    start = contrast(before, measure, name).groupby("task").mean()
+    judged = judgement.judge(contrast(final, measure, name), threshold=0.0)
+    for task in judged.settings:
+        row = {"measure": measure, "contrast": name, "task": task.setting}
+        row |= {"mean": task.mean, "low": task.low, "high": task.high}
+        found.append(row | {"before": start[task.setting]})
+contrasts = pd.DataFrame(found)
 
 # %% tags=["hide-input"]
-rows = pd.concat({key: pd.DataFrame(part) for key, part in parts.items()})
-rows = rows.rename_axis(["measure", "contrast", "seed"]).reset_index()
-PARTS = {"published": figures.CYCLE[0], "gates": figures.CYCLE[1]}
-UNITS = {"AI": r"$\Delta \log_{10}$ AI, ", "CE": r"$\Delta$ CE, "}
+SHOWN = ["published", "gates under SGD", "gates under Adam", "Adam in none"]
+SHOWN_MEASURES = ["propagation AI", "update AI"]
 with figures.style():
-    fig, axes = plt.subplots(1, 4, figsize=(8.8, 3.0), sharey=True)
-    for (measure, name), estimate in estimates.items():
-        ax, y = axes[list(MEASURES).index(measure)], list(CONTRASTS).index(name)
-        hue = [PARTS[word] for word in PARTS if word in name] or [figures.CYCLE[2]]
-        ax.plot(estimate.interval, [y, y], color=hue[0], linewidth=2.4)
-        ax.plot(estimate.mean, y, "o", color=hue[0])
-        ax.plot(parts[measure, name]["before"].mean(), y, "x", color=figures.MUTED)
-    for ax, measure in zip(axes, MEASURES, strict=True):
+    fig, axes = plt.subplots(1, 2, figsize=(8.6, 4.4), sharey=True)
+    for ax, measure in zip(axes, SHOWN_MEASURES, strict=True):
+        drawn = contrasts[contrasts.measure == measure]
+        drawn = drawn[drawn.contrast.isin(SHOWN)]
+        for i, task in enumerate(TASKS):
+            rows = drawn[drawn.task == task]
+            y = rows.contrast.map(SHOWN.index) + 0.16 * (i - 2)
+            look = {"color": figures.CYCLE[i], "zorder": 3}
+            ax.hlines(y, rows.low, rows.high, linewidth=2, **look)
+            ax.plot(rows["mean"], y, "osD^v"[i], label=TASKS[task], **look)
+            ax.plot(rows.before, y, "x", color=figures.MUTED, markersize=4)
+        smallest = joint_anisotropy_claims.SMALLEST["AI"]
+        ax.axvspan(-smallest, smallest, color=figures.GRID, linewidth=0)
         ax.axvline(0, color=figures.INK, linewidth=0.8, linestyle=":")
-        place, kind = measure.split()
-        ax.set_xlabel(UNITS[kind] + place)
-    ax.set_yticks(range(len(CONTRASTS)), list(CONTRASTS))
-    ax.invert_yaxis()
-chapter.figure("anisotropy-contrasts", fig, rows)
+        ax.set(title=measure, xlabel=r"difference of $\log_{10}$ AI")
+    axes[0].set_yticks(range(len(SHOWN)), SHOWN)
+    axes[0].invert_yaxis()
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5
+    )
+drawn = contrasts[contrasts.contrast.isin(SHOWN)]
+drawn = drawn[drawn.measure.isin(SHOWN_MEASURES)]
+chapter.figure("anisotropy-contrasts", fig, drawn)
 
 # %% [markdown]
 # :::{figure} /artifacts/joint-anisotropy/figures/anisotropy-contrasts.svg
 # :name: fig-anisotropy-contrasts
-# :alt: Four panels, one a measure, with seven contrasts each, as dots with
-# :  intervals and crosses. The crosses of the contrasts that change the
-# :  optimiser alone lie on the dotted line, since nothing differs before
-# :  training; those of the others need not.
+# :alt: Two panels, propagation and updates, with four contrasts each. In each
+# :  contrast five tasks have a marker with an interval, and a cross for the same
+# :  before training. A narrow band about zero is what is too small to matter.
 #
-# The published contrast adds up what gates do and what Adam undoes. Differences
-# of cells of the design at step {result}`joint-anisotropy/last-step` (dots),
-# means over tasks with 95 % bootstrap intervals over
-# {result}`joint-anisotropy/seeds` paired seeds. Crosses: the same before
-# training. Right of the dotted line the first-named cell is more anisotropic.
+# The published contrast adds up what gates do and what Adam undoes, and tasks
+# differ. Differences of cells of the design by task at step
+# {result}`joint-anisotropy/last-step`: means over
+# {result}`joint-anisotropy/seeds` paired seeds, with intervals that hold for the
+# five tasks together. Crosses: the same before training. Right of the dotted
+# line the first-named cell is more anisotropic; in the grey band the difference
+# is too small to matter.
 # :::
 #
-# A mean over tasks can hide that they disagree.
-# {numref}`tab-anisotropy-by-task` has the same contrasts task by task.
+# {numref}`tab-anisotropy-by-task` has the contrasts in all four measures.
 
 # %% tags=["hide-input"]
-apart = pd.concat(
-    {
-        (measure, name): contrast(final, measure, name)
-        for measure, name in parts
-        if name != "scalar, published"
-    },
-    names=["measure", "contrast"],
-)
-by_task = apart.groupby(["measure", "contrast", "task"], sort=False)
-above = by_task.agg(lambda values: (values > 0).sum()).astype(int).astype(str)
-table = by_task.mean().map("{:+.3f}".format) + " (" + above + ")"
-table = table.unstack(sort=False)[list(TASKS)].rename(columns=TASKS)
-chapter.table("anisotropy-by-task", table.reset_index())
+marks = (contrasts.low > 0).map({True: " ↑", False: ""})
+marks = marks.mask(contrasts.high < 0, " ↓")
+contrasts["text"] = contrasts["mean"].map("{:+.3f}".format) + marks
+table = contrasts.pivot(index=["measure", "contrast"], columns="task", values="text")
+table = table.loc[list(product(MEASURES, CONTRASTS)), list(TASKS)]
+chapter.table("anisotropy-by-task", table.rename(columns=TASKS).reset_index())
 
-ends = by_task.apply(lambda values: statistics.estimate(values).interval)
-larger, smaller = (
-    ends.map(test).groupby(["measure", "contrast"]).any()
-    for test in (lambda end: end[0] > 0, lambda end: end[1] < 0)
-)
-mixed = int((larger & smaller).sum())
-chapter.number("mixed-contrasts", mixed, f"{mixed} of {len(larger)}")
+by_contrast = contrasts.groupby(["measure", "contrast"])
+above = by_contrast.low.max() > 0
+mixed = above & (by_contrast.high.min() < 0)
+chapter.number("mixed-contrasts", int(mixed.sum()), f"{mixed.sum()} of {len(mixed)}")
+lowered = contrasts.query("measure == 'update AI' and contrast == 'Adam in none'")
+lowered = int((lowered.high < 0).sum())
+chapter.number("adam-lowers-update", lowered, f"{lowered} of {len(TASKS)}")
 
 # %% [markdown]
 # :::{table-file} /artifacts/joint-anisotropy/tables/anisotropy-by-task.csv
 # :name: tab-anisotropy-by-task
 #
-# The contrasts by task at step {result}`joint-anisotropy/last-step`:
-# differences of $\log_{10}$ AI or of CE, means over
-# {result}`joint-anisotropy/seeds` seeds, and in brackets in how many seeds the
-# difference is above zero.
+# The contrasts by task at step {result}`joint-anisotropy/last-step`: differences
+# of $\log_{10}$ AI or of CE, means over {result}`joint-anisotropy/seeds` seeds. An
+# arrow says that the whole interval lies above zero (↑) or below it (↓).
 # :::
 #
 # Of these contrasts, {result}`joint-anisotropy/mixed-contrasts` lie above zero
 # on one task and below it on another, each with its whole interval. Effects of
-# different sign cancel in a mean over tasks. So read a mean together with its
-# row.
+# different sign would cancel in a mean over tasks. So no mean decides here.
 #
 # ## Verdicts
 #
-# *Matching* needs a margin, set before the runs: not more than a tenth less in
-# AI, not more than a hundredth less in CE. Each measure gets five claims. Two
-# are about the published contrast. The others ask what gates do with the
-# optimiser held fixed, what Adam does with the model held fixed, and what
-# training adds to what gates did at initialisation.
+# Each claim is judged in every setting by itself ({ref}`rules`). A setting is a
+# task with what the last column of a row names: the gate of a gated network under
+# SGD, the optimiser that is held fixed, or the model that is.
+#
+# *Matching* needs a margin, and that was set before any run: not more than a
+# tenth less in AI, not more than a hundredth less in CE. The same sizes are the
+# smallest effects that matter in the other claims. That was decided after a
+# pilot with the seeds 1 to 20.
+#
+# Three claims are primary. Two are about the published contrast, in propagation
+# and in updates. The third is what gates do to updates with the optimiser held
+# fixed. All others are exploratory.
 
 # %%
 for claim in joint_anisotropy_claims.claims(final, before):
@@ -408,69 +416,38 @@ chapter.verdicts("anisotropy-verdicts")
 # :::{table-file} /artifacts/joint-anisotropy/tables/anisotropy-verdicts.csv
 # :name: tab-anisotropy-verdicts
 #
-# All claims of this chapter, {result}`joint-anisotropy/seeds` seeds. P is that
-# of a sign-flip test against the threshold, adjusted for the number of rows;
-# the verdict follows from the interval alone.
+# All claims of this chapter, {result}`joint-anisotropy/seeds` seeds. The effect is
+# the mean over settings, and decides nothing. The null is the same contrast
+# before training. A setting is supported if its own interval lies beyond what the
+# claim needs.
 # :::
 #
 # ## The answer
 #
-# Do multi-gates match or exceed the anisotropy that Adam induces? Read
-# {numref}`tab-anisotropy-answer` column by column. The first row is the
-# published contrast; the rows below take it apart.
-
-# %% tags=["hide-input"]
-answer = {}
-for (measure, name), estimate in estimates.items():
-    start = parts[measure, name]["before"].mean()
-    ends = [estimate.mean, *estimate.interval, start]
-    if measure.endswith("AI"):
-        value, texts = 10**estimate.mean, [f"{10**end:.2g}" for end in ends]
-    else:
-        value, texts = estimate.mean, [f"{end:+.3f}" for end in ends]
-    words = "{} ({} to {}); {}".format(*texts)
-    answer.setdefault(measure, {})[name] = words
-    if name not in ("scalar, published", "Adam in scalar"):
-        slug = f"{measure}-{name}".lower().replace(" ", "-")
-        chapter.number(slug, value, texts[0])
-answer = pd.DataFrame(answer).rename_axis("contrast").reset_index()
-chapter.table("anisotropy-answer", answer)
-
-# %% [markdown]
-# :::{table-file} /artifacts/joint-anisotropy/tables/anisotropy-answer.csv
-# :name: tab-anisotropy-answer
+# Do gated networks under SGD match or exceed the anisotropy of a vanilla network
+# under Adam?
 #
-# What model and optimiser do to each measure: a factor for AI, a difference for
-# CE, with its 95 % interval in brackets, and after the semicolon what it was
-# before training. Means over tasks and {result}`joint-anisotropy/seeds` seeds.
-# :::
-#
-# * **Propagation.** That multi-gates under SGD match or exceed a network
-#   without gates under Adam, in the mean over tasks, is
-#   *{result}`joint-anisotropy/matches-adam-propagation-ai-multi.verdict`* by AI
-#   and *{result}`joint-anisotropy/matches-adam-propagation-ce-multi.verdict`*
-#   by CE.
-# * **Update.** The same is
-#   *{result}`joint-anisotropy/matches-adam-update-ai-multi.verdict`* by AI and
-#   *{result}`joint-anisotropy/matches-adam-update-ce-multi.verdict`* by CE.
+# * **Propagation.** By AI they do in
+#   {result}`joint-anisotropy/matches-adam-propagation-ai.supported` settings, and
+#   fall short in {result}`joint-anisotropy/matches-adam-propagation-ai.refuted`.
+#   By CE they do in
+#   {result}`joint-anisotropy/matches-adam-propagation-ce.supported`.
+# * **Update.** By AI they do in
+#   {result}`joint-anisotropy/matches-adam-update-ai.supported` settings. By CE
+#   they do in {result}`joint-anisotropy/matches-adam-update-ce.supported`.
 #
 # ## What it means
 #
 # The published contrast changes two things at once, and
 # {numref}`fig-anisotropy-contrasts` takes them one by one.
 #
-# *Propagation.* That gates make it more anisotropic, in the mean over tasks and
-# optimisers, is *{result}`joint-anisotropy/gates-propagation-ai.verdict`* by AI
-# and *{result}`joint-anisotropy/gates-propagation-ce.verdict`* by CE. By CE
-# gates lower it on every task, under both optimisers. By AI they do too, except
-# on the autoregression under SGD, where they change little. Before training,
-# gates change AI by a factor near one. After training under SGD the factor is
-# {result}`joint-anisotropy/propagation-ai-gates-under-sgd`.
-#
-# That Adam makes a vanilla network more anisotropic by AI is
-# *{result}`joint-anisotropy/adam-propagation-ai.verdict`* as a mean, and the
-# tasks disagree. Adam raises AI on the moving average and lowers it on
-# delay-sum and NARMA-10.
+# *Propagation.* Hold the optimiser fixed and add gates. By AI, propagation grows
+# more anisotropic in {result}`joint-anisotropy/gates-propagation-ai.supported`
+# settings. It does not in
+# {result}`joint-anisotropy/gates-propagation-ai.refuted`. By CE the claim holds in
+# {result}`joint-anisotropy/gates-propagation-ce.supported` settings. What Adam does
+# to propagation depends on the task and the model: it raises AI in
+# {result}`joint-anisotropy/adam-propagation-ai.supported` settings.
 #
 # Why gates lower the anisotropy of propagation is not measured here. One might
 # say that the identity in a Jacobian keeps directions together. The first
@@ -478,28 +455,25 @@ chapter.table("anisotropy-answer", answer)
 # with random weights. Their anisotropy is largest for a gate in between, so a
 # gate can raise it as well as lower it.
 #
-# *Updates.* That gates make gradients more anisotropic, in the mean over tasks
-# and optimisers, is *{result}`joint-anisotropy/gates-update-ai.verdict`* by AI
-# and *{result}`joint-anisotropy/gates-update-ce.verdict`* by CE. One cell goes
-# the other way: on adding under Adam, gates lower CE. The published contrast in
-# AI is a factor of {result}`joint-anisotropy/update-ai-published` in the mean
-# over tasks. Gates under SGD give a factor of
-# {result}`joint-anisotropy/update-ai-gates-under-sgd`. The rest is Adam's: it
-# multiplies the AI of a vanilla network by
-# {result}`joint-anisotropy/update-ai-adam-in-none`. That is so on the moving
-# average, on delay-sum and on NARMA-10. On the autoregression Adam's part is
-# smaller than the gates', and on adding Adam raises AI
-# ({numref}`tab-anisotropy-by-task`).
+# *Updates.* Hold the optimiser fixed and add gates. By AI, gradients grow more
+# anisotropic in {result}`joint-anisotropy/gates-update-ai.supported` settings. By
+# CE they do in {result}`joint-anisotropy/gates-update-ce.supported`, and in
+# {result}`joint-anisotropy/gates-update-ce.absent` the difference is too small to
+# matter. Adam, with the model held fixed, makes gradients more anisotropic by AI in
+# {result}`joint-anisotropy/adam-update-ai.supported` settings and does not in
+# {result}`joint-anisotropy/adam-update-ai.refuted`. So the published contrast has
+# two parts, what gates add and what Adam takes away. Which part is larger depends
+# on the task.
 #
 # These are gradients of single sequences, before any optimiser has touched
 # them. So an optimiser can change them in one way only, by where in weight
 # space it has gone.
 #
 # *Before training.* Gates make a difference before anything is learned. That
-# part comes from architecture and initialisation. That training under SGD makes
-# it larger is *{result}`joint-anisotropy/learned-update-ai.verdict`* for the AI
-# of updates and *{result}`joint-anisotropy/learned-update-ce.verdict`* for
-# their CE, in the mean over tasks.
+# part comes from architecture and initialisation. Training makes it larger, for
+# the AI of updates, in {result}`joint-anisotropy/learned-update-ai.supported`
+# settings. For their CE it does in
+# {result}`joint-anisotropy/learned-update-ce.supported`.
 #
 # The paper's second version calls gates and Adam "complementary but not
 # equivalent" {cite}`livi2025timescale`. They are not equivalent: the two act on
@@ -657,10 +631,13 @@ chapter.validation()
 #
 # ## In two sentences
 #
-# Gated networks under SGD have more anisotropic updates than a vanilla network
-# under Adam, but on three of five tasks most of that difference in AI is Adam's
-# doing. Taken by themselves, gates make updates more anisotropic and
-# propagation less, in a mean over tasks that do not all agree.
+# By AI, gated networks under SGD match or exceed the anisotropy of a vanilla
+# network under Adam in {result}`joint-anisotropy/matches-adam-update-ai.supported`
+# settings for updates, and in
+# {result}`joint-anisotropy/matches-adam-propagation-ai.supported` for propagation.
+# With the optimiser held fixed, gates make updates more anisotropic in
+# {result}`joint-anisotropy/gates-update-ai.supported` settings and propagation in
+# {result}`joint-anisotropy/gates-propagation-ai.supported`.
 
 # %% tags=["hide-input"]
 chapter.close()

@@ -1,14 +1,23 @@
 """The committed tables of ``reference/``: whether they are as committed, which code made them, how new ones come in.
 
-python workflow/references.py                          # are all tables as their manifest has them?
-python workflow/references.py adopt joint-anisotropy   # take in what these chapters wrote in the profile paper
+    python workflow/references.py                           # are all tables as their manifest has them?
+    python workflow/references.py adopt joint-anisotropy    # take in what these chapters wrote in the profile paper
+    python workflow/references.py adopt --table diagnosis/remedies \\
+        --by gatelr.experiments.remedy_trials --command "python -m gatelr.experiments.remedy_trials"
+    python workflow/references.py adopt --table released-slopes \\
+        --by github.com/lorenzolivi/effective-learning-rates --code d70851c --command "python <its script>"
+
+The last two note who made a table that no chapter wrote: a module of the library, a script of this repository, or code
+that is not here, of which the commit is then to be named.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,13 +41,21 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def there(folder: Path = FOLDER) -> dict[str, Path]:
+    """All tables and what sums them up, by their place in the folder; a table's name is without its suffix."""
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix in (".csv", ".json")]
+    names = [path.relative_to(folder).as_posix().removesuffix(".csv") for path in found]
+    return {name: path for name, path in zip(names, found, strict=True) if name != "manifest.json"}
+
+
 def problems(folder: Path = FOLDER) -> list[str]:
     """One sentence for each table that is not as the manifest has it; reads three megabytes and computes nothing."""
-    known, there = manifest(folder), {path.stem: path for path in sorted(folder.glob("*.csv"))}
-    found = [
-        f"{folder / name}.csv is missing, expected it since manifest.json lists it" for name in known.keys() - there
-    ]
-    for name, path in there.items():
+    known, tables = manifest(folder), there(folder)
+    found = []
+    for name in known.keys() - tables:
+        place = folder / (name if name.endswith(".json") else f"{name}.csv")
+        found.append(f"{place} is missing, expected it since manifest.json lists it")
+    for name, path in tables.items():
         if name not in known:
             found.append(f"{path} is in no manifest: take it in with `python workflow/references.py adopt <chapter>`")
         elif digest(path) != known[name]["sha256"]:
@@ -62,16 +79,28 @@ def current(chapter: str) -> tuple[str, str]:
     return fingerprint.code(names) if names else dependencies.code(source), fingerprint.code(RULES)
 
 
+def maker(by: str) -> tuple[str | None, str]:
+    """The same for a module of the library or a script of this repository; no code for a maker that is not here."""
+    from gatelr.experiments import fingerprint
+
+    code = None
+    if by in fingerprint.files():
+        code = fingerprint.code([by, "gatelr.experiments.runs"])
+    elif Path(by).is_file():
+        code = hashlib.sha256(Path(by).read_bytes()).hexdigest()[:16]
+    return code, fingerprint.code(RULES)
+
+
 def made_by_other_code(folder: Path = FOLDER) -> dict[str, str]:
     """For each table that today's code did not make, what differs in a few words."""
     said: dict[str, str] = {}
-    now: dict[str, tuple[str, str]] = {}
+    now: dict[str, tuple[str | None, str]] = {}
     for name, entry in manifest(folder).items():
-        chapter = entry["chapter"]
-        code, rules = now.setdefault(chapter, current(chapter))
-        differs = [
-            what for what, own, one in (("code", entry["code"], code), ("rules", entry["rules"], rules)) if own != one
-        ]
+        by = entry.get("chapter") or entry["by"]
+        if by not in now:
+            now[by] = current(by) if "chapter" in entry else maker(by)
+        code, rules = now[by]
+        differs = ["code"] * (code is not None and entry["code"] != code) + ["rules"] * (entry["rules"] != rules)
         if differs:
             said[name] = f"other {' and other '.join(differs)} of {entry['date']}"
     return said
@@ -106,9 +135,61 @@ def adopt(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("ar
                 "command": "make book PROFILE=paper",
             }
             taken.append(path.stem)
+    _write(tables, folder)
+    return taken
+
+
+def adopt_table(name: str, by: str, command: str, code: str | None = None, folder: Path = FOLDER) -> str:
+    """Note in the manifest who made a table that no chapter wrote; when is what its last commit says, or today.
+
+    Args:
+        name: its place in the folder, without the suffix of a table.
+        by: a module of the library, a script of this repository, or where other code is to be found.
+        command: what made it.
+        code: the commit of code that is not here.
+        folder: of the tables.
+
+    Raises:
+        ValueError: for a table that is not there, or a maker that is neither here nor named by a commit.
+    """
+    path = there(folder).get(name)
+    if path is None:
+        raise ValueError(f"got no table {name!r}, expected one of {', '.join(there(folder))}")
+    here, rules = maker(by)
+    if (here is None) == (code is None):
+        raise ValueError(
+            f"got {by!r} with the code {code!r}, expected a module or a script that is here, without --code, or one "
+            "that is not, with its commit as --code"
+        )
+    commit, date = _committed(path)
+    entry = {"sha256": digest(path), "by": by, "code": here or code, "rules": rules, "commit": commit, "date": date}
+    entry |= _machine() | {"command": command}
+    _write(manifest(folder) | {name: entry}, folder)
+    return name
+
+
+def _write(tables: dict[str, dict[str, Any]], folder: Path) -> None:
     content = {"schema": 1, "tables": dict(sorted(tables.items()))}
     (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
-    return taken
+
+
+def _committed(path: Path) -> tuple[str | None, str]:
+    """The last commit of a file that has not been changed since, and its date; of another none, and today."""
+    asked = ["git", "log", "-1", "--format=%H %cs", "--", path.name]
+    changed = ["git", "status", "--porcelain", "--", path.name]
+    answers = [
+        subprocess.run(command, cwd=path.parent, capture_output=True, text=True).stdout.strip()
+        for command in (asked, changed)
+    ]
+    commit, _, date = answers[0].partition(" ")
+    return (None, datetime.date.today().isoformat()) if answers[1] or not commit else (commit, date)
+
+
+def _machine() -> dict[str, Any]:
+    """The machine and the versions, as the manifest of a chapter has them."""
+    from gatelr.record.manifest import manifest as made
+
+    return {name: value for name, value in made("", {}, None).items() if name in ("machine", "versions")}
 
 
 def main() -> int:
@@ -116,9 +197,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("verify", "adopt"), default="verify")
     parser.add_argument("chapters", nargs="*")
+    parser.add_argument("--table", help="one that no chapter wrote, such as diagnosis/remedies")
+    parser.add_argument("--by", default="", help="who made it: a module, a script, or where its code is")
+    parser.add_argument("--code", help="the commit of code that is not here")
+    parser.add_argument("--command", default="", help="what made it")
     args = parser.parse_args()
     try:
-        said = problems() if args.what == "verify" else [f"adopted {name}" for name in adopt(args.chapters)]
+        if args.what == "verify":
+            said = problems()
+        elif args.table:
+            said = [f"adopted {adopt_table(args.table, args.by, args.command, args.code)}"]
+        else:
+            said = [f"adopted {name}" for name in adopt(args.chapters)]
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

@@ -4,7 +4,8 @@
 ``{result}`checks/total``` counts the checks of every chapter, and ``{result}`checks/agreement``` those of one chapter.
 Also ``passed``; ``proofs``, by computer algebra for every n and ℓ; ``cases``, by computer algebra at stated sizes; and
 ``numeric``. ``{result}`gate-corrections/small.verdict``` is what a claim about
-training came to; also ``effect``, ``interval``, ``low``, ``high``, ``p``, ``null`` and ``seeds``, and
+training came to; also ``effect``, ``interval``, ``low``, ``high``, ``p``, ``null`` and ``seeds``; ``supported``,
+``refuted`` and ``absent`` say in how many settings it came to that; and
 ``{result}`claims/supported``` counts them over all chapters. What does not exist is a warning: the build fails.
 """
 
@@ -63,6 +64,11 @@ def _short(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.4f}"
 
 
+def _settings(claim: dict[str, Any], verdict: str) -> str:
+    """In how many of its settings a claim came to a verdict."""
+    return f"{sum(row['verdict'] == verdict for row in claim['by setting'])} of {claim['settings']}"
+
+
 #: What can be quoted of a claim, and how it is written.
 PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "verdict": lambda claim: str(claim["verdict"]),
@@ -75,6 +81,8 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "seeds": lambda claim: str(claim["seeds"]),
     "settings": lambda claim: str(claim["settings"]),
     "supported": lambda claim: f"{claim['supported in']} of {claim['settings']}",
+    "refuted": lambda claim: _settings(claim, "refuted"),
+    "absent": lambda claim: _settings(claim, "absent"),
     "smallest": lambda claim: _short(claim["smallest"]),
     "threshold": lambda claim: _short(claim["threshold"]),
 }

@@ -74,3 +74,31 @@ def test_a_shorter_run_is_not_adopted(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="in the profile 'ci', expected 'paper'"):
         references.adopt(["joint-anisotropy"], folder, artefacts(tmp_path, "ci"))
     assert (folder / "two.csv").read_text() == before
+
+
+def test_a_table_that_no_chapter_wrote_has_its_maker(folder: Path) -> None:
+    (folder / "more").mkdir()
+    (folder / "more" / "three.csv").write_text("seed,value\n1,2.5\n")
+    (folder / "more" / "sum.json").write_text("{}\n")
+    assert [said.split(" is in no")[0] for said in references.problems(folder)] == [
+        str(folder / "more" / name) for name in ("sum.json", "three.csv")
+    ]
+    by = "gatelr.experiments.remedy_trials"
+    references.adopt_table("more/three", by, f"python -m {by}", folder=folder)
+    references.adopt_table("more/sum.json", "example.org/released", "python theirs.py", "c0ffee", folder=folder)
+    assert references.problems(folder) == []
+    entry = references.manifest(folder)["more/three"]
+    assert (entry["by"], entry["code"], entry["rules"]) == (by, *references.maker(by))
+    assert entry["command"] == f"python -m {by}"
+    assert set(entry["versions"]) >= {"torch", "numpy"}
+    assert references.manifest(folder)["more/sum.json"]["code"] == "c0ffee"
+    other = references.made_by_other_code(folder)
+    assert not {"more/three", "more/sum.json"} & other.keys(), "both were taken in just now"
+
+
+def test_a_maker_is_here_or_has_a_commit(folder: Path) -> None:
+    for by, code in (("gatelr.experiments.remedy_trials", "c0ffee"), ("example.org/released", None)):
+        with pytest.raises(ValueError, match="expected a module or a script that is here"):
+            references.adopt_table("one", by, "make it", code, folder=folder)
+    with pytest.raises(ValueError, match="got no table 'four', expected one of one, two"):
+        references.adopt_table("four", "gatelr.experiments.remedy_trials", "make it", folder=folder)

@@ -6,7 +6,7 @@ away. A setting is a data set and a model; seeds are its replicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from gatelr import statistics
 from gatelr.experiments.real_data import GATED
 
 #: What tells one network at one checkpoint from another.
@@ -34,9 +33,9 @@ DECIMALS = 5
 #: The smallest rank correlation, and the smallest difference of correlations or overlaps, that matter.
 SMALLEST, SMALLEST_DIFFERENCE = 0.3, 0.1
 
-#: How far a network may lie from the reference, absolute and relative.
-TOLERANCES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"score": (0.05, 0.25), "rate": (0.15, 0.0), "overlap": (0.1, 0.0)}
+#: The tables that are compared with ``reference/e5-<name>.csv``, and what tells their rows apart.
+TABLES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {"agreement": KEYS, "lags": [*KEYS, "bin", "from", "to"], "memory": KEYS}
 )
 
 
@@ -172,6 +171,11 @@ def table(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return training[[*KEYS, "loss", "score", "linear score"]].merge(agreement(measured["lags"]), on=KEYS)
 
 
+def tables(measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """All that is compared, by name: how profiles agree, the profiles themselves, and the units' time constants."""
+    return {"agreement": table(measured), "lags": measured["lags"], "memory": measured["memory"]}
+
+
 def linear_scores(training: pd.DataFrame) -> pd.Series:
     """The same score of the linear reader, of the same sequences."""
     return scores(training.assign(loss=training["linear loss"], accuracy=training["linear accuracy"]))
@@ -210,34 +214,8 @@ def claims(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "smallest": claim.threshold,
             "about": "lag-dependent",
             "primary": claim.primary,
-            "note": "mean over data sets and gated models that learned something useful; BCa bootstrap over seeds",
+            "note": "networks with a gate that learned something useful",
         }
-
-
-def by_setting(rows: pd.DataFrame, claim: Claim) -> pd.DataFrame:
-    """The verdict on a claim in each setting by itself, in which seeds are the units.
-
-    Args:
-        rows: of :func:`trained`.
-        claim: of :data:`CLAIMS`.
-
-    Returns:
-        A row for each setting: data, model, networks, mean, low, high and verdict; ``"too few"`` where fewer than two
-        networks learned something useful.
-    """
-    found = []
-    numbers = values(rows, claim)
-    for data, model in rows.loc[rows.model.isin(GATED), ["data", "model"]].drop_duplicates().itertuples(index=False):
-        of_setting = numbers[[key[:2] == (data, model) for key in numbers.index]]
-        row = {"data": data, "model": model, "networks": len(of_setting)}
-        if len(of_setting) < 2:
-            found.append(row | {"mean": np.nan, "low": np.nan, "high": np.nan, "verdict": "too few"})
-            continue
-        estimate = statistics.estimate(of_setting, threshold=claim.threshold)
-        above, below = estimate.low > claim.threshold, estimate.high < claim.threshold
-        verdict = "supported" if above else "refuted" if below else "undecided"
-        found.append(row | {"mean": estimate.mean, "low": estimate.low, "high": estimate.high, "verdict": verdict})
-    return pd.DataFrame(found)
 
 
 def mean_lag(lags: pd.DataFrame, column: str) -> pd.Series:

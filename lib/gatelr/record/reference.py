@@ -2,24 +2,110 @@
 
 A reference is a table with one row for each seed and setting, written by a run of the profile ``paper`` and committed.
 A shorter run compares the rows that it has, and takes the others from it, so that every figure stands on all seeds.
+
+The same network comes out a little otherwise on other arithmetic. By how much was measured, and stands in
+``spread.csv`` beside the references (``workflow/spread.py``); how far a row may be off follows from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gatelr import files
 
+#: Where the measured differences lie, among the references.
+SPREAD = "spread.csv"
+
+#: How many times the largest difference that was measured a row may be off.
+TIMES = 20.0
+
+#: A reference has five digits, so that rounding alone moves a number by up to half of this, relative to itself.
+ROUNDED = 1e-4
+
+#: Columns that say how long a network had been trained.
+WHEN = ("step", "window")
+
+
+class Spread(NamedTuple):
+    """How far one column of the same networks came apart on other arithmetic.
+
+    Attributes:
+        relative: whether differences are taken relative to the number.
+        steps: of training, ascending; differences grow along training, so a row is judged by those up to its step.
+        differences: the largest up to each of these steps.
+    """
+
+    relative: bool
+    steps: tuple[float, ...]
+    differences: tuple[float, ...]
+
+    def allowed(self, size: np.ndarray, step: np.ndarray | float = 0.0) -> np.ndarray:
+        """How far two numbers may lie apart: :data:`TIMES` the spread, and at least the rounding.
+
+        Args:
+            size: of the smaller of the two, so that nothing is near to everything.
+            step: of training, of each or of all.
+        """
+        place = np.searchsorted(np.asarray(self.steps), np.broadcast_to(step, size.shape), side="right") - 1
+        widest = TIMES * np.asarray(self.differences)[place.clip(min=0)]
+        return np.maximum(widest * size if self.relative else widest, ROUNDED * size)
+
+
+#: What a column may be off, its spread or a difference, absolute and relative, of which the larger is allowed.
+Tolerance = Spread | tuple[float, float]
+
+
+def spreads(name: str, folder: str | Path) -> dict[str, Spread]:
+    """What was measured of each column of a table.
+
+    Raises:
+        ValueError: if nothing was.
+    """
+    path = Path(folder) / SPREAD
+    rows = pd.read_csv(path) if path.exists() else pd.DataFrame({"table": []})
+    rows = rows[rows.table == name]
+    if rows.empty:
+        raise ValueError(
+            f"got no differences of {name} in {path.name}, expected a row for each of its columns: measure them with "
+            "`python workflow/spread.py <chapter>`"
+        )
+    found = {}
+    for column, each in rows.groupby("column", sort=False):
+        each = each.sort_values("step")
+        sizes = each.difference.cummax()
+        found[str(column)] = Spread(each.kind.iloc[0] == "relative", tuple(each.step), tuple(sizes))
+    return found
+
+
+def seeds_here(rows: pd.DataFrame) -> str:
+    """Which seeds of a completed table this run trained, in words: ``"21 and 22"``, ``"21 to 40"`` or ``"none"``."""
+    seeds = sorted({int(seed) for seed in rows[rows.here].seed})
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    first, last = ", ".join(map(str, seeds[:-1])), str(seeds[-1]) if seeds else "none"
+    return f"{first} and {last}" if first else last
+
+
+def numbers(rows: pd.DataFrame, keys: Sequence[str]) -> list[str]:
+    """The columns of a table that hold what was measured."""
+    return [str(name) for name in rows.select_dtypes("number").columns if name not in (*keys, "here")]
+
+
+def when(rows: pd.DataFrame) -> pd.Series:
+    """The training step of each row, 0 for a table without."""
+    return next((rows[name].astype(float) for name in WHEN if name in rows), pd.Series(0.0, rows.index))
+
 
 def compare(
     own: pd.DataFrame,
     name: str,
     keys: Sequence[str],
-    tolerances: Mapping[str, tuple[float, float]],
+    tolerances: Mapping[str, tuple[float, float]] | None = None,
     *,
     folder: str | Path,
     out: str | Path,
@@ -50,12 +136,41 @@ def compare(
             "run the profile 'paper', and commit what it wrote"
         )
     both = own.merge(kept, on=keys, suffixes=("", " kept"))
-    gaps = [0.0]
-    for column, (absolute, relative) in tolerances.items():
-        here, there = (both[name].to_numpy(dtype=float) for name in (column, f"{column} kept"))
-        deviation = np.abs(here - there) / np.maximum(absolute, relative * np.abs(there))
-        deviation[np.isnan(here) & np.isnan(there)] = 0.0
-        gaps.append(float(np.max(np.nan_to_num(deviation, nan=np.inf), initial=0.0)))
+    allowed: Mapping[str, Tolerance] = measured(own, name, keys, folder) if tolerances is None else tolerances
+    gaps = [deviation(both, column, tolerance).max(initial=0.0) for column, tolerance in allowed.items()]
     others = kept[(kept[keys].merge(own[keys], how="left", indicator=True)["_merge"] == "left_only").to_numpy()]
     rows = pd.concat([own.assign(here=True), others[own.columns].assign(here=False)], ignore_index=True)
-    return rows, max(gaps), len(both)
+    return rows, float(max(gaps, default=0.0)), len(both)
+
+
+def measured(own: pd.DataFrame, name: str, keys: Sequence[str], folder: str | Path) -> dict[str, Spread]:
+    """The spread of every number in a table.
+
+    Raises:
+        ValueError: for a number whose differences were not measured.
+    """
+    found, needed = spreads(name, folder), numbers(own, keys)
+    if missing := sorted(set(needed) - set(found)):
+        raise ValueError(
+            f"got no differences of {', '.join(missing)} of {name} in {SPREAD}, expected those of all its numbers: "
+            "measure them with `python workflow/spread.py <chapter>`"
+        )
+    return {column: found[column] for column in needed}
+
+
+def deviation(both: pd.DataFrame, column: str, tolerance: Tolerance) -> np.ndarray:
+    """How far each row is from the committed one, as a multiple of its tolerance; infinite where one has no number.
+
+    Args:
+        both: rows that both have, with ``"<column> kept"`` beside the column.
+        column, tolerance: which, and what it may be off.
+    """
+    here, there = (both[name].to_numpy(dtype=float) for name in (column, f"{column} kept"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if isinstance(tolerance, Spread):
+            allowed = tolerance.allowed(np.minimum(np.abs(here), np.abs(there)), when(both).to_numpy())
+        else:
+            allowed = np.maximum(tolerance[0], tolerance[1] * np.abs(there))
+        apart = np.abs(here - there) / allowed
+    apart[(here == there) | (np.isnan(here) & np.isnan(there))] = 0.0
+    return np.nan_to_num(apart, nan=np.inf)

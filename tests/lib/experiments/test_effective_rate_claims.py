@@ -7,26 +7,27 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from gatelr import judgement
 from gatelr.experiments import effective_rate_claims, effective_rates
 
 
-def test_rows_are_selected_by_group_and_gate() -> None:
+def test_rows_are_selected_by_gate_and_keep_their_setting() -> None:
     rows = pd.DataFrame(
         [
             ("paper", "recall", "multi", 2, 800, 1.0),
             ("paper", "recall", "multi", 1, 800, 2.0),
-            ("paper", "recall", "scalar", 1, 800, 3.0),
-            ("trained", "short, SGD at 0.05", "multi", 1, 300, 4.0),
+            ("paper", "recall", "constant", 1, 800, 3.0),
+            ("trained", "short, SGD at 0.05", "scalar", 1, 300, 4.0),
             ("paper", "recall", "multi", 1, 0, 5.0),
         ],
         columns=["protocol", "setting", "gate", "seed", "step", "value"],
     )
     last = effective_rates.at_end(rows)
-    assert effective_rate_claims.select(last, "paper", "multi").value.to_dict() == {
-        ("recall", 1): 2.0,
-        ("recall", 2): 1.0,
+    assert effective_rate_claims.select(last, ("scalar", "multi")).value.to_dict() == {
+        ("recall", "multi", 1): 2.0,
+        ("recall", "multi", 2): 1.0,
+        ("short, SGD at 0.05", "scalar", 1): 4.0,
     }
-    assert effective_rate_claims.select(last, "short", "multi").value.tolist() == [4.0]
 
 
 def test_a_slope_below_zero_explains_nothing_and_the_size_of_r_has_no_sign() -> None:
@@ -62,34 +63,46 @@ def networks(step: int) -> pd.DataFrame:
     return table.assign(**{name: draw.uniform(size=len(rows)) for name in columns})
 
 
-def test_claims_compare_the_columns_that_they_name() -> None:
+def test_claims_compare_the_columns_that_they_name_in_each_setting() -> None:
     fits = networks(0)
     pooled = {claim["name"]: claim for claim in effective_rate_claims.pooled(fits)}
     within = {claim["name"]: claim for claim in effective_rate_claims.within(fits)}
-    assert (len(pooled), len(within)) == (24, 30)
-    rows = effective_rate_claims.select(fits, "paper", "multi")
+    assert (len(pooled), len(within)) == (4, 6)
+    rows = effective_rate_claims.select(fits, ("scalar", "multi"))
+    nulls = rows[["order 0 shuffled r", "order 0 foreign r"]].abs().max(axis=1)
     pairs = {
-        "more-than-lag-paper-multi": rows["order 0 r2"] - rows["lag r2"],
-        "order-one-paper-multi": rows["order 1 r2"] - rows["order 0 r2"],
-        "kept-not-written-paper-multi": rows["order 0 r2"] - rows["published r2"],
-        "within-sign-paper-multi": rows["order 0 within r"],
-        "within-foreign-paper-multi": rows["order 0 within r"] - rows["order 0 foreign r"],
-        "predicts-shuffled-paper-multi": rows["order 0 within r"].abs() - rows["order 0 shuffled r"].abs(),
+        "more-than-lag": rows["order 0 r2"] - rows["lag r2"],
+        "order-one": rows["order 1 r2"] - rows["order 0 r2"],
+        "kept-not-written": rows["order 0 r2"] - rows["published r2"],
+        "within-sign": rows["order 0 within r"],
+        "within-foreign": rows["order 0 within r"] - rows["order 0 foreign r"],
+        "predicts": rows["order 0 within r"].abs() - nulls,
+        "predicts-shuffled": rows["order 0 within r"].abs() - rows["order 0 shuffled r"].abs(),
     }
     for name, values in pairs.items():
-        np.testing.assert_allclose((pooled | within)[name]["values"], values)
-        assert len(values) == 4 * 3
-    assert pooled["order-one-short-scalar"]["about"] == "C8"
-    np.testing.assert_allclose(within["within-sign-paper-multi"]["null"], rows["order 0 shuffled r"])
+        claim = (pooled | within)[name]
+        pd.testing.assert_series_equal(claim["values"], values, check_names=False)
+        judged = judgement.judge(claim["values"], threshold=claim["smallest"], smallest=claim["smallest"])
+        assert len(judged.settings) == 6 * 2, "each task with each learned gate"
+        assert judged.settings[0].seeds == 3
+    assert pooled["order-one"]["about"] == "C8"
+    np.testing.assert_allclose(within["within-sign"]["null"], rows["order 0 shuffled r"])
 
 
 def test_claims_on_profiles_are_those_of_lag_16() -> None:
     start, end = networks(0), networks(7)
     claims = {claim["name"]: claim for claim in effective_rate_claims.profiles(pd.concat([start, end]))}
-    assert len(claims) == 3 * (1 + 2 + 3)
-    before, after = (effective_rate_claims.select(rows, "short", "multi") for rows in (start, end))
-    np.testing.assert_allclose(claims["reaches-short-multi"]["values"], after["S @16"] - before["S @16"])
-    r = after["S @16"].corr(after["order 0 @16"])
-    assert claims["follows-gates-short-multi"]["values"].mean() == pytest.approx(r)
-    by_gate = end[end.protocol == "paper"].groupby(["seed", "gate"])["S @16"].mean().unstack()
-    np.testing.assert_allclose(claims["falls-paper"]["values"], -by_gate.max(axis=1))
+    assert list(claims) == ["falls", "follows-gates", "reaches"]
+    before, after = (effective_rate_claims.select(rows, effective_rates.GATES) for rows in (start, end))
+    np.testing.assert_allclose(claims["reaches"]["values"], after["S @16"] - before["S @16"])
+    np.testing.assert_allclose(claims["falls"]["values"], -after["S @16"])
+    one = after.loc["short, SGD at 0.05", "multi"]
+    shares = claims["follows-gates"]["values"].loc["short, SGD at 0.05", "multi"]
+    assert shares.mean() == pytest.approx(one["S @16"].corr(one["order 0 @16"]))
+
+
+def test_no_more_than_three_claims_are_primary() -> None:
+    claims = [*effective_rate_claims.pooled(networks(0)), *effective_rate_claims.within(networks(0))]
+    claims += effective_rate_claims.profiles(pd.concat([networks(0), networks(7)]))
+    assert sorted(claim["name"] for claim in claims if claim["primary"]) == sorted(effective_rate_claims.PRIMARY)
+    assert len(effective_rate_claims.PRIMARY) <= judgement.MOST_PRIMARY

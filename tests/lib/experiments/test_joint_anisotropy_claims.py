@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from gatelr import judgement
 from gatelr.experiments import joint_anisotropy, joint_anisotropy_claims
 
 
@@ -51,12 +52,23 @@ def test_claims_are_those_of_their_contrasts() -> None:
     after = table({(gate, optimiser): gates[gate] + adam[optimiser] for gate, optimiser in models})
     before = table({(gate, optimiser): 0.25 * gates[gate] for gate, optimiser in models})
     claims = {claim["name"]: claim for claim in joint_anisotropy_claims.claims(after, before)}
-    assert len(claims) == 4 * 5
+    assert len(claims) == 4 * 4
     for place in ("propagation", "update"):
-        expected = {f"matches-adam-{place}-ai-multi": 1.5, f"matches-adam-{place}-ai-scalar": 0.5}
-        expected |= {f"gates-{place}-ai": 2.0, f"adam-{place}-ai": 0.5, f"learned-{place}-ai": 1.5}
-        for name, value in expected.items():
-            np.testing.assert_allclose(claims[name]["values"], value)
-        assert claims[f"matches-adam-{place}-ai-multi"]["threshold"] == np.log10(0.9)
-        assert claims[f"matches-adam-{place}-ce-multi"]["threshold"] == -0.01
+        expected = {
+            f"matches-adam-{place}-ai": {"multi": 1.5, "scalar": 0.5},
+            f"gates-{place}-ai": {"SGD": 2.0, "Adam": 2.0},
+            f"adam-{place}-ai": {"none": 0.5, "scalar": 0.5, "multi": 0.5},
+            f"learned-{place}-ai": {"SGD": 1.5, "Adam": 1.5},
+        }
+        for name, by_part in expected.items():
+            claim = claims[name]
+            judged = judgement.judge(claim["values"], threshold=claim["threshold"], smallest=claim["smallest"])
+            found = {each.setting: each.mean for each in judged.settings}
+            assert found == pytest.approx({f"adding, {part}": value for part, value in by_part.items()})
+        assert claims[f"matches-adam-{place}-ai"]["threshold"] == np.log10(0.9)
+        assert claims[f"matches-adam-{place}-ce"]["threshold"] == -0.01
+        assert claims[f"gates-{place}-ai"]["threshold"] == np.log10(1.1)
         np.testing.assert_allclose(claims[f"gates-{place}-ai"]["null"], 0.5)
+    primary = [name for name, claim in claims.items() if claim["primary"]]
+    assert sorted(primary) == sorted(joint_anisotropy_claims.PRIMARY)
+    assert len(primary) <= judgement.MOST_PRIMARY

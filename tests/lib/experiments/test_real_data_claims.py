@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from gatelr import judgement
 from gatelr.experiments import real_data_claims as claims
 from scipy import stats
 
@@ -94,7 +95,9 @@ def test_the_table_has_a_row_for_each_network_and_checkpoint() -> None:
     training = training.assign(**{"linear loss": 0.5, "linear accuracy": 0.9})
     table = claims.table({"training": training, "lags": profiles})
     assert len(table) == 4
-    assert set(claims.TOLERANCES) <= set(table.columns)
+    every = claims.tables({"training": training, "lags": profiles, "memory": training})
+    assert every.keys() == claims.TABLES.keys()
+    assert not every["agreement"].duplicated(claims.TABLES["agreement"]).any()
     assert set(table.score) == {0.85}
     rows = claims.trained(table)
     assert set(rows.step) == {10}
@@ -114,14 +117,17 @@ def test_claims_count_gated_networks_that_learned_something_useful() -> None:
     assert by_name["rates-agree"]["null"].mean() == pytest.approx(0.6, abs=0.01)
 
 
-def test_each_setting_has_a_verdict_of_its_own() -> None:
-    rows = networks(rate=0.6, even=0.55)
+def test_each_data_set_with_each_model_is_a_setting() -> None:
+    rows = networks(**dict.fromkeys((*claims.PROFILES, "rate given data", "overlap", "even overlap"), 0.6))
     rows.loc[rows.data == "co2", "rate"] = 0.1
     rows.loc[(rows.data == "digits") & (rows.model == "multi"), "useful"] = False
-    verdicts = claims.by_setting(rows, claims.CLAIMS["rates-agree"]).set_index(["data", "model"])
-    assert list(verdicts.index) == [(data, model) for data in ("digits", "co2") for model in ("GRU", "multi")]
-    assert verdicts.verdict.tolist() == ["supported", "too few", "refuted", "refuted"]
-    assert verdicts.networks.tolist() == [10, 0, 10, 10]
+    claim = next(claim for claim in claims.claims(rows) if claim["name"] == "rates-agree")
+    judged = judgement.judge(claim["values"], threshold=claim["threshold"], smallest=claim["smallest"])
+    assert {each.setting: each.verdict for each in judged.settings} == {
+        "digits, GRU": "supported",
+        "co2, GRU": "absent",
+        "co2, multi": "absent",
+    }
 
 
 def places(rows: pd.DataFrame) -> pd.DataFrame:

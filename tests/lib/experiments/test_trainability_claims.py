@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from gatelr import judgement
 from gatelr.experiments import trainability_claims as claims
 from gatelr.experiments.trainability import ARMS, GAINS, RATES
 
@@ -55,10 +56,26 @@ def test_a_contrast_is_taken_within_a_seed_and_is_empty_where_an_arm_is_missing(
 
 
 def test_every_contrast_names_arms_and_no_more_than_three_are_primary() -> None:
-    named = {arm for contrast in claims.CONTRASTS.values() for arm in contrast.weights}
-    assert named <= set(ARMS)
+    weights = [part for contrast in claims.CONTRASTS.values() for part in contrast.parts.values()]
+    assert {arm for part in weights for arm in part} <= set(ARMS)
     assert sum(contrast.primary for contrast in claims.CONTRASTS.values()) == 3
-    assert all(abs(sum(contrast.weights.values())) < 1e-12 for contrast in claims.CONTRASTS.values())
+    assert all(abs(sum(part.values())) < 1e-12 for part in weights)
+
+
+def test_each_lag_and_each_learned_gate_is_a_setting() -> None:
+    limits = {"none": 0.005, "scalar": 0.05, "multi": 0.5, "constant": 0.05}
+    two = [records(limits).assign(lag=lag) for lag in (10, 20)]
+    areas = claims.tables({"map": pd.concat(two)})["areas"]
+    found = {claim["name"]: claim for claim in claims.claims(areas)}
+    assert set(found) == {"gates-widen", "learning-the-gate"}, "those whose arms are all there"
+    judged = judgement.judge(found["gates-widen"]["values"], threshold=0.05)
+    assert [each.setting for each in judged.settings] == [
+        "lag 10, scalar",
+        "lag 20, scalar",
+        "lag 10, multi",
+        "lag 20, multi",
+    ]
+    assert [each.mean for each in judged.settings[:2]] == pytest.approx([2 / 15, 2 / 15])
 
 
 def test_a_ratio_of_means_and_its_interval() -> None:

@@ -357,6 +357,29 @@ def test_a_reference_completes_the_rows_and_is_checked(chapter: Chapter, tmp_pat
     assert len(chapter.checks) == 1, "what is not compared is not checked"
 
 
+@pytest.mark.parametrize(
+    ("profile", "out", "seed", "passes"),
+    [
+        ("ci", "built", 1, False),
+        ("ci", "built", 2, True),
+        ("ci", "draft", 1, True),
+        ("quick", "built", 1, True),
+        ("paper", "built", 1, True),
+        ("ci", "built", None, True),
+    ],
+)
+def test_a_build_that_shares_no_row_has_compared_nothing(
+    chapter: Chapter, tmp_path: Path, profile: str, out: str, seed: int | None, passes: bool
+) -> None:
+    chapter.parameters["profile"], chapter.out = profile, tmp_path / out
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    pd.DataFrame({"seed": [2, 3], "slope": [2.0, 3.0]}).to_csv(kept / "e9-fits.csv", index=False)
+    own = pd.DataFrame({"seed": [1 if seed is None else seed], "slope": [2.0]}).iloc[: 0 if seed is None else 1]
+    chapter.compare(own, "e9-fits", ["seed"], {"slope": (0.1, 0.0)}, folder=kept)
+    assert chapter.checks[0]["passed"] is passes
+
+
 def test_what_a_clock_gave_is_no_result(chapter: Chapter, tmp_path: Path) -> None:
     chapter.check("sums", "1 + 1 = 2", True)
     chapter.clock("minutes", np.float64(1.25), "1.2", "min")

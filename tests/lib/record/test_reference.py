@@ -69,3 +69,61 @@ def test_a_reference_must_have_the_columns(tmp_path: Path) -> None:
     commit(tmp_path)
     with pytest.raises(ValueError, match="lacks note"):
         compare(table([1]), tmp_path)
+
+
+def measure(tmp_path: Path, rows: str) -> None:
+    (tmp_path / "kept").mkdir(exist_ok=True)
+    (tmp_path / "kept" / "spread.csv").write_text("table,column,step,kind,difference\n" + rows)
+
+
+def by_default(own: pd.DataFrame, tmp_path: Path, keys: tuple[str, ...] = KEYS) -> float:
+    return reference.compare(own, "fits", keys, folder=tmp_path / "kept", out=tmp_path / "out")[1]
+
+
+def test_by_default_a_number_may_be_off_by_twenty_times_what_was_measured(tmp_path: Path) -> None:
+    compare(table([1, 2]), tmp_path)
+    commit(tmp_path)
+    measure(tmp_path, "fits,slope,0,absolute,0.01\nothers,slope,0,absolute,9\n")
+    assert by_default(table([1, 2], shift=0.05), tmp_path) == pytest.approx(0.25)
+    measure(tmp_path, "fits,slope,0,relative,0.01\n")
+    assert by_default(table([2], shift=0.3), tmp_path) == pytest.approx(0.3 / (20 * 0.01 * 2))
+    assert by_default(table([2], shift=-0.3), tmp_path) == pytest.approx(0.3 / (20 * 0.01 * 1.7)), "of the smaller one"
+    measure(tmp_path, "fits,slope,0,absolute,0\n")
+    assert by_default(table([1, 2]), tmp_path) == 0
+    assert by_default(table([2], shift=1e-4), tmp_path) == pytest.approx(0.5), "what rounding may do"
+
+
+def test_a_row_is_judged_by_what_was_measured_up_to_its_step(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"seed": 1, "step": [0, 50, 400], "slope": 1.0})
+    measure(tmp_path, "fits,slope,0,absolute,0.0001\nfits,slope,200,absolute,0.01\nfits,slope,300,absolute,0.001\n")
+    keys = ("seed", "step")
+    rows.to_csv(tmp_path / "kept" / "fits.csv", index=False)
+    for step, gap in ((0, 5.0), (50, 5.0), (400, 0.05)):
+        own = rows[rows.step == step].assign(slope=1.01)
+        assert by_default(own, tmp_path, keys) == pytest.approx(gap)
+
+
+def test_every_number_must_have_been_measured(tmp_path: Path) -> None:
+    compare(table([1]), tmp_path)
+    commit(tmp_path)
+    with pytest.raises(ValueError, match=r"got no differences of fits in spread\.csv"):
+        by_default(table([1]), tmp_path)
+    measure(tmp_path, "fits,other,0,absolute,0.01\n")
+    with pytest.raises(ValueError, match="got no differences of slope of fits"):
+        by_default(table([1]), tmp_path)
+
+
+def test_equal_infinities_agree(tmp_path: Path) -> None:
+    compare(table([1]).assign(slope=np.inf), tmp_path)
+    commit(tmp_path)
+    assert compare(table([1]).assign(slope=np.inf), tmp_path)[1] == 0
+    assert compare(table([1]), tmp_path)[1] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"), [([21, 22, 21], "21 and 22"), ([23, 22, 21], "21 to 23"), ([3, 1, 9], "1, 3 and 9"), ([7], "7")]
+)
+def test_the_seeds_of_this_run_in_words(seeds: list[int], words: str) -> None:
+    rows = pd.concat([table(seeds).assign(here=True), table([99]).assign(here=False)])
+    assert reference.seeds_here(rows) == words
+    assert reference.seeds_here(rows[~rows.here]) == "none"

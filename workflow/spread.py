@@ -1,0 +1,280 @@
+"""How far the same networks come apart on other arithmetic; how far a build may be from the reference follows from it.
+
+    python workflow/spread.py                            # of every chapter with runs
+    python workflow/spread.py joint-anisotropy real-data # of these, and keep what the table has of the others
+
+A few networks of each experiment are trained to the last step, again and again: with wider and narrower vectors
+(ATEN_CPU_CAPABILITY), with one thread and with two, with the compiled kernel and without. What comes out is compared
+number by number. `reference/spread.csv` gets the largest difference for each table, column and training step.
+Runs are kept in `_build/spread`, so that what was killed goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import environment
+import parameters
+import toc
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "lib"))  # this checkout's library, even when another is installed
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from gatelr.experiments.runs import Run
+
+#: Where the runs go, and the table.
+FOLDER, TABLE = ROOT / "_build" / "spread", ROOT / "reference" / "spread.csv"
+
+#: Networks that train side by side in a cell.
+SEEDS = 2
+
+#: The cells of each experiment that are trained again, by some of the labels of their runs: the tamest, one under Adam
+#: and one that swings, where there are such.
+CELLS: dict[str, list[dict[str, Any]]] = {
+    "effective-rate-profiles": [
+        {"setting": "adding", "gate": "multi"},
+        {"setting": "adding, 30 steps, Adam", "gate": "scalar"},
+        {"setting": "short, SGD at 0.05", "gate": "constant"},
+    ],
+    "joint-anisotropy": [
+        {"task": "adding", "gate": "multi", "optimiser": "Adam"},
+        {"task": "narma10", "gate": "scalar", "optimiser": "SGD"},
+        {"task": "moving_average", "gate": "none", "optimiser": "Adam"},
+    ],
+    "gate-corrections": [
+        {"setting": "moving average", "gate": "scalar"},
+        {"setting": "adding, 50", "gate": "multi"},
+    ],
+    "gates-against-optimisers": [
+        {"task": "adding", "gate": "multi", "optimiser": "SGD", "search": False},
+        {"task": "moving_average", "gate": "none", "optimiser": "Adam", "search": False},
+        {"task": "moving_average", "gate": "scalar", "optimiser": "SGD", "search": False},
+    ],
+    "real-data": [
+        {"data": "digits", "model": "GRU"},
+        {"data": "mnist1d", "model": "LSTM"},
+        {"data": "co2", "model": "multi"},
+    ],
+    "stability": [
+        {"arm": "none", "lag": 10, "after": "silence"},
+        {"arm": "scalar", "lag": 20, "after": "silence"},
+    ],
+}
+
+
+class Arithmetic(NamedTuple):
+    """One way in which the same numbers are computed."""
+
+    level: str  #: which vectors PyTorch uses, as in ATEN_CPU_CAPABILITY
+    threads: int  #: of the numeric libraries
+    kernel: str  #: the compiled one or plain PyTorch
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{self.level}, {self.threads} thread{'s' * (self.threads > 1)}, {self.kernel} kernel"
+
+    @property
+    def folder(self) -> Path:
+        """Where its runs lie."""
+        return FOLDER / f"{self.level}-{self.threads}-{self.kernel}"
+
+
+def arithmetics() -> list[Arithmetic]:
+    """Every width of vectors that the processor has, with one thread and the compiled kernel, and with neither."""
+    import torch
+
+    levels = ["default"]
+    if platform.machine() in ("x86_64", "AMD64"):
+        levels += ["avx2", "avx512"]
+    best = torch.backends.cpu.get_cpu_capability().lower()
+    known = levels[: levels.index(best) + 1] if best in levels else levels[:1]
+    extremes = ((1, "compiled"), (2, "plain"))
+    return [Arithmetic(level, *extreme) for level in reversed(known) for extreme in extremes]
+
+
+def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
+    """The runs that a chapter reads in a profile, with some parameters set otherwise."""
+    from gatelr.experiments import plans
+
+    source, profiles = Path("notebooks") / f"{chapter}.py", parameters.load(Path("profiles.yaml"), toc.chapters())
+    asked = parameters.declared(source) | parameters.resolve(profiles, profile, source, "cpu") | other
+    return plans.plan(chapter, asked | {"block": 0})
+
+
+def cells(chapter: str, seeds: int = SEEDS) -> list[Run]:
+    """The runs of a chapter's cells, with fewer seeds than ``paper`` asks for."""
+    whole = plan(chapter, "paper", seeds=seeds)
+    return [run for run in whole if any(cell.items() <= run.labels.items() for cell in CELLS[chapter])]
+
+
+def keys(chapter: str) -> dict[str, Sequence[str]]:
+    """The tables that a chapter compares with its references, each with the columns that say which row is which."""
+    from gatelr.experiments import (
+        against_optimisers_claims,
+        effective_rates,
+        gate_corrections,
+        joint_anisotropy,
+        real_data_claims,
+        trainability_claims,
+    )
+
+    profiles, against = ("training", "fits", "profiles"), ("training", "steps", "lags")
+    by_chapter: dict[str, dict[str, Sequence[str]]] = {
+        "effective-rate-profiles": {f"e1-{name}": effective_rates.KEYS for name in profiles},
+        "joint-anisotropy": {"e2-anisotropy": joint_anisotropy.KEYS},
+        "gate-corrections": {f"e3-{name}": columns for name, columns in gate_corrections.KEYS.items()},
+        "gates-against-optimisers": {f"e4-{name}": against_optimisers_claims.KEYS for name in against},
+        "real-data": {f"e5-{name}": columns for name, columns in real_data_claims.TABLES.items()},
+        "stability": {f"e6-{name}": columns for name, columns in trainability_claims.TABLES.items()},
+    }
+    return by_chapter[chapter]
+
+
+def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The same tables, from the records of runs."""
+    from gatelr.experiments import (
+        against_optimisers_claims,
+        effective_rates,
+        gate_corrections,
+        joint_anisotropy,
+        real_data_claims,
+        trainability_claims,
+    )
+
+    made: dict[str, Callable[[Any], Mapping[str, pd.DataFrame]]] = {
+        "effective-rate-profiles": effective_rates.tables,
+        "joint-anisotropy": lambda records: {"anisotropy": joint_anisotropy.table(records)},
+        "gate-corrections": gate_corrections.tables,
+        "gates-against-optimisers": against_optimisers_claims.tables,
+        "real-data": real_data_claims.tables,
+        "stability": trainability_claims.tables,
+    }
+    by_name = {name.partition("-")[2]: name for name in keys(chapter)}
+    return {by_name[name]: rows for name, rows in made[chapter](measured).items() if name in by_name}
+
+
+def planned(chapter: str, rows: pd.DataFrame) -> pd.Series:
+    """Which rows of a chapter's reference its profile ``ci`` trains again."""
+    import pandas as pd
+
+    found = pd.Series(False, rows.index)
+    for run in plan(chapter, "ci"):
+        own = rows.seed.isin(run.seeds)
+        for name, value in run.labels.items():
+            own &= (rows[name] == value) if name in rows else True
+        if "step" in rows and "checkpoints" in run.settings:
+            own &= rows.step.isin(run.settings["checkpoints"])
+        found |= own
+    return found
+
+
+def make(chapters: Iterable[str], folder: Path) -> None:
+    """Make the runs of all cells in this process, as its environment has them computed."""
+    from gatelr.experiments import runs
+
+    for chapter in chapters:
+        for run in cells(chapter):
+            if not runs.fresh(run, folder):
+                runs.make(run, folder=folder)
+
+
+def elsewhere(chapters: Sequence[str], way: Arithmetic) -> None:
+    """The same in a process of its own, since PyTorch looks at its environment once, when it starts.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails.
+    """
+    asked = {"ATEN_CPU_CAPABILITY": way.level, "GATELR_KERNEL": way.kernel}
+    command = [sys.executable, __file__, *chapters, "--into", str(way.folder)]
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | environment.variables(way.threads) | asked)
+
+
+def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
+    """The largest difference of each column, by training step, between tables of the same networks.
+
+    Args:
+        parts: the tables, the same rows in each.
+        keys: what says which row is which.
+
+    Returns:
+        ``column``, ``step``, ``kind`` and ``difference``. A column of positive numbers that spans more than a factor of
+        ten is compared relative to its size, and any other as it is. A number that is missing in some tables and not in
+        all is infinitely far off.
+    """
+    import numpy as np
+    import pandas as pd
+    from gatelr.record import reference
+
+    aligned = [part.sort_values(list(keys)).reset_index(drop=True) for part in parts]
+    if any(not part[list(keys)].equals(aligned[0][list(keys)]) for part in aligned):
+        raise ValueError(f"got tables with other {', '.join(keys)}, expected the same networks in all")
+    steps, rows = reference.when(aligned[0]), []
+    for column in reference.numbers(aligned[0], keys):
+        values = np.stack([part[column].to_numpy(dtype=float) for part in aligned])
+        known = values[np.isfinite(values)]
+        relative = bool(known.size and known.min() > 0 and known.max() > 10 * known.min())
+        with np.errstate(invalid="ignore"):
+            apart = values.max(0) - values.min(0)
+            apart = apart / np.abs(values).min(0) if relative else apart
+        same = (values == values[0]).all(0) | np.isnan(values).all(0)
+        apart = np.where(same, 0.0, np.nan_to_num(apart, nan=np.inf))
+        largest = pd.Series(apart).groupby(steps).max()
+        kind = "relative" if relative else "absolute"
+        rows += [{"column": column, "step": step, "kind": kind, "difference": d} for step, d in largest.items()]
+    return pd.DataFrame(rows)
+
+
+def measure(chapters: Sequence[str], ways: Sequence[Arithmetic]) -> pd.DataFrame:
+    """The table of largest differences of some chapters."""
+    import pandas as pd
+    from gatelr.experiments import runs
+
+    parts = []
+    for way in ways:
+        elsewhere(chapters, way)
+        print(f"made: {way.name}", flush=True)
+    for chapter in chapters:
+        made = [tables(chapter, runs.load(cells(chapter), folder=way.folder, progress=False)) for way in ways]
+        for name in made[0]:
+            found = differences([each[name] for each in made], keys(chapter)[name])
+            parts.append(found.assign(table=name)[["table", *found.columns]])
+    return pd.concat(parts, ignore_index=True)
+
+
+def main() -> int:
+    """Do as asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chapters", nargs="*", default=list(CELLS), choices=[[], *CELLS], metavar="chapter")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    if args.into is not None:
+        make(args.chapters, args.into)
+        return 0
+    import pandas as pd
+
+    found, ways = measure(args.chapters, arithmetics()), arithmetics()
+    if TABLE.exists():
+        kept = pd.read_csv(TABLE)
+        found = pd.concat([kept[~kept.table.isin(found.table)], found], ignore_index=True)
+    order = found.drop_duplicates(["table", "column"]).reset_index(drop=True)
+    found = found.merge(order[["table", "column"]].reset_index(), on=["table", "column"])
+    found = found.sort_values(["table", "index", "step"]).drop(columns="index")
+    TABLE.write_text(found.to_csv(index=False, float_format="%.3g"))
+    print(json.dumps({"arithmetics": [way.name for way in ways], "rows": len(found)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
