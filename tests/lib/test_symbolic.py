@@ -97,27 +97,6 @@ def test_an_unrolled_network_has_the_claimed_gradient(kind: str) -> None:
         assert symbolic.at_a_point(derivative - 2 * claim) != 0
 
 
-@pytest.mark.parametrize("kind", GATES)
-def test_derivatives_by_every_weight(kind: str) -> None:
-    """C7 for one step, and that a wrong claim is not proved."""
-    for weight, claim in symbolic.weight_derivatives(kind).items():
-        derivative = symbolic.by_weight(kind, weight)
-        assert not derivative.has(sp.Piecewise, sp.Derivative)
-        assert sp.expand(derivative - claim) == 0
-        assert sp.expand(derivative - 2 * claim) != 0
-
-
-@pytest.mark.parametrize("kind", GATES)
-def test_an_unrolled_network_has_the_claimed_gradient(kind: str) -> None:
-    """C7 by brute force, in both ways to compare."""
-    pairs = symbolic.unrolled(kind, 2)
-    assert len(pairs) == {"none": 8, "constant": 8, "scalar": 12, "multi": 16}[kind]
-    for derivative, claim in pairs:
-        assert sp.expand(derivative - claim) == 0
-        assert symbolic.at_a_point(derivative - claim) == 0
-        assert symbolic.at_a_point(derivative - 2 * claim) != 0
-
-
 def test_sigmoid_is_the_logistic_function() -> None:
     z = sp.Symbol("z")
     s = symbolic.sigmoid(z)

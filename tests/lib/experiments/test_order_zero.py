@@ -35,7 +35,23 @@ def test_rates_are_the_gradient_where_nothing_recurs(network: GatedRNN, u: torch
         assert error.shape == (2, 5)
         assert error.max() <= 1e-12
         assert cosine.min() >= 1 - 1e-12
-    assert compared["another digit"][0].min() > 1e-6
+    for null in ("another digit", "mean gates", "lag 0 alone"):
+        assert compared[null][0].min() > 1e-6
+
+
+def test_nulls_of_order_0_are_order_0_where_they_have_nothing_to_change(u: torch.Tensor) -> None:
+    """A constant gate is its own mean and that of every digit, and a single step has one lag."""
+    options = {"n_outputs": 3, "bias": True, "replicas": 2, "dtype": torch.float64}
+    network = GatedRNN(1, 4, "constant", alpha=[0.1, 0.2, 0.5, 0.9], **options)  # type: ignore[arg-type]
+    target = torch.tensor([0, 1, 2, 0, 1])
+    for steps, same in ((20, ("mean gates", "another digit")), (1, ("mean gates", "another digit", "lag 0 alone"))):
+        with torch.no_grad():
+            run = network.run(u[:steps], torch.ones(2, 5, 4, dtype=torch.float64))
+            terms = jacobian.terms(network, run)
+        compared = order_zero.imitations(network, run, terms, target)
+        for null in same:
+            for got, wanted in zip(compared[null], compared["order 0"], strict=True):
+                assert torch.allclose(got, wanted, atol=1e-12)
 
 
 def test_the_correction_is_exact_over_one_step(network: GatedRNN, u: torch.Tensor) -> None:
@@ -46,6 +62,14 @@ def test_the_correction_is_exact_over_one_step(network: GatedRNN, u: torch.Tenso
     assert errors["order 0"].min() > 1e-6
     assert errors["placebo"].median() > 1e-6
     assert 0 < errors["off the diagonal"].median() < 1
+
+
+def test_the_last_step_is_corrected_as_every_window_is(network: GatedRNN, u: torch.Tensor) -> None:
+    with torch.no_grad():
+        terms = jacobian.terms(network, network.run(u))
+    retained = order_zero.corrected_to_last(terms)
+    for lag in range(20):
+        assert torch.allclose(retained[19 - lag], rates.corrected(terms, lag)[-1], atol=1e-14)
 
 
 def test_a_budget_is_divided_into_groups_of_lags(network: GatedRNN, u: torch.Tensor) -> None:
