@@ -53,6 +53,7 @@ PAGES = ["workflow/pages.py", "workflow/six_words.py", "workflow/toc.py", "_toc.
 MEASURED = sorted(map(str, Path("benchmarks/results/scale").glob("*.json")))
 GENERATED += ["book/generated/scale.md"] if MEASURED else []
 PAGES += MEASURED
+PAGES += ["workflow/references.py", *map(str, Path("reference").glob("manifest.json"))]
 PAGES += map(str, Path("book").glob("notation.md"))  # the ledger takes the names of the claims from it
 # The figure of the first page stands on the claims of two chapters.
 GENERATED += ["book/generated/six-words.svg"] if {"gate-corrections", "gates-against-optimisers"} <= {*CHAPTERS} else []

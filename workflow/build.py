@@ -26,6 +26,7 @@ import pandas as pd
 import parameters
 import progress
 import psutil
+import references
 import slurm
 import toc
 
@@ -78,6 +79,8 @@ def check(profile: str, device: str, here: bool, study: bool, unlocked: bool) ->
             if study
             else f"profile '{profile}' makes tables of runs and no book: use `make study`"
         )
+    if changed := references.problems():
+        raise parameters.BadInput("\n".join(changed))
     address.repository(), address.url()  # refused now, not after the chapters have run
     if device == "cuda" and here:
         import torch

@@ -11,6 +11,7 @@ from typing import Any
 
 import failures
 import jinja2
+import references
 import six_words
 import toc
 
@@ -180,6 +181,7 @@ def ledger(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ],
         "verdicts": list(dict.fromkeys(row["verdict"] for row in [*rows, *findings])),
         "chapters": list(runs),
+        "others": references.made_by_other_code(),
         "held": sum(row["verdict"] == "holds" for row in rows),
         "total": len(rows),
     }
@@ -218,7 +220,24 @@ def execution(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "seconds": f"{sum(run['run']['seconds'] for run in runs.values()):.0f}",
         "profiles": sorted({str(run["run"]["profile"]) for run in runs.values()}),
         "versions": [(package, ", ".join(sorted(found))) for package, found in sorted(versions.items())],
+        "tables": committed(),
     }
+
+
+def committed() -> list[dict[str, str]]:
+    """A row for each committed table: by whom and when it was made, and whether today's code is what made it."""
+    others = references.made_by_other_code()
+    return [
+        {
+            "name": name,
+            "by": f"{{doc}}`/notebooks/{entry['chapter']}`" if "chapter" in entry else f"`{entry['by']}`",
+            "date": entry["date"],
+            "commit": f"`{entry['commit'][:10]}`" if entry["commit"] else "–",
+            "sha256": entry["sha256"][:12],
+            "code": others.get(name, "as it is today"),
+        }
+        for name, entry in references.manifest().items()
+    ]
 
 
 def contents(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The committed tables of ``reference/``: whether they are as committed, which code made them, how new ones come in.
 
     python workflow/references.py                           # are all tables as their manifest has them?
+    python workflow/references.py current                   # did today's code make all of them?
     python workflow/references.py adopt joint-anisotropy    # take in what these chapters wrote in the profile paper
     python workflow/references.py adopt --table diagnosis/remedies \\
         --by gatelr.experiments.remedy_trials --command "python -m gatelr.experiments.remedy_trials"
@@ -195,7 +196,7 @@ def _machine() -> dict[str, Any]:
 def main() -> int:
     """Do as asked; 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("verify", "adopt"), default="verify")
+    parser.add_argument("what", nargs="?", choices=("verify", "current", "adopt"), default="verify")
     parser.add_argument("chapters", nargs="*")
     parser.add_argument("--table", help="one that no chapter wrote, such as diagnosis/remedies")
     parser.add_argument("--by", default="", help="who made it: a module, a script, or where its code is")
@@ -205,6 +206,8 @@ def main() -> int:
     try:
         if args.what == "verify":
             said = problems()
+        elif args.what == "current":
+            said = [f"{name} was made by {what}: make it again" for name, what in made_by_other_code().items()]
         elif args.table:
             said = [f"adopted {adopt_table(args.table, args.by, args.command, args.code)}"]
         else:
@@ -212,8 +215,10 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
-    print("\n".join(said or ["all tables are as committed"]))
-    return int(args.what == "verify" and bool(said))
+    print(
+        "\n".join(said or ["all tables are as committed" if args.what == "verify" else "today's code made all tables"])
+    )
+    return int(args.what != "adopt" and bool(said))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 import references  # noqa: E402
 
+from .conftest import Project  # noqa: E402
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -102,3 +104,17 @@ def test_a_maker_is_here_or_has_a_commit(folder: Path) -> None:
             references.adopt_table("one", by, "make it", code, folder=folder)
     with pytest.raises(ValueError, match="got no table 'four', expected one of one, two"):
         references.adopt_table("four", "gatelr.experiments.remedy_trials", "make it", folder=folder)
+
+
+def test_the_build_stops_at_a_changed_table_before_anything_runs(project: Project) -> None:
+    folder = project.root / "reference"
+    folder.mkdir()
+    (folder / "one.csv").write_text("seed,value\n1,2.5\n")
+    entry = {"sha256": references.digest(folder / "one.csv"), "by": "elsewhere", "code": "c0ffee", "rules": ""}
+    entry |= {"commit": None, "date": "2026-01-31"}
+    (folder / "manifest.json").write_text(json.dumps({"schema": 1, "tables": {"one": entry}}))
+    (folder / "one.csv").write_text("seed,value\n1,2.6\n")
+    stopped = project.build()
+    assert stopped.returncode == 2
+    assert "one.csv is not the table that was committed: its sum is not the one in manifest.json" in stopped.stderr
+    assert not list(project.root.glob("artifacts/*/run.json"))
