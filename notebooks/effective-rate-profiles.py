@@ -343,7 +343,9 @@ for name, protocol in drawn.items():
 
 # %%
 PLACE = ["protocol", "setting", "gate", "step", "t"]
-maps = chapter.compare(effective_rates.maps(measured), "e1-maps", PLACE, {})
+maps = effective_rates.maps(measured)  # of two decimals
+units = {name: (0.05, 0.0) for name in maps if name.startswith("k = ")}
+maps = chapter.compare(maps, "e1-maps", PLACE, units)
 mapped = effective_rates.at_end(maps[maps.setting == "short, SGD at 0.05"])
 mapped = mapped.drop(columns="here")
 pairs = mapped.melt(PLACE, var_name="k", value_name="log10 S")
@@ -533,10 +535,10 @@ chapter.figure("effective-rate-within-by-lag", grid.figure, table)
 # `more-than-lag` and `predicts`. All others are exploratory.
 #
 # An effect must be large enough to matter. For a difference of $R^2$ that is
-# $0.02$, the least that {numref}`fig-effective-rate-unexplained` would show.
-# For a correlation it is $0.1$. For a profile it is a factor of two. These sizes
-# were chosen after a pilot with the seeds 1 to 20. An effect that is surely
-# smaller counts as *absent*.
+# $0.02$, a fiftieth of the variance. For a correlation it is $0.1$, which is a
+# hundredth of the variance. For a profile, which falls by whole decades, it is a
+# factor of two. These sizes were chosen after a pilot with the seeds 1 to 20. An
+# effect that is surely smaller counts as *absent*.
 #
 # Signs need care twice. First, $R^2$ does not see the sign of a slope. So the
 # comparison with the lag is made a second time, and there a slope below zero
@@ -624,11 +626,12 @@ table = tabulate(columns, LEARNED, **{"R² − lag's": "+.3g"})
 chapter.table("effective-rate-tasks-within", table)
 
 profiles = evidence["profiles"].set_index([*MODEL, "seed"]).sort_index()
-start = profiles[profiles.step == 0]["S @16"].droplevel("seed")
+start = profiles[profiles.step == 0]["S @16"]
 end = effective_rates.at_end(profiles)
-reach = end["S @16"].droplevel("seed")
-columns = {"untrained": start, "at the end": reach, "change": reach - start}
-columns["seeds that rise"] = reach > start
+change = (end["S @16"] - start).dropna()
+columns = {"untrained": start, "at the end": end["S @16"], "change": change}
+columns["seeds that rise"] = change > 0
+columns = {name: values.droplevel("seed") for name, values in columns.items()}
 table = tabulate(columns, list(GATES))
 r = end.groupby(MODEL).apply(lambda rows: rows["S @16"].corr(rows["order 0 @16"]))
 table["follows gates"] = [

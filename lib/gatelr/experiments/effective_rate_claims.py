@@ -20,9 +20,8 @@ LEARNED = GATES[1:]
 #: What tells the settings of a claim and their seeds apart.
 SETTING = ["setting", "gate", "seed"]
 
-#: The smallest effects that matter, chosen after a pilot. A straight line leaves up to a tenth of the variance, and a
-#: fifth of that is the least that a figure shows; a correlation of a tenth says a hundredth of the variance; and
-#: profiles fall by whole decades, beside which a factor of two is the least that a network could notice.
+#: The smallest effects that matter, chosen after a pilot. They are, of R², a fiftieth of the variance; of correlations,
+#: a tenth, which says a hundredth of the variance; of profiles, which fall by whole decades, a factor of two.
 R2, CORRELATION, DECADES = 0.02, 0.1, float(np.log10(2))
 
 #: By name, the column that is larger, than which, and what it is about.
