@@ -208,9 +208,9 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
         keys: what says which row is which.
 
     Returns:
-        ``column``, ``step``, ``kind`` and ``difference``. A column of positive numbers that spans more than a factor of
-        ten is compared relative to its size, and any other as it is. A number that is missing in some tables and not in
-        all is infinitely far off.
+        ``column``, ``step``, ``kind``, ``difference`` and ``seeds``, how far two seeds of one cell lie apart, in the
+        median over cells. A column of positive numbers that spans more than a factor of ten is compared relative to its
+        size, and any other as it is. A number that is missing in some tables and not in all is infinitely far off.
     """
     import numpy as np
     import pandas as pd
@@ -220,6 +220,7 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
     if any(not part[list(keys)].equals(aligned[0][list(keys)]) for part in aligned):
         raise ValueError(f"got tables with other {', '.join(keys)}, expected the same networks in all")
     steps, rows = reference.when(aligned[0]), []
+    cell = aligned[0].groupby([key for key in keys if key != "seed"], sort=False).ngroup()
     for column in reference.numbers(aligned[0], keys):
         values = np.stack([part[column].to_numpy(dtype=float) for part in aligned])
         known = values[np.isfinite(values)]
@@ -227,11 +228,16 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
         with np.errstate(invalid="ignore"):
             apart = values.max(0) - values.min(0)
             apart = apart / np.abs(values).min(0) if relative else apart
+            least, most = (pd.Series(values[0]).groupby(cell).transform(what) for what in ("min", "max"))
+            seeds = (most - least) / (least if relative else 1.0)
         same = (values == values[0]).all(0) | np.isnan(values).all(0)
         apart = np.where(same, 0.0, np.nan_to_num(apart, nan=np.inf))
         largest = pd.Series(apart).groupby(steps).max()
-        kind = "relative" if relative else "absolute"
-        rows += [{"column": column, "step": step, "kind": kind, "difference": d} for step, d in largest.items()]
+        kind, between = "relative" if relative else "absolute", seeds.groupby(steps).median().fillna(np.inf)
+        rows += [
+            {"column": column, "step": step, "kind": kind, "difference": d, "seeds": between[step]}
+            for step, d in largest.items()
+        ]
     return pd.DataFrame(rows)
 
 

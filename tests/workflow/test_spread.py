@@ -30,6 +30,7 @@ def test_the_largest_difference_of_each_column_and_step() -> None:
         ["loss", 50, "relative"],
     ]
     assert found.difference.tolist() == pytest.approx([0, 0.01, 0, 0.1])
+    assert found.seeds.tolist() == pytest.approx([0.1, 0.05, 0, 1.0]), "of the first table"
 
 
 def test_a_number_that_is_missing_once_is_infinitely_far_off_and_one_that_is_missing_always_is_not() -> None:
