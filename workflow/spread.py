@@ -234,11 +234,9 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
         apart = np.where(same, 0.0, np.nan_to_num(apart, nan=np.inf))
         largest = pd.Series(apart).groupby(steps).max()
         kind, between = "relative" if relative else "absolute", seeds.groupby(steps).median().fillna(np.inf)
-        rows += [
-            {"column": column, "step": step, "kind": kind, "difference": d, "seeds": between[step]}
-            for step, d in largest.items()
-        ]
-    return pd.DataFrame(rows)
+        found = pd.DataFrame({"difference": largest, "seeds": between}).rename_axis("step").reset_index()
+        rows.append(found.assign(column=column, kind=kind)[["column", "step", "kind", "difference", "seeds"]])
+    return pd.concat(rows, ignore_index=True)
 
 
 def measure(chapters: Sequence[str], ways: Sequence[Arithmetic]) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from gatelr import files
 #: Where the measured differences lie, among the references.
 SPREAD = "spread.csv"
 
-#: How many times the largest difference that was measured a row may be off: at most, and where that would let the row
-#: of another seed pass, so many.
+#: How many times the largest difference that was measured a row may be off, at most, and at least where that would let
+#: the row of another seed pass.
 TIMES, LEAST = 20.0, 3.0
 
 #: A reference has five digits, so that rounding alone moves a number by up to half of this, relative to itself.
