@@ -44,6 +44,13 @@ def test_other_networks_are_not_compared() -> None:
         spread.differences([table(0.25, 0.02), table(0.25, 0.02).assign(seed=[21, 23] * 2)], ["seed", "step"])
 
 
+def test_new_rows_of_a_table_take_the_place_of_the_old(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"table": ["e2-x", "e2-x", "e1-x"], "column": ["b", "a", "b"], "difference": [1.0, 2.0, 3.0]})
+    spread.write(rows, tmp_path / "spread.csv")
+    spread.write(rows[:1].assign(difference=0.12345), tmp_path / "spread.csv")
+    assert (tmp_path / "spread.csv").read_text() == "table,column,difference\ne1-x,b,3\ne2-x,b,0.123\n"
+
+
 @pytest.mark.parametrize("chapter", spread.CELLS)
 def test_every_cell_is_among_the_runs_of_paper_and_trains_to_its_last_step(
     chapter: str, monkeypatch: pytest.MonkeyPatch
