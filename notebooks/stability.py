@@ -528,6 +528,9 @@ chapter.prove(
 # same seed, gain and rate has there. Its direction stays, and so does the
 # forward pass. The gated network is trained too, and its norms are taken anew
 # every 50 updates.
+#
+# The committed map has all arms and seeds. This build trains some of them again,
+# and what both have must agree, number by number, or the build fails.
 
 # %%
 records = runs.load(

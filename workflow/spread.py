@@ -12,12 +12,11 @@ Runs are kept in `_build/spread`, so that what was killed goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -179,24 +178,23 @@ def planned(chapter: str, rows: pd.DataFrame) -> pd.Series:
     return found
 
 
-def make(chapters: Iterable[str], folder: Path) -> None:
+def make(chapter: str, folder: Path) -> None:
     """Make the runs of all cells in this process, as its environment has them computed."""
     from gatelr.experiments import runs
 
-    for chapter in chapters:
-        for run in cells(chapter):
-            if not runs.fresh(run, folder):
-                runs.make(run, folder=folder)
+    for run in cells(chapter):
+        if not runs.fresh(run, folder):
+            runs.make(run, folder=folder)
 
 
-def elsewhere(chapters: Sequence[str], way: Arithmetic) -> None:
+def elsewhere(chapter: str, way: Arithmetic) -> None:
     """The same in a process of its own, since PyTorch looks at its environment once, when it starts.
 
     Raises:
         subprocess.CalledProcessError: if it fails.
     """
     asked = {"ATEN_CPU_CAPABILITY": way.level, "GATELR_KERNEL": way.kernel}
-    command = [sys.executable, __file__, *chapters, "--into", str(way.folder)]
+    command = [sys.executable, __file__, chapter, "--into", str(way.folder)]
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | environment.variables(way.threads) | asked)
 
 
@@ -208,9 +206,9 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
         keys: what says which row is which.
 
     Returns:
-        ``column``, ``step``, ``kind`` and ``difference``. A column of positive numbers that spans more than a factor of
-        ten is compared relative to its size, and any other as it is. A number that is missing in some tables and not in
-        all is infinitely far off.
+        ``column``, ``step``, ``kind``, ``difference`` and ``seeds``, how far two seeds of one cell lie apart, in the
+        median over cells. A column of positive numbers that spans more than a factor of ten is compared relative to its
+        size, and any other as it is. A number that is missing in some tables and not in all is infinitely far off.
     """
     import numpy as np
     import pandas as pd
@@ -220,6 +218,7 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
     if any(not part[list(keys)].equals(aligned[0][list(keys)]) for part in aligned):
         raise ValueError(f"got tables with other {', '.join(keys)}, expected the same networks in all")
     steps, rows = reference.when(aligned[0]), []
+    cell = aligned[0].groupby([key for key in keys if key != "seed"], sort=False).ngroup()
     for column in reference.numbers(aligned[0], keys):
         values = np.stack([part[column].to_numpy(dtype=float) for part in aligned])
         known = values[np.isfinite(values)]
@@ -227,52 +226,58 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
         with np.errstate(invalid="ignore"):
             apart = values.max(0) - values.min(0)
             apart = apart / np.abs(values).min(0) if relative else apart
+            least, most = (pd.Series(values[0]).groupby(cell).transform(what) for what in ("min", "max"))
+            seeds = (most - least) / (least if relative else 1.0)
         same = (values == values[0]).all(0) | np.isnan(values).all(0)
         apart = np.where(same, 0.0, np.nan_to_num(apart, nan=np.inf))
         largest = pd.Series(apart).groupby(steps).max()
-        kind = "relative" if relative else "absolute"
-        rows += [{"column": column, "step": step, "kind": kind, "difference": d} for step, d in largest.items()]
-    return pd.DataFrame(rows)
+        kind, between = "relative" if relative else "absolute", seeds.groupby(steps).median().fillna(np.inf)
+        found = pd.DataFrame({"difference": largest, "seeds": between}).rename_axis("step").reset_index()
+        rows.append(found.assign(column=column, kind=kind)[["column", "step", "kind", "difference", "seeds"]])
+    return pd.concat(rows, ignore_index=True)
 
 
-def measure(chapters: Sequence[str], ways: Sequence[Arithmetic]) -> pd.DataFrame:
-    """The table of largest differences of some chapters."""
+def measure(chapter: str, ways: Sequence[Arithmetic]) -> pd.DataFrame:
+    """The table of largest differences of a chapter."""
     import pandas as pd
     from gatelr.experiments import runs
 
-    parts = []
     for way in ways:
-        elsewhere(chapters, way)
-        print(f"made: {way.name}", flush=True)
-    for chapter in chapters:
-        made = [tables(chapter, runs.load(cells(chapter), folder=way.folder, progress=False)) for way in ways]
-        for name in made[0]:
-            found = differences([each[name] for each in made], keys(chapter)[name])
-            parts.append(found.assign(table=name)[["table", *found.columns]])
+        elsewhere(chapter, way)
+        print(f"{chapter}  {way.name}", flush=True)
+    made = [tables(chapter, runs.load(cells(chapter), folder=way.folder, progress=False)) for way in ways]
+    parts = []
+    for name in made[0]:
+        found = differences([each[name] for each in made], keys(chapter)[name])
+        parts.append(found.assign(table=name)[["table", *found.columns]])
     return pd.concat(parts, ignore_index=True)
+
+
+def write(found: pd.DataFrame, path: Path = TABLE) -> None:
+    """Put the rows of some tables in the place of those that are there; tables stand by name."""
+    import pandas as pd
+
+    if path.exists():
+        kept = pd.read_csv(path)
+        found = pd.concat([kept[~kept.table.isin(found.table)], found], ignore_index=True)
+    found = found.sort_values("table", kind="stable")
+    path.write_text(found.to_csv(index=False, float_format="%.3g"))
 
 
 def main() -> int:
     """Do as asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chapters", nargs="*", default=list(CELLS), choices=[[], *CELLS], metavar="chapter")
+    parser.add_argument("chapters", nargs="*", metavar="chapter", help=", ".join(CELLS))
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if unknown := set(args.chapters) - set(CELLS):
+        parser.error(f"got {', '.join(sorted(unknown))}, expected some of {', '.join(CELLS)}")
     os.chdir(ROOT)
-    if args.into is not None:
-        make(args.chapters, args.into)
-        return 0
-    import pandas as pd
-
-    found, ways = measure(args.chapters, arithmetics()), arithmetics()
-    if TABLE.exists():
-        kept = pd.read_csv(TABLE)
-        found = pd.concat([kept[~kept.table.isin(found.table)], found], ignore_index=True)
-    order = found.drop_duplicates(["table", "column"]).reset_index(drop=True)
-    found = found.merge(order[["table", "column"]].reset_index(), on=["table", "column"])
-    found = found.sort_values(["table", "index", "step"]).drop(columns="index")
-    TABLE.write_text(found.to_csv(index=False, float_format="%.3g"))
-    print(json.dumps({"arithmetics": [way.name for way in ways], "rows": len(found)}))
+    for chapter in args.chapters or CELLS:
+        if args.into is not None:
+            make(chapter, args.into)
+        else:
+            write(measure(chapter, arithmetics()))
     return 0
 
 

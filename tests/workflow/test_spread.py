@@ -30,6 +30,7 @@ def test_the_largest_difference_of_each_column_and_step() -> None:
         ["loss", 50, "relative"],
     ]
     assert found.difference.tolist() == pytest.approx([0, 0.01, 0, 0.1])
+    assert found.seeds.tolist() == pytest.approx([0.1, 0.05, 0, 1.0]), "of the first table"
 
 
 def test_a_number_that_is_missing_once_is_infinitely_far_off_and_one_that_is_missing_always_is_not() -> None:
@@ -41,6 +42,13 @@ def test_a_number_that_is_missing_once_is_infinitely_far_off_and_one_that_is_mis
 def test_other_networks_are_not_compared() -> None:
     with pytest.raises(ValueError, match="expected the same networks in all"):
         spread.differences([table(0.25, 0.02), table(0.25, 0.02).assign(seed=[21, 23] * 2)], ["seed", "step"])
+
+
+def test_new_rows_of_a_table_take_the_place_of_the_old(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"table": ["e2-x", "e2-x", "e1-x"], "column": ["b", "a", "b"], "difference": [1.0, 2.0, 3.0]})
+    spread.write(rows, tmp_path / "spread.csv")
+    spread.write(rows[:1].assign(difference=0.12345), tmp_path / "spread.csv")
+    assert (tmp_path / "spread.csv").read_text() == "table,column,difference\ne1-x,b,3\ne2-x,b,0.123\n"
 
 
 @pytest.mark.parametrize("chapter", spread.CELLS)

@@ -21,8 +21,9 @@ from gatelr import files
 #: Where the measured differences lie, among the references.
 SPREAD = "spread.csv"
 
-#: How many times the largest difference that was measured a row may be off.
-TIMES = 20.0
+#: How many times the largest difference that was measured a row may be off, at most, and at least where that would let
+#: the row of another seed pass.
+TIMES, LEAST = 20.0, 3.0
 
 #: A reference has five digits, so that rounding alone moves a number by up to half of this, relative to itself.
 ROUNDED = 1e-4
@@ -38,21 +39,27 @@ class Spread(NamedTuple):
         relative: whether differences are taken relative to the number.
         steps: of training, ascending; differences grow along training, so a row is judged by those up to its step.
         differences: the largest up to each of these steps.
+        seeds: how far two seeds lay apart there, in the median; as far as that only chaos may take a row.
     """
 
     relative: bool
     steps: tuple[float, ...]
     differences: tuple[float, ...]
+    seeds: tuple[float, ...]
 
     def allowed(self, size: np.ndarray, step: np.ndarray | float = 0.0) -> np.ndarray:
-        """How far two numbers may lie apart: :data:`TIMES` the spread, and at least the rounding.
+        """How far two numbers may lie apart: :data:`TIMES` the spread d, and at least the rounding.
+
+        Where that is more than two seeds lie apart, s, as in trainings that are chaotic, it is the larger of s and
+        :data:`LEAST` d.
 
         Args:
             size: of the smaller of the two, so that nothing is near to everything.
             step: of training, of each or of all.
         """
         place = np.searchsorted(np.asarray(self.steps), np.broadcast_to(step, size.shape), side="right") - 1
-        widest = TIMES * np.asarray(self.differences)[place.clip(min=0)]
+        spread, seeds = (np.asarray(each)[place.clip(min=0)] for each in (self.differences, self.seeds))
+        widest = np.minimum(TIMES * spread, np.maximum(LEAST * spread, seeds))
         return np.maximum(widest * size if self.relative else widest, ROUNDED * size)
 
 
@@ -77,8 +84,8 @@ def spreads(name: str, folder: str | Path) -> dict[str, Spread]:
     found = {}
     for column, each in rows.groupby("column", sort=False):
         each = each.sort_values("step")
-        sizes = each.difference.cummax()
-        found[str(column)] = Spread(each.kind.iloc[0] == "relative", tuple(each.step), tuple(sizes))
+        steps, sizes, seeds = (tuple(values) for values in (each.step, each.difference.cummax(), each.seeds))
+        found[str(column)] = Spread(each.kind.iloc[0] == "relative", steps, sizes, seeds)
     return found
 
 

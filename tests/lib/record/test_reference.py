@@ -73,7 +73,7 @@ def test_a_reference_must_have_the_columns(tmp_path: Path) -> None:
 
 def measure(tmp_path: Path, rows: str) -> None:
     (tmp_path / "kept").mkdir(exist_ok=True)
-    (tmp_path / "kept" / "spread.csv").write_text("table,column,step,kind,difference\n" + rows)
+    (tmp_path / "kept" / "spread.csv").write_text("table,column,step,kind,difference,seeds\n" + rows)
 
 
 def by_default(own: pd.DataFrame, tmp_path: Path, keys: tuple[str, ...] = KEYS) -> float:
@@ -83,19 +83,21 @@ def by_default(own: pd.DataFrame, tmp_path: Path, keys: tuple[str, ...] = KEYS) 
 def test_by_default_a_number_may_be_off_by_twenty_times_what_was_measured(tmp_path: Path) -> None:
     compare(table([1, 2]), tmp_path)
     commit(tmp_path)
-    measure(tmp_path, "fits,slope,0,absolute,0.01\nothers,slope,0,absolute,9\n")
+    measure(tmp_path, "fits,slope,0,absolute,0.01,9\nothers,slope,0,absolute,9,9\n")
     assert by_default(table([1, 2], shift=0.05), tmp_path) == pytest.approx(0.25)
-    measure(tmp_path, "fits,slope,0,relative,0.01\n")
+    measure(tmp_path, "fits,slope,0,relative,0.01,9\n")
     assert by_default(table([2], shift=0.3), tmp_path) == pytest.approx(0.3 / (20 * 0.01 * 2))
     assert by_default(table([2], shift=-0.3), tmp_path) == pytest.approx(0.3 / (20 * 0.01 * 1.7)), "of the smaller one"
-    measure(tmp_path, "fits,slope,0,absolute,0\n")
+    measure(tmp_path, "fits,slope,0,absolute,0,9\n")
     assert by_default(table([1, 2]), tmp_path) == 0
     assert by_default(table([2], shift=1e-4), tmp_path) == pytest.approx(0.5), "what rounding may do"
 
 
 def test_a_row_is_judged_by_what_was_measured_up_to_its_step(tmp_path: Path) -> None:
     rows = pd.DataFrame({"seed": 1, "step": [0, 50, 400], "slope": 1.0})
-    measure(tmp_path, "fits,slope,0,absolute,0.0001\nfits,slope,200,absolute,0.01\nfits,slope,300,absolute,0.001\n")
+    measure(
+        tmp_path, "fits,slope,0,absolute,0.0001,9\nfits,slope,200,absolute,0.01,9\nfits,slope,300,absolute,0.001,9\n"
+    )
     keys = ("seed", "step")
     rows.to_csv(tmp_path / "kept" / "fits.csv", index=False)
     for step, gap in ((0, 5.0), (50, 5.0), (400, 0.05)):
@@ -103,12 +105,20 @@ def test_a_row_is_judged_by_what_was_measured_up_to_its_step(tmp_path: Path) -> 
         assert by_default(own, tmp_path, keys) == pytest.approx(gap)
 
 
+def test_the_row_of_another_seed_does_not_pass_unless_arithmetic_alone_makes_it(tmp_path: Path) -> None:
+    compare(table([1, 2]), tmp_path)
+    commit(tmp_path)
+    for seeds, allowed in (("0.4", 0.4), ("0.1", 0.3), ("5", 2.0)):
+        measure(tmp_path, f"fits,slope,0,absolute,0.1,{seeds}\n")
+        assert by_default(table([2], shift=0.2), tmp_path) == pytest.approx(0.2 / allowed)
+
+
 def test_every_number_must_have_been_measured(tmp_path: Path) -> None:
     compare(table([1]), tmp_path)
     commit(tmp_path)
     with pytest.raises(ValueError, match=r"got no differences of fits in spread\.csv"):
         by_default(table([1]), tmp_path)
-    measure(tmp_path, "fits,other,0,absolute,0.01\n")
+    measure(tmp_path, "fits,other,0,absolute,0.01,9\n")
     with pytest.raises(ValueError, match="got no differences of slope of fits"):
         by_default(table([1]), tmp_path)
 
