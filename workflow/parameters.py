@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import fewer_imports  # noqa: F401
 import jsonschema
 import yaml
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from workflow.browser import NoBrowser, launch
 
@@ -32,6 +32,9 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Says nothing of a reader who turned the page before it had all arrived; the browser notes what it lacks."""
 
+
+#: So many pages stay open that tests only look at.
+WINDOWS = 4
 
 #: What `make test` leaves to `make test-all`: paper, each page in each light, and downloads in fresh environments.
 WEEKLY = re.compile(
@@ -94,27 +97,48 @@ class Opened:
 def open_page(
     browser: Browser, book: str, name: str, scheme: str = "light", width: int = 1280, height: int = 844
 ) -> Opened:
-    """Open a page such as "book/index" and wait until it is typeset."""
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, base_url=book, reduced_motion="reduce"
-    )
+    """Open a page such as "book/index" for a reader who comes for the first time, and wait until it is typeset."""
+    context = browser.new_context(base_url=book, reduced_motion="reduce")
+    return in_window(context, book, name, "networkidle", scheme, width, height)
+
+
+def in_window(
+    context: BrowserContext,
+    book: str,
+    name: str,
+    until: Literal["load", "networkidle"],
+    scheme: str = "light",
+    width: int = 1280,
+    height: int = 844,
+) -> Opened:
+    """Open a page in a new window and wait until it is typeset."""
     context.set_default_timeout(15_000)
     opened = Opened(context.new_page())
     page, complaints = opened.page, opened.complaints
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
     page.on("response", lambda got: complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
     home = (f"{book}/", "data:", "blob:")
     page.on("request", lambda asked: None if asked.url.startswith(home) else complaints.append(asked.url))
-    page.goto(f"/{name}.html", wait_until="networkidle")
+    page.goto(f"{book}/{name}.html", wait_until=until)
     page.evaluate("() => window.MathJax?.startup?.promise")  # a page without mathematics does not load it
     opened.fetched = page.evaluate("() => performance.getEntriesByType('resource').map(entry => entry.name)")
     return opened
 
 
+@pytest.fixture(scope="session")
+def context(browser: Browser, book: str) -> Iterator[BrowserContext]:
+    """A reader who has read other pages before, so that what pages share is in the browser's cache."""
+    context = browser.new_context(base_url=book, reduced_motion="reduce")
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visit(browser: Browser, book: str) -> Iterator[Callable[..., Page]]:
+def visit(context: BrowserContext, book: str) -> Iterator[Callable[..., Page]]:
     """Open a page for one test, which may do with it what a reader does.
 
     A phone's page is opened at the width of a phone, as a phone opens it: a page made narrow afterwards is still
@@ -123,27 +147,28 @@ def visit(browser: Browser, book: str) -> Iterator[Callable[..., Page]]:
     pages: list[Page] = []
 
     def visit(name: str, **how: Any) -> Page:
-        pages.append(open_page(browser, book, name, **how).page)
+        pages.append(in_window(context, book, name, "load", **how).page)
         return pages[-1]
 
     yield visit
     for page in pages:
-        page.context.close()
+        page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")  # what this reader chose
+        page.close()
 
 
 @pytest.fixture(scope="session")
-def look(browser: Browser, book: str) -> Iterator[Callable[[str], Opened]]:
+def look(context: BrowserContext, book: str) -> Callable[[str], Opened]:
     """Open a page once for all tests that only look at it; they leave it as it was."""
     opened: dict[str, Opened] = {}
 
     def look(name: str) -> Opened:
         if name not in opened:
-            opened[name] = open_page(browser, book, name)
+            if len(opened) == WINDOWS:
+                opened.pop(next(iter(opened))).page.close()
+            opened[name] = in_window(context, book, name, "networkidle")
         return opened[name]
 
-    yield look
-    for each in opened.values():
-        each.page.context.close()
+    return look
 
 
 @pytest.fixture(scope="session")

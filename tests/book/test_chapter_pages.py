@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import warm
 from bs4 import BeautifulSoup, Tag
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,8 +103,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "references.bib").write_text("@misc{other, author = {Other, Ann}, title = {Before}, year = {2020}}")
     (root / "conf.py").write_text(CONF)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV", "GATELR"))}
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", ".", "_build"]
-    built = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    built = warm.run(["-m", "sphinx", "-W", "-q", ".", "_build"], root, environment)
     assert built.returncode == 0, built.stderr
     return root / "_build"
 
@@ -197,7 +196,6 @@ def test_a_table_that_is_not_there_stops_the_book(tmp_path: Path) -> None:
         f"import sys\nsys.path.insert(0, {str(EXTENSION)!r})\nextensions = ['myst_parser', 'table_file']\n"
     )
     (tmp_path / "index.md").write_text("# Tiny\n\n```{table-file} /artifacts/x/tables/lost.csv\n\nLost.\n```\n")
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", ".", "_build"]
-    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    built = warm.run(["-m", "sphinx", "-W", "-q", ".", "_build"], tmp_path, os.environ)
     assert built.returncode != 0
     assert "there is no artifacts/x/tables/lost.csv: run the chapter" in built.stderr

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pypdf
 import pytest
+import warm
 import yaml
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -109,8 +109,8 @@ class Tiny:
     def build(self, builder: str = "html", **more: str) -> subprocess.CompletedProcess[str]:
         own = ("PYTEST", "PYTHON", "COV", "GATELR")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(own)} | more
-        command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", builder, ".", f"_build/{builder}"]
-        return subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        command = ["-m", "sphinx", "-W", "-q", "-b", builder, ".", f"_build/{builder}"]
+        return warm.run(command, self.root, environment)
 
     def made(self, path: str) -> str:
         return (self.root / "_build" / path).read_text()

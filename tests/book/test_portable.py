@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import warm
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -397,8 +398,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     def build(**variables: str) -> str:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV", "GATELR"))}
         # Without the downloads, which want a chapter that has run: the buttons are the same in every kind of HTML.
-        command = [sys.executable, "-m", "sphinx", "-W", "-q", "-E", "-b", "dirhtml", ".", "_build"]
-        run = subprocess.run(command, cwd=root, env=clean | variables, capture_output=True, text=True)
+        run = warm.run(["-m", "sphinx", "-W", "-q", "-E", "-b", "dirhtml", ".", "_build"], root, clean | variables)
         assert run.returncode == 0, run.stderr
         return unescape((root / "_build" / "notebooks" / "01-one" / "index.html").read_text())
 

@@ -6,8 +6,6 @@ import functools
 import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from importlib import import_module
@@ -15,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import warm
 from matplotlib.image import imread
 from playwright.sync_api import Browser, expect
 
@@ -55,10 +54,7 @@ def tiny(root: Path, url: str, *, more: bool = False) -> Path:
     if more:
         (root / "notebooks" / "02-two.md").write_text("# Two\n\nNew.\n")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV", "GATELR"))}
-    command = [sys.executable, "-m", "sphinx", "-n", "-W", "-q", ".", "html"]
-    built = subprocess.run(
-        command, cwd=root, env=environment | {"GATELR_URL": url}, capture_output=True, text=True, check=False
-    )
+    built = warm.run(["-m", "sphinx", "-n", "-W", "-q", ".", "html"], root, environment | {"GATELR_URL": url})
     assert built.returncode == 0, built.stderr
     return root / "html"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 EXTENSION = Path(__file__).resolve().parents[2] / "book" / "_ext"
 CONF = f"import sys\nsys.path.insert(0, {str(EXTENSION)!r})\nextensions = ['myst_parser', 'gatelr_verdicts']\n"
@@ -25,8 +25,7 @@ def build(root: Path, word: str) -> tuple[subprocess.CompletedProcess[str], str]
     card = f"```{{verdict}} {word}\n:question: Is it **small**?\n\nIn one line.\n```\n"
     (root / "index.md").write_text(f"# Tiny\n\n{card}")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", ".", "_build"]
-    built = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    built = warm.run(["-m", "sphinx", "-W", "-q", "-b", "html", ".", "_build"], root, environment)
     page = root / "_build" / "index.html"
     return built, page.read_text() if page.exists() else ""
 

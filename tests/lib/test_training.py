@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 from gatelr import tasks, training
 from gatelr.cells import GATES, GatedRNN
 from gatelr.kernels.sweep import BACKWARD, Backward
@@ -229,8 +228,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
         t.fit(t.network(), 30, probe=probe, checkpoints=(19,), save={str(tmp_path / "run.pt")!r}, save_every=5)
         """
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
+    killed = warm.run(["-c", script], tmp_path, {**os.environ, "OMP_NUM_THREADS": "1"})
     assert killed.returncode == -signal.SIGKILL
     assert torch.load(tmp_path / "run.pt")["step"] == 15
     whole, model, resumed = fit(network(), 30), network(), network()

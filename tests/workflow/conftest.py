@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -162,9 +163,7 @@ class Project:
         return self.root / "artifacts" / chapter / f"{name}.json"
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments], cwd=self.root, env=self.environment(), capture_output=True, text=True
-        )
+        return warm.run(arguments, self.root, self.environment())
 
     @staticmethod
     def environment() -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -129,6 +131,12 @@ def test_the_schema_speaks_of_parameters_that_there_are(parameters: ModuleType) 
     for chapter, more in SCHEMA["chapters"].items():
         declared = parameters.declared(REPOSITORY / "notebooks" / f"{chapter}.py")
         assert set(more) <= set(declared), chapter
+
+
+def test_no_grammars_are_made_to_check_a_parameter() -> None:
+    """Which jsonschema would do for a second, whenever it is imported: see workflow/fewer_imports.py."""
+    code = "import sys; sys.path.insert(0, 'workflow'); import parameters; sys.exit('lark' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
 WRITES = {

@@ -8,8 +8,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import warm
 from gatelr.experiments import effective_rates, fingerprint, plans, runs
 from gatelr.experiments.protocol import Setup
 from gatelr.experiments.runs import Run
@@ -191,7 +190,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(experiment: str, tmp_path: P
         runs.make(runs.Run(**{run.identity | {"seeds": run.seeds}!r}), folder={str(tmp_path / "killed")!r})
         """
     )
-    killed = subprocess.run([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    killed = warm.run(["-c", script], tmp_path, {**os.environ, "OMP_NUM_THREADS": "1"})
     assert killed.returncode == -signal.SIGKILL
     (left,) = (tmp_path / "killed" / experiment).iterdir()
     assert torch.load(left)["step"] == 6

@@ -3,40 +3,49 @@
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import warm
 from gatelr.kernels import build
 
 
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "XDG_CACHE_HOME": str(folder), "OMP_NUM_THREADS": "1"}
+
+
 def script(code: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "OMP_NUM_THREADS": "1", **variables}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return warm.run(["-c", code], folder, environment(folder) | variables)
 
 
 LOOK = "from gatelr import kernels; print(kernels.which())"
 
 
-def test_loading_changes_no_denormal(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Into which two processes have built at once, and both ended well."""
+    folder = tmp_path_factory.mktemp("kernels")
+    command = [sys.executable, "-c", LOOK]
+    runs = [subprocess.Popen(command, env=environment(folder), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [run.communicate()[0].startswith("compiled") for run in runs] == [True, True]
+    return folder
+
+
+def test_two_processes_that_build_at_once_leave_one_file(folder: Path) -> None:
+    assert len(list((folder / "gatelr").iterdir())) == 1
+
+
+def test_loading_changes_no_denormal(folder: Path) -> None:
     code = "import torch; from gatelr import kernels; before = float(torch.tensor(1e-40) * 0.5); kernels.which()"
-    run = script(f"{code}; after = float(torch.tensor(1e-40) * 0.5); print(before == after > 0)", tmp_path)
+    run = script(f"{code}; after = float(torch.tensor(1e-40) * 0.5); print(before == after > 0)", folder)
     assert run.stdout.strip() == "True", run.stderr
 
 
-def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
-    assert script(LOOK, tmp_path).stdout.startswith("compiled")
-    (made,) = (tmp_path / "gatelr").iterdir()
+def test_it_is_built_once_and_found_again(folder: Path) -> None:
+    (made,) = (folder / "gatelr").iterdir()
     when = made.stat().st_mtime_ns
-    assert script(LOOK, tmp_path).stdout.startswith("compiled")
+    assert script(LOOK, folder).stdout.startswith("compiled")
     assert made.stat().st_mtime_ns == when
-
-
-def test_two_processes_that_build_at_once_both_end_well(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda _: script(LOOK, tmp_path), range(2)))
-    assert [run.stdout.startswith("compiled") for run in runs] == [True, True]
-    assert len(list((tmp_path / "gatelr").iterdir())) == 1
 
 
 def test_without_a_compiler_plain_pytorch_serves_and_says_so(tmp_path: Path) -> None:

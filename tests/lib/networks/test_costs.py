@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
+from pathlib import Path
 
 import pytest
+import warm
 
 MEASURE = r"""
 import re, sys, torch
@@ -37,5 +39,6 @@ print((peak() - before) / 1e9)
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
 def test_ten_thousand_steps_need_less_than_a_gigabyte(kind: str, noun: str) -> None:
     """All Jacobians of an LSTM would be 5 GB."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, kind, noun], capture_output=True, text=True, check=True)
+    done = warm.run(["-c", MEASURE, kind, noun], Path.cwd(), os.environ)
+    assert done.returncode == 0, done.stderr
     assert 0 < float(done.stdout) <= 1
