@@ -48,7 +48,6 @@ CELLS: dict[str, list[dict[str, Any]]] = {
     "joint-anisotropy": [
         {"task": "adding", "gate": "multi", "optimiser": "Adam"},
         {"task": "narma10", "gate": "scalar", "optimiser": "SGD"},
-        {"task": "moving_average", "gate": "none", "optimiser": "Adam"},
     ],
     "gate-corrections": [
         {"setting": "moving average", "gate": "scalar"},
@@ -90,7 +89,7 @@ class Arithmetic(NamedTuple):
 
 
 def arithmetics() -> list[Arithmetic]:
-    """Every width of vectors that the processor has, with one thread and the compiled kernel, and with neither."""
+    """Every width of vectors that the processor has; the widest also with two threads, and both ends without kernel."""
     import torch
 
     levels = ["default"]
@@ -98,8 +97,9 @@ def arithmetics() -> list[Arithmetic]:
         levels += ["avx2", "avx512"]
     best = torch.backends.cpu.get_cpu_capability().lower()
     known = levels[: levels.index(best) + 1] if best in levels else levels[:1]
-    extremes = ((1, "compiled"), (2, "plain"))
-    return [Arithmetic(level, *extreme) for level in reversed(known) for extreme in extremes]
+    chosen = [Arithmetic(level, 1, "compiled") for level in reversed(known)]
+    chosen += [Arithmetic(level, 1, "plain") for level in dict.fromkeys((known[-1], known[0]))]
+    return [*chosen, Arithmetic(known[-1], 2, "compiled")]
 
 
 def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
