@@ -111,10 +111,10 @@ measured = runs.load(
 )
 
 # %% [markdown]
-# The published figures rest on twenty seeds, and so do those here. They are
-# seeds from 21 on, which had not been run when the rules of judgement were
-# written ({ref}`rules`). This build trained some of them, on every task and to
-# the last step. It reads the others from tables that a full run has left in
+# The published figures rest on twenty seeds, and so do those here. All twenty had
+# been seen when the rules of judgement were written ({ref}`rules`), so here
+# nothing has been decided on fresh seeds yet. This build trained some of them, on
+# every task and to the last step. It reads the others from tables that a full run has left in
 # `reference/`. What was trained again must agree with these tables, number by
 # number, or the build fails. How far a number may be off was measured, by
 # training some networks on other arithmetic.
@@ -537,7 +537,7 @@ chapter.figure("effective-rate-within-by-lag", grid.figure, table)
 # An effect must be large enough to matter. For a difference of $R^2$ that is
 # $0.02$, a fiftieth of the variance. For a correlation it is $0.1$, which is a
 # hundredth of the variance. For a profile, which falls by whole decades, it is a
-# factor of two. These sizes were chosen after a pilot with the seeds 1 to 20. An
+# factor of two. These sizes were chosen after these seeds had been seen. An
 # effect that is surely smaller counts as *absent*.
 #
 # Signs need care twice. First, $R^2$ does not see the sign of a slope. So the
@@ -546,7 +546,7 @@ chapter.figure("effective-rate-within-by-lag", grid.figure, table)
 # well as one far above. So $|r|$ says whether gates predict *at all*, and $r$
 # says whether they do so with the sign of the claim. The claim `predicts`
 # compares $|r|$ with that of the better null. Most of these claims were added
-# after the pilot.
+# after the seeds had been seen.
 #
 # First, over all pairs: does one predictor explain more than another?
 
