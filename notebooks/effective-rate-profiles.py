@@ -114,10 +114,10 @@ measured = runs.load(
 # The published figures rest on twenty seeds, and so do those here. All twenty had
 # been seen when the rules of judgement were written ({ref}`rules`), so here
 # nothing has been decided on fresh seeds yet. This build trained some of them, on
-# every task and to the last step. It reads the others from tables that a full run has left in
-# `reference/`. What was trained again must agree with these tables, number by
-# number, or the build fails. How far a number may be off was measured, by
-# training some networks on other arithmetic.
+# every task and to the last step. It reads the others from tables that a full
+# run has left in `reference/`. What was trained again must agree with these
+# tables, number by number, or the build fails. How far a number may be off was
+# measured, by training some networks on other arithmetic.
 
 # %%
 evidence = {

@@ -119,9 +119,9 @@ chapter.number("redrawn", int(measured["run"].redrawn.sum()))
 # %% [markdown]
 # The figures show {result}`joint-anisotropy/seeds` seeds. They had been seen when
 # the rules of judgement were written ({ref}`rules`), so here nothing has been
-# decided on fresh seeds yet. Their last
-# step is {result}`joint-anisotropy/last-step`. This build trained these of them,
-# on every task and to the last step: {result}`joint-anisotropy/seeds-here`. The
+# decided on fresh seeds yet. Their last step is
+# {result}`joint-anisotropy/last-step`. This build trained these of them, on every
+# task and to the last step: {result}`joint-anisotropy/seeds-here`. The
 # others are read from `reference/`. What both have agrees, number by number
 # (above). Networks that diverged: {result}`joint-anisotropy/diverged`. Sequences
 # drawn again: {result}`joint-anisotropy/redrawn`. No seed is dropped.
