@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-
-from bs4 import BeautifulSoup
 
 ADDRESSES = {
     "a": "href",
@@ -20,25 +18,35 @@ ADDRESSES = {
 }
 
 
-@functools.cache
-def page(file: Path) -> BeautifulSoup:
-    return BeautifulSoup(file.read_text(), "html.parser")
+class Page(HTMLParser):
+    """A page as it is read from its beginning to its end: a tree of all pages would take minutes to grow.
+
+    Attributes:
+        names: what can be pointed to.
+        addresses: what it points to or fetches, as it is written.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names, self.addresses = {""}, list[str]()
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        if "id" in found:
+            self.names.add(found["id"])
+        if ADDRESSES.get(tag) in found:
+            self.addresses.append(found[ADDRESSES[tag]])
+        if "srcset" in found:
+            self.addresses += [candidate.split()[0] for candidate in found["srcset"].split(",")]
+        if tag == "meta" and found.get("http-equiv") == "refresh":
+            self.addresses.append(found["content"].partition("url=")[2])
 
 
 @functools.cache
-def names(file: Path) -> frozenset[str]:
-    """What can be pointed to in a page."""
-    return frozenset(str(e["id"]) for e in page(file).find_all(id=True)) | {""}
-
-
-def addresses(file: Path) -> Iterator[str]:
-    """What a page points to or fetches, as it is written."""
-    for tag, attribute in ADDRESSES.items():
-        yield from (str(e[attribute]) for e in page(file).find_all(tag, attrs={attribute: True}))
-    for element in page(file).find_all(srcset=True):
-        yield from (candidate.split()[0] for candidate in str(element["srcset"]).split(","))
-    for element in page(file).find_all("meta", attrs={"http-equiv": "refresh"}):
-        yield str(element["content"]).partition("url=")[2]
+def page(file: Path) -> Page:
+    return Page(file.read_text())
 
 
 def dead(site: Path, root: str = "/") -> list[str]:
@@ -52,7 +60,7 @@ def dead(site: Path, root: str = "/") -> list[str]:
     for file in sorted(site.rglob("*.html")):
         if "_static" in file.parts:
             continue
-        for address in addresses(file):
+        for address in page(file).addresses:
             parts = urlsplit(address)
             if parts.scheme or parts.netloc:
                 continue
@@ -62,6 +70,6 @@ def dead(site: Path, root: str = "/") -> list[str]:
                 found.append(f"{file.relative_to(site)} -> {address}")
                 continue
             target = (target / "index.html" if target.is_dir() else target).resolve()
-            if not target.is_file() or (target.suffix == ".html" and unquote(parts.fragment) not in names(target)):
+            if not target.is_file() or (target.suffix == ".html" and unquote(parts.fragment) not in page(target).names):
                 found.append(f"{file.relative_to(site)} -> {address}")
     return found

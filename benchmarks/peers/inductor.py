@@ -12,7 +12,6 @@ import time
 import torch
 from gatelr.cells import GatedRNN
 from torch import Tensor
-from torch._inductor.utils import fresh_cache
 
 from . import Step, autograd
 
@@ -26,6 +25,8 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise FileNotFoundError(f"there is no {compiler} here, with which torch.compile compiles: name another in CXX")
+    from torch._inductor.utils import fresh_cache  # two seconds, which each process of a benchmark would wait
+
     torch.compiler.reset()
     update = torch.compile(autograd.update, fullgraph=True, dynamic=False)
     begin = time.perf_counter()

@@ -24,9 +24,13 @@ pytestmark = [pytest.mark.xdist_group("book")]
 # The contrast of a text with the ground it stands on, after WCAG 2; the canvas turns any colour into numbers.
 FAINT = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const seen = new Map();
   const rgba = colour => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return canvas.getImageData(0, 0, 1, 1).data;
+    if (!seen.has(colour)) {
+      canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+      seen.set(colour, canvas.getImageData(0, 0, 1, 1).data);
+    }
+    return seen.get(colour);
   };
   const luminance = ([r, g, b]) => [r, g, b]
     .map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
@@ -103,8 +107,12 @@ def test_nothing_scrolls_sideways_on_a_phone(look: Look, name: str) -> None:
         # What is wider scrolls in its own box: nothing is cut off at the edge of the page.
         cut = page.evaluate(
             """() => {
-              const inBox = e => !e.matches(".bd-article")
-                && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || inBox(e.parentElement));
+              const boxed = new Map();
+              const inBox = e => {
+                if (!boxed.has(e)) boxed.set(e, !e.matches(".bd-article")
+                  && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || inBox(e.parentElement)));
+                return boxed.get(e);
+              };
               const right = node => {
                 if (node.nodeType === Node.ELEMENT_NODE) return node.getBoundingClientRect().right;
                 const range = document.createRange();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import re
@@ -116,10 +117,15 @@ def test_a_theorem_keeps_its_formulas_whole() -> None:
 # What the book gives
 
 
+@functools.lru_cache(maxsize=2)
+def downloaded(chapter: str) -> nbformat.NotebookNode:
+    return nbformat.read(DOWNLOADS / f"{chapter}.ipynb", as_version=4)
+
+
 @pytest.fixture(scope="module")
 def read(book: str) -> Callable[[str], Any]:
     """A downloaded notebook."""
-    return lambda chapter: nbformat.read(DOWNLOADS / f"{chapter}.ipynb", as_version=4)
+    return downloaded
 
 
 @chapters

@@ -34,10 +34,10 @@ READ = (
 
 
 def checkout(root: Path) -> Path:
-    """A checkout in which nothing has run."""
+    """A checkout in which no chapter has run; what Python has compiled lies there, since it says nothing of numbers."""
     root.mkdir(parents=True)
     for name in READ:
-        path, ignore = REPOSITORY / name, shutil.ignore_patterns("__pycache__", "generated")
+        path, ignore = REPOSITORY / name, shutil.ignore_patterns("generated")
         if path.is_dir():
             shutil.copytree(path, root / name, ignore=ignore)
         elif path.exists():
