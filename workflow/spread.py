@@ -89,7 +89,7 @@ class Arithmetic(NamedTuple):
 
 
 def arithmetics() -> list[Arithmetic]:
-    """Every width of vectors that the processor has; the widest also with two threads, and both ends without kernel."""
+    """Every width of vectors that the processor has; the widest also without kernel, and with two threads."""
     import torch
 
     levels = ["default"]
@@ -98,8 +98,7 @@ def arithmetics() -> list[Arithmetic]:
     best = torch.backends.cpu.get_cpu_capability().lower()
     known = levels[: levels.index(best) + 1] if best in levels else levels[:1]
     chosen = [Arithmetic(level, 1, "compiled") for level in reversed(known)]
-    chosen += [Arithmetic(level, 1, "plain") for level in dict.fromkeys((known[-1], known[0]))]
-    return [*chosen, Arithmetic(known[-1], 2, "compiled")]
+    return [*chosen, Arithmetic(known[-1], 1, "plain"), Arithmetic(known[-1], 2, "compiled")]
 
 
 def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
