@@ -33,13 +33,21 @@ __all__ = [
 
 
 class Setting(NamedTuple):
-    """A task, how it is trained, and the learning rates among which each pass has its own."""
+    """A task, how it is trained, and the learning rates among which each pass has its own.
 
-    task: str  #: a name for :func:`gatelr.tasks.get`
-    options: dict[str, Any]  #: of the task
-    optimiser: str  #: which trains
-    steps: int  #: updates
-    grid: tuple[float, ...]  #: rates that were tried, from low to high
+    Attributes:
+        task: a name for :func:`gatelr.tasks.get`.
+        options: of the task.
+        optimiser: which trains.
+        steps: updates.
+        grid: rates that were tried, from low to high.
+    """
+
+    task: str
+    options: dict[str, Any]
+    optimiser: str
+    steps: int
+    grid: tuple[float, ...]
 
 
 #: What is trained. Updates were chosen on seeds from 101 on, so that the full gradient learns.
@@ -47,8 +55,9 @@ SETTINGS: dict[str, Setting] = {
     "moving average": Setting("moving_average", {"steps": 12, "n_inputs": 2}, "SGD", 1000, (0.1, 0.3, 1.0)),
     "delay-sum": Setting("delay_sum", {"steps": 8, "n_inputs": 2, "delays": (1, 3, 5)}, "SGD", 2400, (0.13, 0.4, 1.2)),
     "adding, 20": Setting("adding", {"steps": 20}, "SGD", 2400, (0.07, 0.2, 0.6)),
-    "adding, 50": Setting("adding", {"steps": 50}, "Adam", 1000, (0.003, 0.01, 0.03)),
-    "adding, 100": Setting("adding", {"steps": 100}, "Adam", 2000, (0.003, 0.01, 0.03)),
+    "adding, 50": Setting("adding", {"steps": 50}, "Adam", 1000, (0.003, 0.01, 0.03, 0.1)),
+    "adding, 100": Setting("adding", {"steps": 100}, "Adam", 1000, (0.003, 0.01, 0.03, 0.1)),
+    "adding, 200": Setting("adding", {"steps": 200}, "Adam", 1000, (0.003, 0.01, 0.03, 0.1)),
     "digits": Setting("digits", {}, "Adam", 2400, (0.0017, 0.005, 0.015)),
 }
 #: The gates that read the state.
@@ -75,7 +84,20 @@ SEARCH_SEEDS = (101, 102, 103)
 
 #: The best rate of each of these by ``reference/e3-grid.csv``, in their order.
 RATES: dict[tuple[str, str], tuple[float, ...]] = {
-    (setting, gate): (SETTINGS[setting].grid[1],) * len(SEARCHED) for setting, gate in MODELS
+    ("moving average", "scalar"): (0.3, 0.3, 0.3, 0.3),
+    ("moving average", "multi"): (0.3, 0.3, 0.3, 0.3),
+    ("delay-sum", "scalar"): (0.4, 0.4, 0.4, 0.4),
+    ("delay-sum", "multi"): (0.4, 0.4, 0.4, 0.4),
+    ("adding, 20", "scalar"): (0.2, 0.2, 0.2, 0.2),
+    ("adding, 20", "multi"): (0.2, 0.2, 0.2, 0.2),
+    ("adding, 50", "scalar"): (0.03, 0.03, 0.01, 0.03),
+    ("adding, 50", "multi"): (0.03, 0.03, 0.003, 0.03),
+    ("adding, 100", "scalar"): (0.03, 0.03, 0.01, 0.03),
+    ("adding, 100", "multi"): (0.03, 0.03, 0.01, 0.03),
+    ("adding, 200", "scalar"): (0.03, 0.03, 0.03, 0.03),
+    ("adding, 200", "multi"): (0.03, 0.03, 0.01, 0.03),
+    ("digits", "scalar"): (0.005, 0.005, 0.0017, 0.005),
+    ("digits", "multi"): (0.005, 0.005, 0.005, 0.005),
 }
 
 #: The loss is taken at the start and so many times along training.

@@ -188,8 +188,12 @@ def likeness(persistence: pd.DataFrame) -> pd.DataFrame:
 
 
 def cosines(persistence: pd.DataFrame) -> pd.DataFrame:
-    """The mean cosine of corrections, and of gradients, by distance: a row for each, and for each seed and model."""
+    """The mean cosine of corrections, and of gradients, by distance: a row for each, and for each seed and model.
+
+    At the distance 0 stand two fresh batches at the same weights.
+    """
     windows = persistence.groupby(SEEDED).mean(numeric_only=True).reset_index()
+    windows = windows.rename(columns={"c fresh": "c @0", "g fresh": "g @0"})
     rows = by_lag(windows, SEEDED, ["c", "g"]).rename(columns={"lag": "distance", "value": "cosine"})
     kinds = rows.series.map({"c": "correction", "g": "gradient"})
     return rows[[*SEEDED, "distance", "cosine"]].assign(of=kinds)
@@ -223,3 +227,81 @@ def delays(first: pd.DataFrame) -> pd.DataFrame:
     last = by_task({name: float(each.steps) for name, each in SETTINGS.items()}, first)
     logs = first.clip(upper=last, axis=0).apply(np.log10)
     return logs.drop(columns="full").sub(logs["full"], axis=0)
+
+
+# The exploratory claims: by name the statement, a value for each model and seed, and the smallest effect that matters
+
+#: A claim before it is judged.
+Asked = tuple[str, pd.Series, float | None]
+
+RATIO = r"$\log_{10}$ of the ratio of final losses on fresh data"
+UPDATES = r"$\log_{10}$ of the ratio of updates"
+
+
+def on_direction(alike: pd.DataFrame, sums: pd.DataFrame) -> dict[str, Asked]:
+    """What else is asked of windows, and of sums over the whole of training.
+
+    Args:
+        alike: from :func:`likeness`.
+        sums: the end of the table ``"displacement"``.
+    """
+    mean, many = alike["all windows"], r"over the whole of training corrections add up"
+    return {
+        "persistent-later": ("the same without the window at the start of training", alike["later windows"], 0.1),
+        "persistent-far": ("the same at 32 iterations apart", alike["far"], 0.1),
+        "persistent-beyond-gradient": (
+            "corrections are more alike than the gradients that they are part of: difference of the mean cosines",
+            mean - alike["gradient"],
+            0.1,
+        ),
+        "persistent-memory": (
+            "neighbours are more alike than the same corrections in random order: difference of the mean cosines",
+            alike["neighbours"] - alike["shuffled"],
+            0.1,
+        ),
+        "persistent-resultant": (
+            "the mean of a window is longer than with random signs, as a share of the mean length",
+            alike["resultant"],
+            0.1,
+        ),
+        "persistent-beyond-random": (
+            rf"{many} to more than with random signs: $\log_{{10}}$ of the ratio of lengths",
+            (sums.length / sums.random).apply(np.log10),
+            0.1,
+        ),
+        "persistent-adds-up": (
+            rf"{many} as gradients do: $\log_{{10}}$ of their length over the way's, over that ratio step by step",
+            (sums.length / sums.steps).apply(np.log10),
+            None,
+        ),
+    }
+
+
+def on_training(effects: pd.DataFrame, slower: pd.DataFrame) -> dict[str, Asked]:
+    """What else is asked of training: foreign corrections, the time that it takes, the leak alone, and the null.
+
+    Args:
+        effects: from :func:`effects`.
+        slower: from :func:`delays`.
+    """
+    later = "a fifth of the constant's loss is reached later"
+    return {
+        "effective-foreign": (
+            f"training with a foreign correction ends worse than in full: {RATIO}",
+            effects["foreign"],
+            0.1,
+        ),
+        "effective-own": (f"a foreign correction is worse than none: {RATIO}", effects["foreign over dropped"], 0.1),
+        "effective-time": (f"without the gate term {later}: {UPDATES}", slower["gate dropped"], 0.1),
+        "effective-time-foreign": (f"with a foreign correction {later}: {UPDATES}", slower["foreign"], 0.1),
+        "effective-order-0": (
+            f"training by the leak alone ends worse than in full: {RATIO}",
+            effects["order 0"],
+            0.1,
+        ),
+        "effective-beside-null": (
+            f"leaving out the gate term costs more than other data do: {RATIO}",
+            effects["gate dropped"] - effects["other data"],
+            None,
+        ),
+    }

@@ -128,11 +128,11 @@ def test_likeness_averages_over_windows() -> None:
 
 def test_cosines_are_means_over_windows() -> None:
     row = {"task": "digits", "gate": "multi", "seed": 21, "window": 0}
-    row |= {f"{kind} @{d}": 0.2 for kind in "cg" for d in (1, 2, 8)} | {"c mean": 1.0}
+    row |= {f"{kind} @{d}": 0.2 for kind in "cg" for d in (1, 2, 8)} | {"c mean": 1.0, "c fresh": 0.9}
     cosines = claims.cosines(pd.DataFrame([row, row | {"window": 64, "g @8": 0.6}]))
-    assert len(cosines) == 2 * 3
-    other = cosines[cosines.cosine != 0.2]
-    assert other[["of", "distance", "cosine"]].values.tolist() == [["gradient", 8, 0.4]]
+    assert len(cosines) == 2 * 3 + 1
+    other = cosines[cosines.cosine != 0.2].sort_values("of")
+    assert other[["of", "distance", "cosine"]].values.tolist() == [["correction", 0, 0.9], ["gradient", 8, 0.4]]
 
 
 def test_models_come_in_the_order_of_the_settings() -> None:
@@ -140,3 +140,20 @@ def test_models_come_in_the_order_of_the_settings() -> None:
         [("digits", "scalar", 21), ("adding, 20", "multi", 21), ("adding, 20", "scalar", 21)], names=claims.SEEDED
     )
     assert claims.in_order(pd.DataFrame({"rank": [1, 2, 3]}, index))["rank"].tolist() == [3, 2, 1]
+
+
+def test_exploratory_claims_are_differences_and_logarithms_of_ratios() -> None:
+    index = pd.MultiIndex.from_tuples([("digits", "multi", 21), ("digits", "multi", 22)], names=claims.SEEDED)
+    alike = pd.DataFrame(0.5, index, ["all windows", "later windows", "far", "neighbours", "resultant"])
+    alike = alike.assign(gradient=0.2, shuffled=0.1)
+    sums = pd.DataFrame({"length": [1.0, 10.0], "random": 0.1, "steps": 1.0}, index)
+    asked = claims.on_direction(alike, sums)
+    values = {name.removeprefix("persistent-"): each.tolist() for name, (_, each, _) in asked.items()}
+    assert values["beyond-gradient"] == pytest.approx([0.3, 0.3])
+    assert values["memory"] == pytest.approx([0.4, 0.4])
+    assert values["beyond-random"] == pytest.approx([1.0, 2.0])
+    assert values["adds-up"] == pytest.approx([0.0, 1.0])
+    rows = claims.effects(losses(**{"gate dropped": [1, 10, 1, 1], "other data": [1, 1, 1, 10]}))
+    training = claims.on_training(rows, rows)
+    assert training["effective-beside-null"][1].tolist() == pytest.approx([1.0, -1.0])
+    assert all(least in (None, 0.1) for _, _, least in (*asked.values(), *training.values()))
