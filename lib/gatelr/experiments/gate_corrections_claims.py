@@ -5,6 +5,7 @@ Apart from the experiment, so that a word changed here runs no training again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gatelr import tasks
-from gatelr.experiments.gate_corrections import DECIDING, MODELS, OTHERS, RATES, SEARCHED, SETTINGS
+from gatelr.experiments.gate_corrections import DECIDING, GATES, MODELS, OTHERS, RATES, SEARCHED, SETTINGS
 from gatelr.experiments.gate_corrections_training import DISTANCES
 from gatelr.experiments.tables import by_lag
 
@@ -132,6 +133,25 @@ def at_end(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the last step of each setting, indexed by model and seed."""
     last = rows[rows.step == rows.groupby("task").step.transform("max")]
     return in_order(last.drop(columns="step").set_index(SEEDED).sort_index())
+
+
+def told(found: Iterable[str]) -> str:
+    """Settings in words, as prose lists them.
+
+    Example:
+        >>> from gatelr.experiments import gate_corrections_claims
+        >>> gate_corrections_claims.told(["delay-sum, scalar", "adding, 50, scalar", "adding, 50, multi"])
+        'delay-sum (scalar) and adding over 50 steps (both gates)'
+        >>> gate_corrections_claims.told([])
+        'none of them'
+    """
+    names, parts = set(found), []
+    for task in SETTINGS:
+        gates = [gate for gate in GATES if f"{task}, {gate}" in names]
+        if gates:
+            words = re.sub(r", (\d+)$", r" over \1 steps", task)
+            parts.append(f"{words} ({'both gates' if len(gates) > 1 else gates[0]})")
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "none of them"
 
 
 def by_task(numbers: Mapping[Any, float], rows: pd.DataFrame) -> pd.Series:
@@ -278,7 +298,7 @@ def on_direction(alike: pd.DataFrame, sums: pd.DataFrame) -> dict[str, Asked]:
 
 
 def on_training(effects: pd.DataFrame, slower: pd.DataFrame) -> dict[str, Asked]:
-    """What else is asked of training: foreign corrections, the time that it takes, the leak alone, and the null.
+    """What else is asked of training: foreign corrections, the time that it takes, and the null.
 
     Args:
         effects: from :func:`effects`.
@@ -294,11 +314,6 @@ def on_training(effects: pd.DataFrame, slower: pd.DataFrame) -> dict[str, Asked]
         "effective-own": (f"a foreign correction is worse than none: {RATIO}", effects["foreign over dropped"], 0.1),
         "effective-time": (f"without the gate term {later}: {UPDATES}", slower["gate dropped"], 0.1),
         "effective-time-foreign": (f"with a foreign correction {later}: {UPDATES}", slower["foreign"], 0.1),
-        "effective-order-0": (
-            f"training by the leak alone ends worse than in full: {RATIO}",
-            effects["order 0"],
-            0.1,
-        ),
         "effective-beside-null": (
             f"leaving out the gate term costs more than other data do: {RATIO}",
             effects["gate dropped"] - effects["other data"],

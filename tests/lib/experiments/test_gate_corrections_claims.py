@@ -80,7 +80,7 @@ def test_rates_at_an_edge_are_marked() -> None:
 
 
 def test_tables_have_a_column_for_each_pass_and_part_those_that_decide() -> None:
-    rows = losses(**{"full": [4.0, 1.0, 4.0, 2.0], "order 0": [4.0, 3.0, 4.0, 3.0]})
+    rows = losses(**{"full": [4.0, 1.0, 4.0, 2.0], "other data": [4.0, 3.0, 4.0, 3.0]})
     long = rows.melt(claims.KEYS["training"], var_name="run", value_name="loss").assign(search=False, rate=0.1)
     size = rows[claims.KEYS["size"]].assign(run="full", share=0.1, search=False, rate=0.1)
     tables = claims.tables({"training": long, "size": size, "cost": pd.DataFrame()})
