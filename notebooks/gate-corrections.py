@@ -22,17 +22,24 @@
 # The first version of the paper's abstract speaks of experiments that support
 # "the view that gate-induced corrections remain small while exerting systematic
 # effects on training dynamics" {cite}`livi2025timescale`. No published figure
-# measures either half of that sentence. This chapter measures both in
-# {result}`gate-corrections/models` models: five settings, each with one gate
-# for the whole network (*scalar*) and with one gate for each neuron (*multi*).
+# measures either half of that sentence. This chapter measures both, in
+# {result}`gate-corrections/models` settings: {result}`gate-corrections/tasks`
+# tasks, each with one gate for the whole network (*scalar*) and with one gate
+# for each neuron (*multi*).
 #
-# The answer has three parts. The correction is small in
-# {result}`gate-corrections/models-small` of the models: both on the moving
-# average, and the multi-gate on delay-sum. It keeps its direction in
-# {result}`gate-corrections/models-persistent`: all but those of adding over 50
-# steps. Leaving it out makes training worse, beyond what chance does, in
-# {result}`gate-corrections/models-effective`: the multi-gate on adding over 50
-# steps.
+# The answer has three parts. The correction is *small* in
+# {result}`gate-corrections/small.supported` settings:
+# {result}`gate-corrections/small-supported`. It is *persistent* in
+# {result}`gate-corrections/persistent.supported`:
+# {result}`gate-corrections/persistent-supported`. It is *effective* in
+# {result}`gate-corrections/effective.supported`:
+# {result}`gate-corrections/effective-supported`. All three words hold together
+# in {result}`gate-corrections/all-three` of them.
+#
+# What does harm is the *wrong* correction. A correction of the same length that
+# belongs to another network is worse than none in
+# {result}`gate-corrections/effective-own.supported` settings:
+# {result}`gate-corrections/effective-own-supported`.
 #
 # :::{admonition} The claims, and what would refute them
 # :class: important
@@ -41,58 +48,81 @@
 # what backpropagation gives when the gate term is left out of the transport.
 #
 # 1. **Small.** The norm of $c$ is less than a tenth of the gradient's.
-# 2. **Persistent.** Corrections of iterations some way apart have a positive
-#    mean cosine. Independent directions have none.
-# 3. **Effective.** Networks trained without $c$ end with a larger loss on fresh
-#    data. The excess is above the interval of a null: the same networks,
-#    trained in full on other data.
+# 2. **Persistent.** Corrections 1 to 32 iterations apart have a mean cosine of
+#    more than {result}`gate-corrections/persistent.smallest`.
+# 3. **Effective.** Networks trained without $c$ end with a loss on fresh data
+#    that is larger by more than {result}`gate-corrections/effective.smallest`
+#    decades, about a quarter. Both kinds of network have the learning rate that
+#    suits them best.
 #
-# These three words are this book's questions to the abstract, not its author's.
-# All thresholds were set before the twenty seeds were run.
+# These three are primary; all others in this chapter are exploratory. Each is
+# judged setting by setting ({ref}`rules`). The tenth in the first claim was
+# written down before any run. The two smallest effects were chosen after a
+# pilot of twenty seeds. The seeds that decide are others.
+#
+# The three words are this book's questions to the abstract, not its author's.
 # :::
 
 # %% tags=["parameters"]
 profile = "ci"
-seeds = 3  # run here; the other seeds are read from the reference
+seeds = 2  # run here; the other seeds are read from the reference
 device = "auto"
-block = 0  # seeds a run; 0: all in one
+block = 0  # seeds a run, an even number; 0: all in one
 out = "../artifacts/draft/gate-corrections"
-settings_here = ["moving average", "adding, 50"]  # run here
-until = 1000  # last training step here
+settings_here = [  # run here
+    "moving average",
+    "delay-sum",
+    "adding, 20",
+    "adding, 50",
+    "adding, 100",
+    "adding, 200",
+    "digits",
+]
+passes_here = ["full", "gate dropped", "foreign"]  # run here
+search_here = False  # whether the search for learning rates is run here
+until = 2400  # last training step here
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import numpy as np
-import pandas as pd
 import seaborn as sns
 import torch
-from gatelr import adjoint, rates, statistics, tasks
+from gatelr import adjoint, judgement, rates, tasks
 from gatelr.cells import GatedRNN
 from gatelr.experiments import corrections, runs
 from gatelr.experiments import gate_corrections as experiment
-from gatelr.experiments.gate_corrections import GATES, KEYS, MODEL, SEEDED
+from gatelr.experiments import gate_corrections_claims as results
+from gatelr.experiments.gate_corrections import GATES
+from gatelr.experiments.gate_corrections_claims import KEYS, MODEL, SEEDED
 from gatelr.record import Chapter, figures
+from gatelr.record import tables as record_tables
 
 chapter = Chapter("gate-corrections")
 
 # %% [markdown]
-# ## Four backward passes
+# ## Three ways to move the weights
 #
 # Backpropagation through time hands the adjoint from step to step,
 # $\lambda_{k-1} = J_k^{\top} \lambda_k + \delta_{k-1}$, with
 # $J = \Lambda + R + G$ (C7). One may leave out a part of $J$ there, and nothing
-# else. That makes four ways to train one network:
+# else. Within a step nothing changes: every weight keeps its local gradient,
+# the gate's own weights too.
 #
-# | backward pass | carries | known as |
+# Suppose that training without $c$ turns out worse. Is that because $c$ points
+# where it should? Or would any push of that length have helped, as noise
+# sometimes does? So there is a third way. A network gets a *foreign*
+# correction: that of another network at the same step, made as long as its own.
+#
+# | pass | moves the weights by | asks |
 # |:---|:---|:---|
-# | `full` | $\Lambda + R + G$ | backpropagation through time |
-# | `gate dropped` | $\Lambda + R$ | the gate's input detached |
-# | `diagonal` | $\Lambda$, diagonal of $R+G$ | SnAp-1 {cite}`menick2021snap` |
-# | `order 0` | $\Lambda$ | RFLO {cite}`murray2019rflo` |
+# | `full` | $\nabla L = \nabla L\vert_{G=0} + c$ | |
+# | `gate dropped` | $\nabla L\vert_{G=0}$ | any $c$ at all? |
+# | `foreign` | $\nabla L\vert_{G=0} + c'\Vert c\Vert/\Vert c'\Vert$ | *this* $c$? |
 #
-# Within a step nothing changes: every weight keeps its local gradient, the
-# gate's own weights too. The correction $c$ is the first pass minus the second.
+# Networks are paired for this, the first seed with the second and so on. One
+# more run stands beside these three, as the null of the second question:
+# `other data` is the full gradient on other training data.
 #
-# Is it exactly what the gate's reading of the state contributes? Autograd can
+# Is $c$ exactly what the gate's reading of the state contributes? Autograd can
 # say. The gate of a *blind* network reads a state that autograd cannot see. The
 # full gradient minus the blind network's must be $c$.
 
@@ -139,13 +169,13 @@ chapter.check(
 #
 # A network that learns nothing cannot say whether a correction matters. Under
 # the published settings most learn nothing ({ref}`ch-profiles`). So this
-# chapter has five settings in which the full gradient does learn, by plain SGD
-# where that works ({ref}`how they were chosen <effective-rates>`).
+# chapter has tasks that the full gradient does learn, by plain SGD where that
+# works ({ref}`how they were chosen <effective-rates>`).
 
 # %% tags=["hide-input"]
-settings = experiment.settings()
+settings = results.settings()
 constants = settings.pop("constant's loss")
-shown = settings.assign(rate=settings.rate.map("{:g}".format)).reset_index()
+shown = settings.reset_index()
 shown["constant's loss"] = [f"{loss:.4g}" for loss in constants]
 chapter.table("correction-settings", shown)
 
@@ -153,49 +183,76 @@ chapter.table("correction-settings", shown)
 # :::{table-file} /artifacts/gate-corrections/tables/correction-settings.csv
 # :name: tab-correction-settings
 #
-# The settings: networks of 32 neurons without biases, batches of 32. *T* is the
-# length of a sequence; *constant's loss* is that of the best constant
-# prediction.
+# What is trained: networks of 32 neurons without biases, on batches of 32
+# sequences. *T* is the length of a sequence; *constant's loss* is that of the
+# best constant prediction.
 # :::
 #
-# Each model is trained five times from the same weights: with the four backward
-# passes on the same batches, and once more in full on *other* data. This fifth
-# network is the null. It says how far apart two networks end that differ by
-# their data only.
-#
-# Along the full run the correction's size is measured on fresh batches, in
-# float64, at five times. Its direction is measured on the very batches that
-# training sees: in five windows of 64 successive iterations and, under plain
-# SGD, at every seventh iteration from first to last. All five runs are judged
-# by their loss on 500 fresh sequences.
+# A pass that leaves something out may need another learning rate. So each pass
+# has its own in each setting: the best of a small grid. *Best* is the smallest
+# mean logarithm of the loss on fresh data, over three seeds that occur nowhere
+# else. A network that diverges counts as a hundred times worse than the best
+# constant.
 
 # %%
 plan = experiment.plan(chapter.parameters)
 records = runs.load(plan, block=block, device=chapter.device)
-tables = {
-    name: chapter.compare(rows, f"e3-{name}", KEYS[name], experiment.TOLERANCES[name])
-    for name, rows in experiment.tables(records).items()
+tolerance = results.TOLERANCES["grid"] if search_here else {}
+search = results.searched(records)
+search = chapter.compare(search, "e3-grid", KEYS["grid"], tolerance)
+words = "every pass runs at the best rate of the search: how many do not"
+scope = f"{len(search)} rows of the search"
+chapter.check("rates-are-the-best", words, results.not_best(search), scope=scope)
+evidence = {
+    name: chapter.compare(
+        rows, f"e3-{name}", KEYS[name], results.TOLERANCES[name] if len(rows) else {}
+    )
+    for name, rows in results.tables(records).items()
 }
 
+# %% tags=["hide-input"]
+rates_found = results.rates_table()
+chapter.table("correction-rates", rates_found)
+edges = rates_found.map(lambda cell: str(cell).endswith("(edge)"))
+chapter.number("rates", int(rates_found[list(experiment.SEARCHED)].size))
+chapter.number("rates-at-edge", int(edges.to_numpy().sum()))
+
 # %% [markdown]
-# Seeds and settings that were not run here are read from the committed tables.
-# So every figure stands on {result}`gate-corrections/seeds` seeds. This run
-# trained {result}`gate-corrections/seeds-here` of them. The number of networks
-# that diverged here is {result}`gate-corrections/diverged`. No seed is dropped.
+# :::{table-file} /artifacts/gate-corrections/tables/correction-rates.csv
+# :name: tab-correction-rates
+#
+# Learning rates: the best of the grid on seeds 101 to 103, for each setting and
+# pass. *Edge*: the lowest or highest rate that was tried, so that a better one
+# may lie beyond. `other data` has the rate of `full`.
+# :::
+#
+# Of {result}`gate-corrections/rates` rates
+# {result}`gate-corrections/rates-at-edge` lie at an edge of their grid.
+#
+# All passes start from the same weights and see the same batches. Along the
+# full run the correction's size is measured on fresh batches, in float64, at
+# five times. Its direction is measured on the very batches that training sees:
+# in five windows of 64 successive iterations and, under plain SGD, at every
+# seventh iteration from first to last. All networks are judged by their loss on
+# 500 fresh sequences.
+#
+# Every figure stands on {result}`gate-corrections/seeds` seeds a setting, 21
+# and following. This run trained the first
+# {result}`gate-corrections/seeds-here` of them. Their rows were compared with
+# the committed ones, from which the other seeds are read. The number of
+# networks that diverged here is {result}`gate-corrections/diverged`. No seed is
+# dropped.
 
 # %% tags=["hide-input"]
-losses, final = tables["training"], experiment.at_end(tables["training"])
-models = experiment.models(losses)
-constant = final.index.get_level_values("setting").map(constants)
-ratios = constant / final["full"]  # times better than the best constant
-for (setting, gate), ratio in ratios.groupby(MODEL):
-    name = f"ratio-{setting}-{gate}".replace(",", "").replace(" ", "-")
-    chapter.number(name, float(ratio.median()), f"{ratio.median():.0f}")
-chapter.number("worst-ratio", float(ratios.min()), f"{ratios.min():.1f}")
+losses = evidence["training"]
+both = losses.merge(evidence["others"].drop(columns="here"), on=KEYS["training"])
+final, models = results.at_end(both), results.models(losses)
 chapter.number("seeds", int(final.groupby(MODEL).size().min()))
 chapter.number("seeds-here", seeds)
-chapter.number("diverged", int((records["run"].diverged >= 0).sum()))
+counted = records["run"][~records["run"].search.astype(bool)]
+chapter.number("diverged", int((counted.diverged >= 0).sum()))
 chapter.number("models", len(models))
+chapter.number("tasks", len(settings))
 
 # %% [markdown]
 # ## Is it small?
@@ -206,10 +263,10 @@ chapter.number("models", len(models))
 
 # %% tags=["hide-input"]
 left_out = {"share": "gate term", "beyond order 0": "all but the leak"}
-shares = tables["size"].rename(columns=left_out)
+shares = evidence["size"].rename(columns=left_out)
 shares = shares.melt(KEYS["size"], left_out.values(), "left out", "share")
 BAND = {"kind": "line", "estimator": "median", "errorbar": ("pi", 50)}
-PANELS = {"col": "setting", "col_order": settings.index, "aspect": 0.65}
+PANELS = {"col": "task", "col_order": settings.index, "aspect": 0.65}
 COLOURS = {gate: figures.GATES[gate]["color"] for gate in GATES}
 LOOK = BAND | PANELS | {"hue": "gate", "palette": COLOURS, "height": 2.4}
 LOOK |= {"facet_kws": {"sharex": False}, "hue_order": GATES}
@@ -224,9 +281,9 @@ chapter.figure("correction-small", grid.figure, shares)
 # %% [markdown]
 # :::{figure} /artifacts/gate-corrections/figures/correction-small.svg
 # :name: fig-correction-small
-# :alt: One panel for each setting, shares of the gradient over training steps
-# :  on a logarithmic axis. Solid curves of the gate term lie below dashed ones
-# :  of all but the leak, far below in the first panel, close in the fourth.
+# :alt: One panel for each task, shares of the gradient over training steps on a
+# :  logarithmic axis. Solid curves of the gate term lie below dashed ones of all
+# :  but the leak, far below on the moving average, close on the adding tasks.
 #
 # The gate's share of the gradient depends on the task: it is small on the
 # moving average and large on digits. Norm of what is left out over the norm of
@@ -237,35 +294,42 @@ chapter.figure("correction-small", grid.figure, shares)
 #
 # {numref}`fig-correction-lags` suggests the reason. A product of step Jacobians
 # collects the gate terms of all its factors. So the gate's share of the
-# transport mostly grows with the lag, and a task that needs long lags tends to
-# have a large correction.
+# transport grows with the lag, and a task that needs more than the last few
+# steps tends to have a large correction. The length of the sequence alone does
+# not matter: adding over 20 and over 200 steps have about the same share.
 
 # %% tags=["hide-input"]
-lags = experiment.at_end(tables["size"]).filter(regex="^M @")
+lags = results.at_end(evidence["size"]).filter(regex="^M @")
 lags.columns = lags.columns.str[3:].astype(int)
 lags = lags.stack().rename_axis([*SEEDED, "lag"]).rename("share").reset_index()
 with figures.style():
-    look = {"hue": "setting", "style": "setting", "palette": figures.CYCLE}
+    look = {
+        "hue": "task",
+        "style": "task",
+        "palette": [*figures.CYCLE, figures.INK, figures.MUTED],
+    }
     look |= {"hue_order": settings.index, "col": "gate", "col_order": GATES}
-    grid = sns.relplot(lags, x="lag", y="share", height=3, **BAND, **look)
+    look |= BAND | {"errorbar": None}
+    grid = sns.relplot(lags, x="lag", y="share", height=3, **look)
     grid.set(xscale="log", yscale="log").set_titles("{col_name}")
-    grid.set(xticks=experiment.LAGS, xticklabels=experiment.LAGS)
+    grid.set(xticks=[1, 2, 4, 8, 16], xticklabels=[1, 2, 4, 8, 16])
     grid.set_axis_labels(r"lag $\ell$", "share of the transport")
 chapter.figure("correction-lags", grid.figure, lags)
 
 # %% [markdown]
 # :::{figure} /artifacts/gate-corrections/figures/correction-lags.svg
 # :name: fig-correction-lags
-# :alt: Two panels, multi and scalar, with five curves each over the lag on
+# :alt: Two panels, scalar and multi, with a curve for each task over the lag on
 # :  logarithmic axes. Most rise from lag 1 to the longest lag.
 #
 # The farther a gradient travels, the larger is the gate's share in most
 # settings. Share of $M_{T,T-\ell}$ that is due to the gate term, at the end of
-# training: medians over {result}`gate-corrections/seeds` seeds with quartiles.
+# training: medians over {result}`gate-corrections/seeds` seeds.
 # :::
 
 # %%
-along = tables["size"].query("step > 0").groupby(SEEDED).mean()
+along = evidence["size"].query("step > 0").groupby(SEEDED).mean()
+along = results.in_order(along)
 chapter.claim(
     "small",
     "along training, leaving out the gate term changes the gradient by less "
@@ -276,7 +340,7 @@ chapter.claim(
     greater=False,
     primary=True,
     null=along["beyond order 0"],
-    note="mean over models, steps and seeds; "
+    note="mean over four times along training; "
     "instead of a null, what the leak alone leaves out",
 )
 
@@ -284,20 +348,22 @@ chapter.claim(
 # ## Does its direction last?
 #
 # Take the corrections of 64 successive iterations, on the batches that training
-# saw. Their mean cosine at a distance of $\Delta$ iterations,
+# saw. Their mean cosine at a distance of $\Delta$ iterations is
 #
-# $$ a(\Delta) = \operatorname{mean}_s \cos(c_s, c_{s + \Delta}) , $$
+# $$ a(\Delta) = \operatorname{mean}_s \cos(c_s, c_{s + \Delta}) . $$
 #
-# is zero for independent directions. That is the null. The yardstick is the
-# same number for the gradient itself. Two things set its size: fresh batches
-# add noise, and a loss that is not at its minimum adds a mean.
+# How large could it be? Two fresh batches at the *same* weights give two
+# corrections too. Their cosine says what the noise of a batch leaves over; it
+# stands at the distance 0 in {numref}`fig-correction-persistent`. How small
+# would it be by chance? The corrections of one network and of its partner say
+# that.
 
 # %% tags=["hide-input"]
-cosines = experiment.cosines(tables["persistence"])
+cosines = results.cosines(evidence["persistence"])
 with figures.style():
     grid = sns.relplot(cosines, x="distance", y="cosine", style="of", **LOOK)
-    grid.refline(y=0, **LINE)
-    grid.set(xscale="log", xticks=[1, 4, 16], xticklabels=[1, 4, 16])
+    grid.refline(y=0.1, **LINE)
+    grid.set(xscale="symlog", xticks=[0, 1, 4, 16], xticklabels=[0, 1, 4, 16])
     grid.set_axis_labels(r"distance $\Delta$", r"mean cosine $a(\Delta)$")
     grid.set_titles("{col_name}")
 chapter.figure("correction-persistent", grid.figure, cosines)
@@ -305,110 +371,80 @@ chapter.figure("correction-persistent", grid.figure, cosines)
 # %% [markdown]
 # :::{figure} /artifacts/gate-corrections/figures/correction-persistent.svg
 # :name: fig-correction-persistent
-# :alt: One panel for each setting with mean cosines over the distance in
-# :  iterations. Solid curves of the correction lie above zero in most panels
-# :  and above the dashed ones of the gradient at most distances.
+# :alt: One panel for each task with mean cosines over the distance in
+# :  iterations. Solid curves of the correction lie above zero on the
+# :  moving average and on delay-sum; elsewhere most fall to zero.
 #
-# On the moving average and delay-sum, corrections stay alike longer than
-# gradients do. Mean cosine of corrections (solid) and of gradients (dashed)
-# that are $\Delta$ training iterations apart, over all windows: medians over
-# {result}`gate-corrections/seeds` seeds with quartiles. Zero is what
-# independent directions have.
+# Corrections stay alike on the moving average and, with multi-gates, on
+# delay-sum; elsewhere their mean over distances is near zero. Mean cosine of
+# corrections (solid) and of gradients (dashed) that are $\Delta$ training
+# iterations apart, over all windows; at the distance 0, of two fresh batches at
+# the same weights. Medians over {result}`gate-corrections/seeds` seeds with
+# quartiles; the line across is the smallest effect that matters.
 # :::
 #
-# The zigzag of the dashed curves needs a word. At a useful rate plain SGD
-# overshoots the valley, so the part of the gradient across it flips sign at
-# every step. That makes the cosine at distance 1 negative and at distance 2
-# positive.
+# The zigzag needs a word. At a useful rate plain SGD overshoots the valley, so
+# the part of the gradient across it flips sign at every step. That makes the
+# cosine at odd distances small or negative and at even ones large. Under Adam
+# the same swing takes several iterations. The claim therefore takes the mean
+# over *every* distance from 1 to 32.
 #
-# Five claims compare the windows: with the null, with the gradient, with the
-# same corrections in random order (what exceeds that is *memory*) and with
-# random signs. Two more ask whether corrections *add up* over the whole of
-# training. They are asked of the models under plain SGD, where the way that
-# training goes is $-\mu \sum_s \nabla_s$.
+# Five more claims look at the windows. Two ask whether corrections *add up*
+# over the whole of training. They are asked of the tasks under plain SGD, where
+# the way that training goes is $-\mu \sum_s \nabla_s$.
 
 # %%
-alike = experiment.likeness(tables["persistence"])
-sums = experiment.at_end(tables["displacement"])
-values = dict(alike) | {
-    "persistent-adds-up": np.log10(sums.length / sums.steps),
-    "persistent-beyond-random": np.log10(sums.length / sums.random),
-}
-nulls = {"persistent-adds-up": np.log10(sums.random / sums.steps)}
-statements = {
-    "persistent": "corrections of iterations 1 to 32 apart have a positive mean cosine",
-    "persistent-far": "the mean cosine is still positive 32 iterations apart",
-    "persistent-beyond-gradient": "corrections are more alike than the "
-    "gradients that they are part of: mean cosine 1 to 32 apart, minus the "
-    "gradient's",
-    "persistent-memory": "neighbours are more alike than the same corrections "
-    "in random order: mean cosine at distance 1, minus that of all pairs",
-    "persistent-resultant": "the mean of a window's corrections is longer than "
-    "with random signs, as a share of their mean norm",
-    "persistent-adds-up": "over the whole of training corrections add up at "
-    "least as gradients do: $\\log_{10}$ of their length over the way's, over "
-    "the same ratio step by step; the null is the same with random signs",
-    "persistent-beyond-random": "over the whole of training corrections add up "
-    "to more than they would with random signs: $\\log_{10}$ of the ratio of "
-    "the two lengths",
-}
-for name, statement in statements.items():
-    chapter.claim(
-        name,
-        statement,
-        values[name],
-        about="persistent",
-        null=nulls.get(name, 0.0),
-        primary=name == "persistent",
-    )
+alike = results.likeness(evidence["persistence"])
+sums = results.at_end(evidence["displacement"])
+chapter.claim(
+    "persistent",
+    "corrections of iterations 1 to 32 apart point the same way: mean cosine",
+    alike["all windows"],
+    about="persistent",
+    smallest=0.1,
+    null=alike["foreign"],
+    primary=True,
+    note="five windows along training; the null is the cosine with the "
+    "corrections of another network; smallest effect chosen after a pilot",
+)
+for name, (statement, values, least) in results.on_direction(alike, sums).items():
+    chapter.claim(name, statement, values, about="persistent", smallest=least)
 
 # %% tags=["hide-input"]
-columns = {
-    "share of the gradient": along["share"],
-    "the same for all but the leak": along["beyond order 0"],
-    "cosine, 1 to 32 apart": alike["persistent"],
-    "the gradient's cosine": alike["gradient"],
-    "summed: length over the way's": sums["length"],
-    "summed: part along the way": sums["along"],
-}
-by_model = {name: experiment.summary(each) for name, each in columns.items()}
-by_model = pd.DataFrame(by_model).reindex(models).fillna("–")
-chapter.table("correction-models", by_model.reset_index())
-yardstick = float(alike["gradient"].groupby("seed").mean().mean())
-chapter.number("gradient-cosine", yardstick, f"{yardstick:.2g}")
-ways = sums[["length", "along", "steps", "random"]].groupby("seed").mean().mean()
+for name in ("gradient", "fresh", "foreign"):
+    mean = round(float(alike[name].mean()), 2) + 0.0  # no minus before a zero
+    chapter.number(f"{name}-cosine", mean, f"{mean:.2f}")
+ways = sums[["length", "along", "steps", "random"]].mean()
 for name, way in ways.items():
     chapter.number(f"way-{name}", float(way), f"{way:.2g}")
 
 # %% [markdown]
-# :::{table-file} /artifacts/gate-corrections/tables/correction-models.csv
-# :name: tab-correction-models
+# Two fresh batches at the same weights have corrections with a mean cosine of
+# {result}`gate-corrections/fresh-cosine`. So the noise of a batch leaves a good
+# part of the direction. Iterations 1 to 32 apart have
+# {result}`gate-corrections/persistent.effect`. The gradient itself has
+# {result}`gate-corrections/gradient-cosine`, and partners have
+# {result}`gate-corrections/foreign-cosine`. Without the first window the claim
+# is supported in {result}`gate-corrections/persistent-later.supported`
+# settings: {result}`gate-corrections/persistent-later-supported`.
 #
-# How small and how persistent, by model: means over
-# {result}`gate-corrections/seeds` seeds with 95 % bootstrap intervals. The last
-# two columns are of the summed corrections, where training is plain SGD.
-# :::
-#
-# The last two columns of {numref}`tab-correction-models` are worth a look.
-# Corrections do add up. Summed, they reach
-# {result}`gate-corrections/way-length` of the length of the way in the mean
-# over these models. With random signs they would reach
-# {result}`gate-corrections/way-random`. But they point across the way: the part
-# along it is {result}`gate-corrections/way-along`. The sums are much longer on
-# adding over 20 steps than in the other settings.
+# Do they add up? Under plain SGD the summed corrections reach
+# {result}`gate-corrections/way-length` of the length of the way. With random
+# signs they would reach {result}`gate-corrections/way-random`. The part of the
+# way that they make is {result}`gate-corrections/way-along`.
 #
 # ## Does leaving it out make training worse?
 #
-# Now train without it. The weights at the start and the batches are the same.
-# Only the backward pass differs.
+# Now train without it, and with a foreign one. The weights at the start and the
+# batches are the same.
 
 # %% tags=["hide-input"]
-curves = losses[[*KEYS["training"], *experiment.PASSES]]
-learning = curves.melt(KEYS["training"], var_name="run", value_name="loss")
-learning["ratio"] = learning.setting.map(constants) / learning.loss
-HUES = [figures.INK, *figures.CYCLE[1:4], figures.MUTED]
+curves = losses[[*KEYS["training"], *experiment.DECIDING]]
+learning = curves.melt(KEYS["training"], var_name="pass", value_name="loss")
+learning["ratio"] = learning.task.map(constants) / learning.loss
+HUES = [figures.INK, figures.CYCLE[1], figures.CYCLE[2]]
 with figures.style():
-    look = PANELS | BAND | {"hue": "run", "style": "run", "palette": HUES}
+    look = PANELS | BAND | {"hue": "pass", "style": "pass", "palette": HUES}
     look |= {"row": "gate", "row_order": GATES, "errorbar": None, "height": 2.4}
     look |= {"facet_kws": {"sharex": "col", "margin_titles": True}}
     grid = sns.relplot(learning, x="step", y="ratio", **look)
@@ -421,202 +457,173 @@ chapter.figure("correction-curves", grid.figure, curves)
 # %% [markdown]
 # :::{figure} /artifacts/gate-corrections/figures/correction-curves.svg
 # :name: fig-correction-curves
-# :alt: Ten panels, two gates by five settings, with five rising curves each on
-# :  logarithmic axes. The curve without the gate term lies on the full one, but
-# :  below it on adding over 50 steps; diagonal and order 0 lie below both.
+# :alt: A panel for each task and gate, with three rising curves each on
+# :  logarithmic axes. On the moving average all three coincide; on
+# :  the adding tasks the curve with foreign corrections lies below the others.
 #
-# On adding over 50 steps the networks without the gate term fall behind;
-# elsewhere they nearly keep up. How many times better than the best constant
-# prediction, on fresh data: medians over {result}`gate-corrections/seeds`
-# seeds. The line across is five times better. The diagonal and order 0 often
-# coincide.
+# Without the gate term networks nearly keep up; with a foreign correction those
+# on the longer adding tasks and on digits fall behind. How many times better
+# than the best constant prediction, on fresh data, each pass at its own
+# learning rate: medians over {result}`gate-corrections/seeds` seeds. The line
+# across is five times better.
 # :::
 #
 # Seeds differ more than medians show, so the effect is taken within a seed:
-# $\log_{10}$ of the final loss with another pass over that with the full one.
-# The null does the same with the network on other data.
+# $\log_{10}$ of the final loss with one pass over that with another.
 
 # %%
-effects = experiment.effects(losses)
-null = statistics.estimate(effects["other data"].groupby("seed").mean())
-beyond_null = max(0.0, null.high)
-dropped, other_data = effects["gate dropped"], effects["other data"]
-LOG_RATIO = r"$\log_{10}$ of the ratio to the full gradient's"
+effects = results.effects(both)
+first = results.arrivals(losses)
+slower = results.delays(first)
 chapter.claim(
-    "effective-beside-null",
-    "training without the gate term costs more than other data do, seed by "
-    "seed: difference of the two $\\log_{10}$ ratios to the full gradient's",
-    dropped - other_data,
+    "effective",
+    "training without the gate term ends worse than with it: "
+    "$\\log_{10}$ of the ratio of final losses on fresh data",
+    effects["gate dropped"],
     about="effective",
+    smallest=0.1,
+    null=effects["other data"],
+    primary=True,
+    note="each pass at its own learning rate; the null is the full gradient on "
+    "other data; smallest effect chosen after a pilot",
 )
-chapter.claim(
-    "effective-at-all",
-    "training without the gate term ends with a larger loss on fresh data at "
-    f"all: {LOG_RATIO}",
-    dropped,
-    about="effective",
-    null=null.mean,
-)
-passes = {"": "gate dropped", "-diagonal": "diagonal", "-order-0": "order 0"}
-words = ["without the gate term", "with the diagonal alone", "with the leak alone"]
-for (name, left), how in zip(passes.items(), words, strict=True):
-    chapter.claim(
-        f"effective{name}",
-        f"training {how} ends with a larger loss on fresh data, and by more "
-        f"than other data make: {LOG_RATIO}",
-        effects[left],
-        about="effective",
-        threshold=beyond_null,
-        null=null.mean,
-        primary=not name,
-    )
+for name, (statement, values, least) in results.on_training(effects, slower).items():
+    chapter.claim(name, statement, values, about="effective", smallest=least)
 
 # %% tags=["hide-input"]
-ends = effects.melt(ignore_index=False, var_name="run", value_name="log10 ratio")
+level = next(c["level by setting"] for c in chapter.claims if c["id"] == "effective")
+shown = {"other data": "full, other data", "gate dropped": "dropped"}
+shown |= {"foreign": "foreign"}
+ends = (
+    effects[list(shown)]
+    .rename(columns=shown)
+    .melt(ignore_index=False, var_name="pass", value_name="log10 ratio")
+)
 ends = ends.reset_index()
-ends["model"] = ends.setting + ", " + ends.gate
+ends["setting"] = ends.task + ", " + ends.gate
 
 
-def interval(values):
-    return statistics.estimate(values).interval
+def deciding_interval(values):
+    return judgement.interval(values.to_numpy(), level)
 
 
 with figures.style():
-    order = {"order": [", ".join(model) for model in models], "dodge": 0.5}
-    order |= {"hue_order": ["other data", *passes.values()], "markersize": 5}
-    look = {"hue": "run", "kind": "point", "linestyle": "none", **order}
-    look |= {"palette": [HUES[-1], *HUES[1:4]], "markers": ["X", "D", "o", "s"]}
-    look |= {"errorbar": interval, "height": 4.4, "aspect": 1.3}
-    grid = sns.catplot(ends, x="log10 ratio", y="model", **look)
-    grid.refline(x=0, **LINE)
+    look = {"order": [", ".join(model) for model in models], "dodge": 0.5}
+    look |= {"hue": "pass", "kind": "point", "linestyle": "none", "markersize": 5}
+    look |= {"palette": [figures.MUTED, *HUES[1:]], "markers": ["s", "D", "o"]}
+    look |= {"errorbar": deciding_interval, "height": 4.8, "aspect": 1.2}
+    look |= {"err_kws": {"linewidth": 1.6}}
+    grid = sns.catplot(ends, x="log10 ratio", y="setting", **look)
+    grid.refline(x=0, color=figures.MUTED, linewidth=0.8, linestyle="-")
+    grid.refline(x=0.1, **LINE)
     grid.set_axis_labels(r"$\log_{10}$ of final loss over the full one's", "")
-chapter.figure("correction-effective", grid.figure, ends.drop(columns="model"))
+chapter.figure("correction-effective", grid.figure, ends.drop(columns="setting"))
 
 # %% [markdown]
 # :::{figure} /artifacts/gate-corrections/figures/correction-effective.svg
 # :name: fig-correction-effective
-# :alt: A row for each model with four markers and intervals. The grey null and
-# :  the marker of the dropped gate term lie near zero in all rows but that of
-# :  adding over 50 steps; those of diagonal and order 0 lie far to the right.
+# :alt: A row for each setting with three markers and intervals. Markers of the
+# :  dropped gate term lie near zero; those of foreign corrections lie to the
+# :  right of them on the adding tasks and on digits.
 #
-# Leaving out the gate term costs little in most models, beside leaving out
-# everything but the leak. Final loss on fresh data relative to the full
-# gradient's of the same seed: means over {result}`gate-corrections/seeds`
-# paired seeds with 95 % intervals; right of the line the loss is larger. Grey
-# is the null, the full gradient on other data. The full gradient's own losses
-# are at least {result}`gate-corrections/worst-ratio` times smaller than the
-# best constant's.
+# Leaving out the gate term is nowhere seen to cost more than the smallest
+# effect that matters; a foreign correction costs far more on adding over 50
+# steps and longer, and on digits. Final loss on fresh data relative to the full
+# gradient's of the same seed, each pass at its own learning rate: means over
+# {result}`gate-corrections/seeds` paired seeds, with intervals as wide as the
+# primary claim needs them. The dotted line is the smallest effect that matters;
+# grey is the null, the full gradient on other data.
 # :::
 #
-# Two comparisons show how large the effect is. The first is the null. On
-# adding, learning sets in suddenly, and any nudge moves the moment at which it
-# does. Two networks that differ by their data only end
-# {result}`gate-corrections/null-apart` decades apart, to either side, in the
-# mean over all models. The second is what else can be left out. Biologically
-# plausible learning rules use the diagonal or the leak alone. Their cost says
-# how much room there was for $G$ to matter.
+# Without the gate term the final loss is larger by more than the smallest
+# effect in {result}`gate-corrections/effective.supported` settings:
+# {result}`gate-corrections/effective-supported`. It is surely smaller than that
+# in {result}`gate-corrections/effective-absent`. In
+# {result}`gate-corrections/effective-undecided` the seeds do not decide.
+#
+# With a foreign correction the loss is larger than in full in
+# {result}`gate-corrections/effective-foreign.supported`:
+# {result}`gate-corrections/effective-foreign-supported`. Beside the networks
+# without any correction it is larger in
+# {result}`gate-corrections/effective-own.supported`. There the correction is
+# not a mere push: a push of the same length in another direction does harm.
+#
+# Intervals are wide on the longer adding tasks, where a single network that
+# loses what it has learned moves the mean. The null shows the same: the full
+# gradient on other data ends just as far apart.
 #
 # A final loss depends on when one stops. {numref}`tab-correction-times` asks
-# instead when the loss is first below a fifth of the constant's. It tests
-# nothing, since checkpoints are a sixteenth of training apart.
+# instead when the loss is first below a fifth of the constant's. A network that
+# never gets there counts as if it had done so at the last update, which makes
+# the differences smaller than they are.
 
 # %% tags=["hide-input"]
-arrivals = experiment.arrivals(losses, (constants / 5).to_dict())
-steps = arrivals["median"].map("{:.0f}".format).replace("inf", "never")
-counts = arrivals.reached.astype(str) + "/" + arrivals.seeds.astype(str)
-times = (steps + " (" + counts + ")").unstack("run")[list(experiment.PASSES)]
-chapter.table("correction-times", times.reindex(models).reset_index())
-never = (arrivals.seeds - arrivals.reached).groupby("run").sum()
-chapter.number("never-full", int(never["full"]))
-chapter.number("never-dropped", int(never["gate dropped"]))
+steps = first.groupby(MODEL).median().map("{:.0f}".format).replace("inf", "never")
+arrived = np.isfinite(first).groupby(MODEL)
+counts = arrived.sum().astype(str) + "/" + arrived.count().astype(str)
+times = (steps + " (" + counts + ")").reindex(models)
+chapter.table("correction-times", times.rename_axis(MODEL).reset_index())
+never = (~np.isfinite(first)).sum()
+for short, name in {"full": "full", "dropped": "gate dropped"}.items():
+    chapter.number(f"never-{short}", int(never[name]))
 
 # %% [markdown]
 # :::{table-file} /artifacts/gate-corrections/tables/correction-times.csv
 # :name: tab-correction-times
 #
 # Median step at which the loss on fresh data is first below a fifth of the best
-# constant's; in brackets how many of the seeds get there. A network that does
-# not counts as later than all others.
-# :::
-#
-# An effect can go unseen because it is not there or because it is too small for
-# this many seeds. {numref}`tab-correction-power` says how small an effect would
-# still be seen. In the mean over models that is
-# {result}`gate-corrections/detectable` decades beyond the null, with a
-# probability of four fifths. To see the distance that was found would have
-# taken {result}`gate-corrections/seeds-needed` seeds.
-
-
-# %% tags=["hide-input"]
-powers = experiment.power(effects[["gate dropped", "order 0"]])
-chapter.table("correction-power", powers)
-mean_effect = dropped.groupby("seed").mean()
-power = statistics.power(mean_effect - beyond_null)
-needed = min(float(np.ceil(power.seeds_needed)), 1e6)
-chapter.number("seeds-needed", needed, experiment.count(power.seeds_needed))
-chapter.number("detectable", power.detectable, f"{power.detectable:.2g}")
-
-# %% [markdown]
-# :::{table-file} /artifacts/gate-corrections/tables/correction-power.csv
-# :name: tab-correction-power
-#
-# The effect on the final loss by model ($\log_{10}$ of the ratio to the full
-# gradient's), the p value of its sign-flip test against zero, the least effect
-# that as many seeds show with a probability of four fifths (paired t test,
-# level $0.05$), and how many seeds the effect found would need for that.
+# constant's; in brackets how many of the seeds get there. The loss is looked at
+# {result}`gate-corrections/parts` times along training.
 # :::
 #
 # ## Verdicts
 
 # %% tags=["hide-input"]
+chapter.number("parts", experiment.PARTS)
 chapter.verdicts("correction-verdicts")
-apart = float(other_data.abs().groupby("seed").mean().mean())
-numbers = {"null-effect": null.mean, "null-high": null.high, "null-apart": apart}
-for claim in chapter.claims:
-    parts = (claim["effect"], *claim["interval"])
-    for part, number in zip(("effect", "low", "high"), parts, strict=True):
-        numbers[f"{claim['id']}-{part}"] = number
-for name, number in numbers.items():
-    chapter.number(name, number, f"{number:.2g}")
-percent = float(100 * (10 ** mean_effect.mean() - 1))
-chapter.number("effective-percent", percent, f"{percent:+.0f} %")
-
-# %% [markdown]
-# :::{table-file} /artifacts/gate-corrections/tables/correction-verdicts.csv
-# :name: tab-correction-verdicts
-#
-# All claims of this chapter, {result}`gate-corrections/seeds` seeds,
-# {result}`gate-corrections/models` models. The p value is that of a sign-flip
-# test against the threshold, adjusted for the number of rows; the verdict
-# follows from the interval alone. For `small` the null stands for a yardstick,
-# what the leak alone leaves out.
-# :::
-#
-# These claims are means over models. Does any *one* model have all three
-# properties? {numref}`tab-correction-three` asks each model by itself. The
-# thresholds for *small* and *persistent* are the same, each model has its own
-# interval, and for *effective* it has its own null.
-
-# %% tags=["hide-input"]
-own_null = other_data.groupby(MODEL).agg(lambda seeds: interval(seeds)[1])
-columns = {
-    "small": experiment.side(along["share"], 0.1, greater=False),
-    "persistent": experiment.side(alike["persistent"], 0.0),
-    "effective": experiment.side(dropped, own_null.clip(lower=0.0)),
+primary = [claim for claim in chapter.claims if claim["primary"]]
+found = {
+    (claim["id"], verdict): {
+        row["setting"] for row in claim["by setting"] if row["verdict"] == verdict
+    }
+    for claim in chapter.claims
+    for verdict in ("supported", "absent", "refuted", "undecided")
 }
-three = pd.DataFrame(columns).reindex(models).rename_axis(MODEL)
+for (name, verdict), where in found.items():
+    chapter.number(f"{name}-{verdict}", len(where), results.told(where))
+words = [claim["id"] for claim in primary]
+for word in words:
+    chapter.number(f"models-{word}", len(found[word, "supported"]))
+together = set.intersection(*(found[word, "supported"] for word in words))
+chapter.number("all-three", len(together))
+percent = float(100 * (10 ** effects["gate dropped"].mean() - 1))
+chapter.number("effective-percent", percent, f"{percent:+.0f} %")
+rows = record_tables.by_setting(primary)
+rows["says"] = rows.verdict + ", " + rows.effect + " (" + rows.interval + ")"
+rows["claim"] = rows.claim.str.strip("`")
+three = rows.pivot(index="setting", columns="claim", values="says")
+three = three.loc[[", ".join(model) for model in models], words]
 chapter.table("correction-three", three.reset_index())
-chapter.number("all-three", int((three == "yes").all(axis=1).sum()))
-for word in three:
-    chapter.number(f"models-{word}", int((three[word] == "yes").sum()))
 
 # %% [markdown]
 # :::{table-file} /artifacts/gate-corrections/tables/correction-three.csv
 # :name: tab-correction-three
 #
-# Which model has which property: *yes* or *no* if its whole 95 % interval lies
-# on that side of the threshold, *open* otherwise. Not adjusted for the number
-# of rows.
+# The three words, setting by setting: the verdict, the mean over
+# {result}`gate-corrections/seeds` seeds, and the interval that decides. The
+# thresholds are a share of {result}`gate-corrections/small.threshold` for
+# *small*, a cosine of
+# {result}`gate-corrections/persistent.smallest` for *persistent*, and
+# {result}`gate-corrections/effective.smallest` decades for *effective*.
+# :::
+
+# %% [markdown]
+# :::{table-file} /artifacts/gate-corrections/tables/correction-verdicts.csv
+# :name: tab-correction-verdicts
+#
+# All claims of this chapter. *Effect* and *interval* are of the mean over
+# settings, which decides nothing; *supported in* counts settings. For `small`
+# the null stands for a yardstick, what the leak alone leaves out.
 # :::
 #
 # ## What it means
@@ -625,57 +632,62 @@ for word in three:
 # *Persistent* is about how gradients of successive steps agree. *Effective* is
 # about the trained network. None implies another.
 #
-# That the correction is **small** is *{result}`gate-corrections/small.verdict`*
-# in the mean over models. Its norm is {result}`gate-corrections/small.effect`
-# of the gradient's ({result}`gate-corrections/small.interval`). The leak alone
-# leaves out {result}`gate-corrections/small.null`. The settings disagree: the
-# correction is small on the moving average and, for multi-gates, on delay-sum.
-# On both adding tasks and on digits it is not.
+# That the correction is **small** is
+# *{result}`gate-corrections/small.verdict`*. It holds in
+# {result}`gate-corrections/small.supported` settings
+# ({result}`gate-corrections/small-supported`). In
+# {result}`gate-corrections/small-refuted` the correction is surely larger than
+# a tenth. The mean over settings is {result}`gate-corrections/small.effect` of
+# the gradient's norm; the leak alone leaves out
+# {result}`gate-corrections/small.null`.
 #
 # That its direction is **persistent** is
-# *{result}`gate-corrections/persistent.verdict`* in the mean over models.
-# Corrections 1 to 32 iterations apart have a mean cosine of
-# {result}`gate-corrections/persistent.effect`
-# ({result}`gate-corrections/persistent.interval`). The gradient itself has
-# {result}`gate-corrections/gradient-cosine`. The cosine is largest on the
-# moving average. On adding over 50 steps the question stays open.
+# *{result}`gate-corrections/persistent.verdict`*. It holds in
+# {result}`gate-corrections/persistent.supported`
+# ({result}`gate-corrections/persistent-supported`). In
+# {result}`gate-corrections/persistent-absent` the cosine is surely less than
+# {result}`gate-corrections/persistent.smallest`.
 #
-# That it is **effective** is *{result}`gate-corrections/effective.verdict`* in
-# the mean over models. Without the correction the final loss changes by
-# {result}`gate-corrections/effective-percent`. That is
-# {result}`gate-corrections/effective.effect` decades. The null allows up to
-# {result}`gate-corrections/null-high`. The leak alone costs
-# {result}`gate-corrections/effective-order-0.effect`. One model by itself shows
-# the effect, the multi-gate on adding over 50 steps. On the moving average and
-# on delay-sum there is none beyond the null. In the other models the question
-# stays open ({numref}`tab-correction-three`).
+# That it is **effective** is *{result}`gate-corrections/effective.verdict`*. It
+# is supported in {result}`gate-corrections/effective.supported` settings and
+# surely absent in {result}`gate-corrections/effective-absent`. Elsewhere the
+# seeds do not decide. With one learning rate for all, the pilot had found a
+# larger effect on adding over 50 steps with multi-gates
+# ({doc}`/book/corrections`). The time to a fifth of the constant's loss says
+# the same: without the gate term it is longer in
+# {result}`gate-corrections/effective-time.supported`.
+#
+# The **foreign** correction says what the others cannot. It is as long as the
+# own one, and ends worse than none in
+# {result}`gate-corrections/effective-own.supported`. So the length of a
+# correction does not make it harmless, and its direction counts.
 #
 # This experiment says nothing about whether *gates* matter: every network here
-# keeps its gate, and its leak is in all four backward passes. It drops one term
-# of the derivative, in small networks, on short tasks that they learn.
+# keeps its gate, and its leak is in all backward passes. It drops one term of
+# the derivative, in small networks, on tasks that they learn.
 #
 # (effective-rates)=
 # ## How the settings were chosen
 #
-# Settings were chosen on seeds from 101 on, which occur nowhere else. Only the
-# full backward pass was tuned. Plain SGD was tried first. Its rate is the
-# largest at which no trial network diverged. The number of updates is what
-# brings them under a fifth of the constant's loss. Delay-sum has shorter delays
-# than the published task. On digits SGD did not get far, and Adam at $0.01$ was
-# unsteady. At half of that rate it learns, but not every network comes below
-# that fifth. Over all settings {result}`gate-corrections/never-full` networks
-# with the full gradient never do. Without the gate term it is
+# Tasks, optimisers and numbers of updates were chosen on seeds from 101 on,
+# with the full gradient alone. Plain SGD was tried first. The number of updates
+# is what brings the networks under a fifth of the constant's loss. Delay-sum
+# has shorter delays than the published task. On digits SGD did not get far.
+# There Adam learns, but not every network comes below that fifth. Over all
+# settings {result}`gate-corrections/never-full` networks with the full gradient
+# never do. Without the gate term it is
 # {result}`gate-corrections/never-dropped`.
+#
+# Adding over 50, 100 and 200 steps have the same optimiser and the same number
+# of updates, so that they differ by their length alone.
 
 # %% tags=["hide-cell"]
 minutes = float(records["cost"].cpu_seconds.sum()) / 60
 chapter.clock("cpu-minutes", minutes, f"{minutes:.1f}", "min")
 
 # %% [markdown]
-# The runs of this chapter took {result}`gate-corrections/cpu-minutes` minutes of
-# one core when they were made. Seeds were trained side by side. The four
-# backward passes, the null and what is measured along the full one count
-# together.
+# The runs of this chapter took {result}`gate-corrections/cpu-minutes` minutes
+# of one core when they were made. Seeds were trained side by side.
 #
 # ## Try it
 #
@@ -774,17 +786,18 @@ chapter.validation()
 # :::{table-file} /artifacts/gate-corrections/tables/gate-corrections-validation.csv
 # :name: tab-gate-corrections-validation
 #
-# The checks of this chapter: the four backward passes, and this run against the
-# committed one.
+# The checks of this chapter: the correction itself, the rates that are used,
+# and this run against the committed one.
 # :::
 #
 # ## In two sentences
 #
 # What the gate term adds to a gradient is small and keeps its direction on the
-# moving average, where training does not need it. On adding over 50 steps the
-# multi-gate needs it, and there it is neither small nor clearly persistent, so
-# that all three words hold together in {result}`gate-corrections/all-three` of
-# {result}`gate-corrections/models` models.
+# moving average, where training does not need it. On the longer adding tasks
+# and on digits it is large and changes its direction; leaving it out is not
+# seen to make training worse, putting another network's in its place does, and
+# all three words hold together in {result}`gate-corrections/all-three` of
+# {result}`gate-corrections/models` settings.
 
 # %% tags=["remove-cell"]
 chapter.close()

@@ -50,8 +50,8 @@ CELLS: dict[str, list[dict[str, Any]]] = {
         {"task": "narma10", "gate": "scalar", "optimiser": "SGD"},
     ],
     "gate-corrections": [
-        {"setting": "moving average", "gate": "scalar"},
-        {"setting": "adding, 50", "gate": "multi"},
+        {"task": "moving average", "gate": "scalar", "search": False},
+        {"task": "adding, 50", "gate": "multi", "search": False},
     ],
     "gates-against-optimisers": [
         {"task": "adding", "gate": "multi", "optimiser": "SGD", "search": False},
@@ -121,7 +121,7 @@ def keys(chapter: str) -> dict[str, Sequence[str]]:
     from gatelr.experiments import (
         against_optimisers_claims,
         effective_rates,
-        gate_corrections,
+        gate_corrections_claims,
         joint_anisotropy,
         real_data_claims,
         trainability_claims,
@@ -131,7 +131,7 @@ def keys(chapter: str) -> dict[str, Sequence[str]]:
     by_chapter: dict[str, dict[str, Sequence[str]]] = {
         "effective-rate-profiles": {f"e1-{name}": effective_rates.KEYS for name in profiles},
         "joint-anisotropy": {"e2-anisotropy": joint_anisotropy.KEYS},
-        "gate-corrections": {f"e3-{name}": columns for name, columns in gate_corrections.KEYS.items()},
+        "gate-corrections": {f"e3-{name}": columns for name, columns in gate_corrections_claims.KEYS.items()},
         "gates-against-optimisers": {f"e4-{name}": against_optimisers_claims.KEYS for name in against},
         "real-data": {f"e5-{name}": columns for name, columns in real_data_claims.TABLES.items()},
         "stability": {f"e6-{name}": columns for name, columns in trainability_claims.TABLES.items()},
@@ -144,7 +144,7 @@ def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.D
     from gatelr.experiments import (
         against_optimisers_claims,
         effective_rates,
-        gate_corrections,
+        gate_corrections_claims,
         joint_anisotropy,
         real_data_claims,
         trainability_claims,
@@ -153,7 +153,7 @@ def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.D
     made: dict[str, Callable[[Any], Mapping[str, pd.DataFrame]]] = {
         "effective-rate-profiles": effective_rates.tables,
         "joint-anisotropy": lambda records: {"anisotropy": joint_anisotropy.table(records)},
-        "gate-corrections": gate_corrections.tables,
+        "gate-corrections": gate_corrections_claims.tables,
         "gates-against-optimisers": against_optimisers_claims.tables,
         "real-data": real_data_claims.tables,
         "stability": trainability_claims.tables,

@@ -118,6 +118,7 @@ def test_the_names_that_are_taken_are_those_of_the_experiments() -> None:
             name for protocol, name in effective_rates.SETTINGS if protocol == "paper"
         ],
         ("gate-corrections", "settings_here"): list(gate_corrections.SETTINGS),
+        ("gate-corrections", "passes_here"): list(gate_corrections.PASSES),
         ("gates-against-optimisers", "tasks_here"): list(against_optimisers.RATES),
         ("joint-anisotropy", "tasks_here"): list(joint_anisotropy.TASKS),
         ("real-data", "data_here"): list(real_data.SETTINGS),

@@ -27,7 +27,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "effective_rates": SMALL | {"probed": 2},
     "joint_anisotropy": SMALL | {"lags": [1], "pairs": 2, "rows": 5, "r": 2},
     "gate_corrections": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}}
-    | {"rate": 0.1, "sizes": [0, 12], "windows": [4], "every": 5},
+    | {"rate": 0.1, "sizes": [0, 12], "windows": [4], "every": 5, "n": 8, "batch": 8, "fresh": 8, "probed": 4}
+    | {"traced": 2, "lags": [1, 6], "window": 6, "distances": [1, 2]},
     "against_optimisers": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}, "rate": 0.1},
     "trainability": {"steps": 12, "checkpoints": [12], "task_options": {"steps": 6}},
     "real_data": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}, "rate": 0.01},
@@ -35,8 +36,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 #: What makes it a small one where a module has its sizes as constants.
 CONSTANTS: dict[str, dict[str, Any]] = {
-    "gate_corrections": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "TRACED": 2, "LAGS": (1, 6)}
-    | {"WINDOW": 6, "DISTANCES": (1, 2)},
     "against_optimisers": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4},
     "trainability": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "RATES": (0.01, 0.1)},
     "real_data": {"NEURONS": 8, "BATCH": 8, "FRESH": 8, "PROBED": 4, "KNOWN": 20},
