@@ -1,0 +1,128 @@
+r"""Frozen gates that are given, step by step, the rates by lag of gates that learn (E4, claims C8 and C11).
+
+The signal that reaches step k = T - ℓ is multiplied by one number for each lag and network,
+
+.. math:: λ_k \mapsto \frac{m_\ell}{\bar m_\ell} λ_k, \qquad \bar m_\ell = E[g_k P_{T,k}] ,
+
+where :math:`\bar m_\ell` is the network's own mean rate of the lag, over neurons and sequences, and :math:`m_\ell` that
+of a network that learns beside it, on the same batch. So its mean rate of each lag is the other's at every step of
+training, while its gates, and what it computes, stay its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gatelr import adjoint, rates, tasks, training
+from gatelr.cells import GatedRNN, Trajectory
+from gatelr.experiments import protocol
+from gatelr.kernels.sweep import Backward, Workspace
+
+#: Four networks of each seed, with the same weights at the start and the same data: all of the first learns; the gates
+#: of the others keep their weights. The third is given the rates of the first; the null gives them to other lags.
+ARMS = ("learns", "frozen", "imposed", "permuted")
+
+
+class Imposed(GatedRNN):
+    """Networks of S seeds in the four :data:`ARMS`, one block of S replicas after the other, which learn side by side.
+
+    The steps of the null are as long as those that it would take with the rates in their places. Networks have no
+    biases, and the loss reads the last state.
+    """
+
+    orders: Tensor  #: ``(T, S)``, for each step and seed the step whose rate it gets in the null
+
+    def forward(
+        self,
+        u: Float[Tensor, "T *batch m"],
+        x0: Float[Tensor, "*batch n"] | None = None,
+        *,
+        workspace: Workspace | None = None,
+        backward: Backward = "full",
+    ) -> Float[Tensor, "*batch o"]:
+        """The readout of the last state; its backward pass gives each arm the gradient that is its own."""
+        if not torch.is_grad_enabled():
+            return super().forward(u, x0, workspace=workspace, backward=backward)
+        with torch.no_grad():
+            run = self.run(u, x0)
+        last = run.x[-1].clone().requires_grad_()
+        last.register_hook(partial(self._teach, run))
+        return self._affine(last, self.W_o)
+
+    @torch.no_grad()
+    def _teach(self, run: Trajectory, delta: Float[Tensor, "R B n"]) -> None:
+        """Set the gradients of all weights but the readout's, from that of the last state."""
+        direct = torch.zeros_like(run.x)
+        direct[-1] = delta
+        signal = adjoint.costates(self, run, direct)[1:]
+        own = rates.shares(run).mean((2, 3))  # (T, R)
+        seeds = own.shape[1] // len(ARMS)
+        learned, first = own[:, :seeds], 2 * seeds  # of those that are given rates
+        scale = torch.ones_like(own)
+        scale[:, first:] = learned.repeat(1, 2) / own[:, first:]
+        step = _flat_gradient(run, signal, scale)
+        null = slice(3 * seeds, None)
+        elsewhere = learned.gather(0, self.orders) / own[:, null]
+        alone = Trajectory(*(member[:, null] for member in run))
+        other = _flat_gradient(alone, signal[:, null], elsewhere)
+        length = step[null].flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
+        step[null] = other * length.nan_to_num(0.0, posinf=0.0)[:, None, None]
+        self.W_r.grad, self.W_i.grad = (part.contiguous() for part in step.split([self.n_hidden, self.n_inputs], -1))
+        self._teach_gates(run, signal, seeds)
+
+    def _teach_gates(self, run: Trajectory, signal: Float[Tensor, "T R B n"], seeds: int) -> None:
+        """The gradients of the gates' own weights, zero where they are frozen (claim C7)."""
+        assert self.W_rg is not None
+        assert self.W_ig is not None
+        alone = Trajectory(*(member[:, :seeds] for member in run))
+        at_gate = (alone.phi - alone.x_prev) * alone.g * (1 - alone.g) * signal[:, :seeds]
+        if self.gate == "scalar":
+            at_gate = at_gate.sum(-1, keepdim=True)
+        for weight, read in ((self.W_rg, alone.x_prev), (self.W_ig, alone.u)):
+            weight.grad = torch.zeros_like(weight)
+            weight.grad[:seeds] = torch.einsum("trbq,trbp->rqp", at_gate, read)
+
+
+def network(task: tasks.Task, gate: str, seeds: Sequence[int], n: int, device: torch.device | str = "cpu") -> Imposed:
+    """The networks of some seeds in all four arms, before training.
+
+    Args:
+        task: what to learn.
+        gate: ``"scalar"`` or ``"multi"``.
+        seeds: one network of each arm for each; the order of lags in the null is drawn from it too.
+        n: neurons.
+        device: where.
+
+    Returns:
+        The networks, those of one arm after those of the other.
+
+    Raises:
+        ValueError: for a gate that has no weights to freeze.
+    """
+    if gate not in ("scalar", "multi"):
+        raise ValueError(f"got gate={gate!r}, expected scalar or multi: another has no weights that could be frozen")
+    drawn = training.generators([*seeds] * len(ARMS))
+    model = Imposed(
+        task.n_inputs, n, gate, n_outputs=task.n_outputs, replicas=len(drawn), generator=drawn, device=device
+    )
+    model.register_buffer("orders", permutations(seeds, task.steps).T.contiguous().to(device), persistent=False)
+    return model
+
+
+def permutations(seeds: Sequence[int], count: int) -> Int[Tensor, "S count"]:
+    """One order of so many things for each seed."""
+    return torch.stack([torch.randperm(count, generator=g) for g in training.generators(seeds, protocol.NULL)])
+
+
+def _flat_gradient(
+    run: Trajectory, signal: Float[Tensor, "T R B n"], scale: Float[Tensor, "T R"]
+) -> Float[Tensor, "R n p"]:
+    """The gradients of W_r and W_i side by side, each step's signal times a number (claim C7)."""
+    scale = scale.nan_to_num(0.0, posinf=0.0)[..., None, None]  # of a network that has diverged nothing is left
+    left = scale * run.g * (1 - run.phi**2) * signal
+    return torch.einsum("trbq,trbp->rqp", left, torch.cat([run.x_prev, run.u], -1))
