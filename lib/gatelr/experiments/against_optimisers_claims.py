@@ -216,8 +216,11 @@ def imposed_table(losses: pd.DataFrame) -> pd.DataFrame:
     """
     names = {"learns": "gate learns", "imposed": "its rates imposed", "permuted": "its rates at other lags"}
     gains = -losses[list(names)].sub(losses["frozen"], axis=0).rename(columns=names)
-    text = gains.groupby(["task", "gate"]).agg(lambda seeds: f"{statistics.estimate(seeds):+.2f}")
-    return text.reset_index().rename_axis(columns=None)
+
+    def text(seeds: pd.Series) -> str:
+        return f"{statistics.estimate(seeds):+.2f}"
+
+    return gains.groupby(["task", "gate"]).agg(text).reset_index().rename_axis(columns=None)
 
 
 def supported_where(settings: Iterable[InSetting]) -> str:

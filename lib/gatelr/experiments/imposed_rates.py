@@ -1,12 +1,14 @@
 r"""Frozen gates that are given, step by step, the rates by lag of gates that learn (E4, claims C8 and C11).
 
-The signal that reaches step k = T - ℓ is multiplied by one number for each lag and network,
+The gradient has an order 0, what the leaks alone carry back over a lag, and a rest. In it the order 0 of each lag is
+multiplied by one number a network,
 
-.. math:: λ_k \mapsto \frac{m_\ell}{\bar m_\ell} λ_k, \qquad \bar m_\ell = E[g_k P_{T,k}] ,
+.. math:: λ_k \mapsto λ_k + \Bigl(\frac{m_\ell}{\bar m_\ell} - 1\Bigr) P_{T,k} ⊙ δ_T,
+    \qquad \bar m_\ell = E[g_k P_{T,k}], \quad k = T - \ell ,
 
 where :math:`\bar m_\ell` is the network's own mean rate of the lag, over neurons and sequences, and :math:`m_\ell` that
 of a network that learns beside it, on the same batch. So its mean rate of each lag is the other's at every step of
-training, while its gates, and what it computes, stay its own.
+training, while its gates, what it computes and the rest of its gradient stay its own.
 """
 
 from __future__ import annotations
@@ -60,16 +62,18 @@ class Imposed(GatedRNN):
         direct = torch.zeros_like(run.x)
         direct[-1] = delta
         signal = adjoint.costates(self, run, direct)[1:]
-        own = rates.shares(run).mean((2, 3))  # (T, R)
+        share = rates.shares(run)
+        own = share.mean((2, 3))  # (T, R)
         seeds = own.shape[1] // len(ARMS)
-        learned, first = own[:, :seeds], 2 * seeds  # of those that are given rates
-        scale = torch.ones_like(own)
-        scale[:, first:] = learned.repeat(1, 2) / own[:, first:]
-        step = _flat_gradient(run, signal, scale)
-        null = slice(3 * seeds, None)
-        elsewhere = learned.gather(0, self.orders) / own[:, null]
+        learned, given, null = own[:, :seeds], slice(2 * seeds, None), slice(3 * seeds, None)
+        left = run.g * signal
+        order_0 = share[:, given] * delta[given]
+        excess = learned.repeat(1, 2) / own[:, given] - 1
+        left[:, given] += _weighted(order_0, excess)
+        step = _outer(left, run)
+        elsewhere = learned.gather(0, self.orders) / own[:, null] - 1
         alone = Trajectory(*(member[:, null] for member in run))
-        other = _flat_gradient(alone, signal[:, null], elsewhere)
+        other = _outer(run.g[:, null] * signal[:, null] + _weighted(order_0[:, seeds:], elsewhere), alone)
         length = step[null].flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
         step[null] = other * length.nan_to_num(0.0, posinf=0.0)[:, None, None]
         self.W_r.grad, self.W_i.grad = (part.contiguous() for part in step.split([self.n_hidden, self.n_inputs], -1))
@@ -119,10 +123,11 @@ def permutations(seeds: Sequence[int], count: int) -> Int[Tensor, "S count"]:
     return torch.stack([torch.randperm(count, generator=g) for g in training.generators(seeds, protocol.NULL)])
 
 
-def _flat_gradient(
-    run: Trajectory, signal: Float[Tensor, "T R B n"], scale: Float[Tensor, "T R"]
-) -> Float[Tensor, "R n p"]:
-    """The gradients of W_r and W_i side by side, each step's signal times a number (claim C7)."""
-    scale = scale.nan_to_num(0.0, posinf=0.0)[..., None, None]  # of a network that has diverged nothing is left
-    left = scale * run.g * (1 - run.phi**2) * signal
-    return torch.einsum("trbq,trbp->rqp", left, torch.cat([run.x_prev, run.u], -1))
+def _weighted(order_0: Float[Tensor, "T R B n"], by: Float[Tensor, "T R"]) -> Float[Tensor, "T R B n"]:
+    """Each step's part times a number; of a network that has diverged nothing is left."""
+    return order_0 * by.nan_to_num(0.0, posinf=0.0, neginf=0.0)[..., None, None]
+
+
+def _outer(left: Float[Tensor, "T R B n"], run: Trajectory) -> Float[Tensor, "R n p"]:
+    """The gradients of W_r and W_i side by side, from g times the signal (claim C7)."""
+    return torch.einsum("trbq,trbp->rqp", (1 - run.phi**2) * left, torch.cat([run.x_prev, run.u], -1))

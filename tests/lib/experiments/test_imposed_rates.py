@@ -97,16 +97,17 @@ def mean_rates(model: Imposed, data: tasks.Batch, r: int) -> torch.Tensor:
 
 
 def scaled(model: Imposed, data: tasks.Batch, r: int, wanted: torch.Tensor) -> torch.Tensor:
-    """The gradients of W_r and W_i of network r, each step's part times the rate that is wanted over its own."""
+    """The gradients of W_r and W_i of network r, order 0 of each lag times the rate that is wanted over its own."""
     one = model.replica(r)
     run = one.run(data.u[:, r])
     last = run.x[-1].clone().requires_grad_()
     TASK.loss(last @ one.W_o.mT, data.target[r]).backward()
     delta = torch.zeros_like(run.x)
     delta[-1] = last.grad
-    signal = run.g * (1 - run.phi**2) * adjoint.costates(one, run, delta)[1:]
+    whole, order_0 = (adjoint.costates(one, run, delta, backward=kind)[1:] for kind in ("full", "order 0"))
     factor = (wanted / mean_rates(model, data, r))[:, None, None]
-    return torch.einsum("tbq,tbp->qp", factor * signal, torch.cat([run.x_prev, run.u], -1))
+    left = run.g * (1 - run.phi**2) * (whole - order_0 + factor * order_0)
+    return torch.einsum("tbq,tbp->qp", left, torch.cat([run.x_prev, run.u], -1))
 
 
 def test_the_null_has_an_order_of_its_own_for_each_seed() -> None:
