@@ -62,34 +62,32 @@ class Imposed(GatedRNN):
         direct = torch.zeros_like(run.x)
         direct[-1] = delta
         signal = adjoint.costates(self, run, direct)[1:]
-        share = rates.shares(run)
-        own = share.mean((2, 3))  # (T, R)
-        seeds = own.shape[1] // len(ARMS)
-        learned, given, null = own[:, :seeds], slice(2 * seeds, None), slice(3 * seeds, None)
+        seeds = run.x.shape[1] // len(ARMS)
+        learns, given, null = slice(seeds), slice(2 * seeds, None), slice(3 * seeds, None)
+        learned = rates.shares(_of(run, learns)).mean((2, 3))  # (T, S)
+        share = rates.shares(_of(run, given))
+        own, order_0 = share.mean((2, 3)), share * delta[given]
         left = run.g * signal
-        order_0 = share[:, given] * delta[given]
-        excess = learned.repeat(1, 2) / own[:, given] - 1
-        left[:, given] += _weighted(order_0, excess)
-        step = _outer(left, run)
-        elsewhere = learned.gather(0, self.orders) / own[:, null] - 1
-        alone = Trajectory(*(member[:, null] for member in run))
-        other = _outer(run.g[:, null] * signal[:, null] + _weighted(order_0[:, seeds:], elsewhere), alone)
+        elsewhere = left[:, null] + _weighted(order_0[:, seeds:], learned.gather(0, self.orders) / own[:, seeds:] - 1)
+        left[:, given] += _weighted(order_0, learned.repeat(1, 2) / own - 1)
+        slope, source = 1 - run.phi**2, _rows(torch.cat([run.x_prev, run.u], -1))
+        step = _rows(slope * left).mT @ source
+        other = _rows(slope[:, null] * elsewhere).mT @ source[null]
         length = step[null].flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
         step[null] = other * length.nan_to_num(0.0, posinf=0.0)[:, None, None]
         self.W_r.grad, self.W_i.grad = (part.contiguous() for part in step.split([self.n_hidden, self.n_inputs], -1))
-        self._teach_gates(run, signal, seeds)
+        self._teach_gates(_of(run, learns), signal[:, learns])
 
-    def _teach_gates(self, run: Trajectory, signal: Float[Tensor, "T R B n"], seeds: int) -> None:
+    def _teach_gates(self, run: Trajectory, signal: Float[Tensor, "T S B n"]) -> None:
         """The gradients of the gates' own weights, zero where they are frozen (claim C7)."""
         assert self.W_rg is not None
         assert self.W_ig is not None
-        alone = Trajectory(*(member[:, :seeds] for member in run))
-        at_gate = (alone.phi - alone.x_prev) * alone.g * (1 - alone.g) * signal[:, :seeds]
+        at_gate = (run.phi - run.x_prev) * run.g * (1 - run.g) * signal
         if self.gate == "scalar":
             at_gate = at_gate.sum(-1, keepdim=True)
-        for weight, read in ((self.W_rg, alone.x_prev), (self.W_ig, alone.u)):
+        for weight, read in ((self.W_rg, run.x_prev), (self.W_ig, run.u)):
             weight.grad = torch.zeros_like(weight)
-            weight.grad[:seeds] = torch.einsum("trbq,trbp->rqp", at_gate, read)
+            weight.grad[: run.x.shape[1]] = _rows(at_gate).mT @ _rows(read)
 
 
 def network(task: tasks.Task, gate: str, seeds: Sequence[int], n: int, device: torch.device | str = "cpu") -> Imposed:
@@ -128,6 +126,11 @@ def _weighted(order_0: Float[Tensor, "T R B n"], by: Float[Tensor, "T R"]) -> Fl
     return order_0 * by.nan_to_num(0.0, posinf=0.0, neginf=0.0)[..., None, None]
 
 
-def _outer(left: Float[Tensor, "T R B n"], run: Trajectory) -> Float[Tensor, "R n p"]:
-    """The gradients of W_r and W_i side by side, from g times the signal (claim C7)."""
-    return torch.einsum("trbq,trbp->rqp", (1 - run.phi**2) * left, torch.cat([run.x_prev, run.u], -1))
+def _rows(series: Float[Tensor, "T R B d"]) -> Float[Tensor, "R rows d"]:
+    """All steps and sequences of a network below each other."""
+    return series.movedim(1, 0).flatten(1, 2)
+
+
+def _of(run: Trajectory, which: slice) -> Trajectory:
+    """The trajectories of some of the networks."""
+    return Trajectory(*(member[:, which] for member in run))
