@@ -192,7 +192,7 @@ chapter.number("diverged", int((records["run"].diverged >= 0).sum()))
 # %% tags=["hide-input"]
 COLOURS = {gate: figures.GATES[gate]["color"] for gate in figures.GATES}
 LINE = {"color": figures.INK, "linewidth": 0.8, "linestyle": ":"}
-BY_TASK = {"col": "task", "col_order": NAMES.values(), "palette": COLOURS}
+BY_TASK = {"col": "task", "col_order": [*NAMES.values()], "palette": COLOURS}
 BY_TASK |= {"height": 2.9, "aspect": 0.95}
 with figures.style():
     look = {"kind": "line", "hue": "gate", "style": "optimiser", **BY_TASK}
