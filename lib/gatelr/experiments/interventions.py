@@ -84,11 +84,14 @@ def row_steps(model: GatedRNN, task: tasks.Task, data: tasks.Batch, s: int) -> F
         s: which network.
 
     Returns:
-        One number for each neuron; ones for a network that has diverged.
+        One number for each neuron; ones for a network that has diverged, or whose neurons saturate.
     """
     run, factor, signal = along(model, task, data, s)
+    weights = preconditioners.weights(signal, run.x_prev)
+    if not (weights.isfinite() & (weights > 0)).all():
+        return torch.ones_like(weights[0])
     rows = preconditioners.gate_steps(factor, signal, run.x_prev).rows
-    return (rows / rows.log().mean().exp()).nan_to_num(1.0, posinf=1.0)
+    return rows / rows.log().mean().exp()
 
 
 def _by_rows(setup: protocol.Setup, steps: Float[Tensor, "S n"], rate: float) -> training.Run:

@@ -103,6 +103,9 @@ def test_row_steps_are_those_of_the_probe_over_their_geometric_mean() -> None:
     expected = preconditioners.gate_steps(factor, signal, run.x_prev).rows
     assert float(rows.log().sum()) == pytest.approx(0.0, abs=1e-12)
     torch.testing.assert_close(rows / rows[0], expected / expected[0])
+    with torch.no_grad():
+        model.W_r[1] *= 1e6  # neurons that saturate pass nothing on
+    assert interventions.row_steps(model, TASK, data, 1).tolist() == [1.0] * 8
 
 
 def test_blocks_of_seeds_give_the_same_table_and_so_does_a_run_that_was_killed(
