@@ -320,7 +320,7 @@ words = "given the rates by lag of a gate that learns, a frozen gate ends with a
 words += "smaller loss than with its own, and with the rates at other lags "
 words += "($\\log_{10}$ of the ratio to the better of the two)"
 about = {"about": "schedule", "smallest": 0.1, "note": results.PILOT}
-schedule = chapter.claim(
+chapter.claim(
     "schedule", words, rival - arms["imposed"], unit="decades", primary=True, **about
 )
 chapter.table("against-imposed", results.imposed_table(arms))
@@ -335,6 +335,7 @@ chapter.table("against-imposed", results.imposed_table(arms))
 # lag are imposed, and if they are imposed at other lags. Means with 95 %
 # intervals over {result}`gates-against-optimisers/seeds` seeds.
 # :::
+
 
 # %% tags=["hide-input"]
 def interval(values):
@@ -458,7 +459,7 @@ gain = of_gates("fixed beta") - of_gates("shuffled gates")
 words = "one fixed $\\beta$ for each neuron explains more of the trace of a trained "
 words += "gate than the same gates in random order (difference of $R^2$)"
 about = {"about": "momentum", "smallest": 0.1, "note": results.PILOT}
-momentum = chapter.claim("momentum", words, gain, primary=True, **about)
+chapter.claim("momentum", words, gain, primary=True, **about)
 for name, claim in exploratory.momentum(last).items():
     chapter.claim(name, **claim)
 
@@ -498,7 +499,7 @@ words = "gates give large steps to the neurons to which Adam would (rank "
 words += "correlation of row steps, multi + SGD)"
 alike = of_gates("rows like Adam", ["multi"])
 about = {"about": "Adam", "smallest": 0.2, "note": results.PILOT}
-adam = chapter.claim("adam", words, alike, primary=True, **about)
+chapter.claim("adam", words, alike, primary=True, **about)
 others = exploratory.adam(last) | exploratory.preconditioned(final, arms)
 for name, claim in others.items():
     chapter.claim(name, **claim)
@@ -671,8 +672,8 @@ chapter.table("against-one-page-numbers", text.reset_index())
 
 # %% tags=["hide-input"]
 chapter.verdicts("against-verdicts")
-for name, found in {"schedule": schedule, "momentum": momentum, "adam": adam}.items():
-    chapter.number(f"{name}-where", results.supported_where(found.settings))
+for name, (value, text) in results.quoted(chapter.claims).items():
+    chapter.number(name, value, text)
 
 # %% [markdown]
 # :::{table-file} /artifacts/gates-against-optimisers/tables/against-verdicts.csv
@@ -684,52 +685,52 @@ for name, found in {"schedule": schedule, "momentum": momentum, "adam": adam}.it
 #
 # ## What it means
 #
-# **Schedule.** That training moves the rates of lags by a quarter beyond what
-# frozen gates do is
-# *{result}`gates-against-optimisers/schedule-adding.verdict`* on adding, where
-# the move is {result}`gates-against-optimisers/schedule-adding.effect` decades.
-# On the moving average it is
-# *{result}`gates-against-optimisers/schedule-moving-average.verdict`*: the move
-# is {result}`gates-against-optimisers/schedule-moving-average.effect`. The mean
-# over both tasks is *{result}`gates-against-optimisers/schedule.verdict`* and
-# hides this. Every lag has a schedule of its own (C11), and no single schedule
-# can replace them.
+# **Schedule.** The rates of lags move in
+# {result}`gates-against-optimisers/schedule-moves.supported` settings:
+# {result}`gates-against-optimisers/schedule-moves-where`. Imposed on frozen
+# gates, they bring the gain of learning back in
+# {result}`gates-against-optimisers/schedule.supported` settings
+# (*{result}`gates-against-optimisers/schedule.verdict`*). On adding, a
+# multi-gate that learns ends
+# {result}`gates-against-optimisers/schedule-gap-adding-multi` decades below a
+# frozen one. Its rates alone bring
+# {result}`gates-against-optimisers/schedule-gain-adding-multi` of that. So a
+# gate that learns *has* a schedule for each lag (C11), and the schedule is not
+# what helps. What it computes changed with it, and so did the rest of its
+# gradient.
 #
-# **Momentum.** That one fixed $\beta$ for each neuron explains nine tenths of
-# the trace is *{result}`gates-against-optimisers/momentum.verdict`* for
-# multi-gates, in the mean over tasks. It explains
-# {result}`gates-against-optimisers/momentum.effect` of their trace. With their
-# gates in a random order it would explain
-# {result}`gates-against-optimisers/momentum.null`, so their order in time
-# hardly matters. For a scalar gate the tasks disagree. On the moving average
-# the same claim is
-# *{result}`gates-against-optimisers/momentum-scalar-moving-average.verdict`*.
-# On adding it is
-# *{result}`gates-against-optimisers/momentum-scalar-adding.verdict`*: there
-# momentum explains only
-# {result}`gates-against-optimisers/momentum-scalar-adding.effect`.
+# **Momentum.** Textbook momentum explains more than the same gates in random
+# order in {result}`gates-against-optimisers/momentum.supported` settings:
+# {result}`gates-against-optimisers/momentum-where`. There it explains
+# {result}`gates-against-optimisers/momentum-explains-adding-scalar` of the
+# trace. In {result}`gates-against-optimisers/momentum-explains.supported`
+# settings it explains nine tenths, but gates in random order do so too, because
+# these gates hardly vary over a sequence.
 #
 # **Adam.** That multi-gates give large steps to the neurons to which Adam would
-# is *{result}`gates-against-optimisers/adam-adding.verdict`* on adding and
-# *{result}`gates-against-optimisers/adam-moving-average.verdict`* on the moving
-# average. In the mean over both, the rank correlation is
-# {result}`gates-against-optimisers/adam.effect`
-# ({result}`gates-against-optimisers/adam.interval`). Of the variance of Adam's
-# log rates, {result}`gates-against-optimisers/adam-rows-percent` lies between
-# rows in that mean. No more than this could come from one rate for each neuron.
+# is supported in {result}`gates-against-optimisers/adam.supported` settings
+# (*{result}`gates-against-optimisers/adam.verdict`*). The rank correlation is
+# {result}`gates-against-optimisers/adam-adding-multi` on adding,
+# {result}`gates-against-optimisers/adam-moving-average-multi` on the moving
+# average and {result}`gates-against-optimisers/adam-delay-sum-multi` on
+# delay-sum. More than half of the variance of Adam's log rates lies between rows
+# in {result}`gates-against-optimisers/adam-rows.supported` settings, and no more
+# than that part could come from one rate for each neuron. A gate's row steps
+# help a network without a gate in
+# {result}`gates-against-optimisers/adam-rows-help.supported` settings
+# (*{result}`gates-against-optimisers/adam-rows-help.verdict`*).
 #
-# **Complementary.** That multi-gates and Adam together beat the better of the
-# two is *{result}`gates-against-optimisers/complementary-adding.verdict`* on
-# adding, by {result}`gates-against-optimisers/complementary-adding.effect`
-# decades of loss. On the moving average it is
-# *{result}`gates-against-optimisers/complementary-moving-average.verdict`*, by
-# {result}`gates-against-optimisers/complementary-moving-average.effect`
-# decades. Neither partner is the best method there: momentum without a gate
-# does better than both ({numref}`fig-against-complementary`). The number of
-# learning rates at the edge of their grid is
+# **Complementary.** Multi-gates and Adam together beat the better of the two in
+# {result}`gates-against-optimisers/complementary.supported` settings:
+# {result}`gates-against-optimisers/complementary-where`. The gain is
+# {result}`gates-against-optimisers/complementary-adding` decades of loss on
+# adding, {result}`gates-against-optimisers/complementary-moving-average` on the
+# moving average and {result}`gates-against-optimisers/complementary-delay-sum`
+# on delay-sum ({numref}`fig-against-complementary`). The number of learning
+# rates at the edge of their grid is
 # {result}`gates-against-optimisers/at-edge`.
 #
-# The multipliers of gates are those of order 0, in networks of one size on two
+# The multipliers of gates are those of order 0, in networks of one size on three
 # short tasks. How much of the gradient order 0 holds is measured in
 # {ref}`ch-validity`.
 

@@ -15,7 +15,6 @@ import torch
 from gatelr import statistics
 from gatelr.experiments import step_structure
 from gatelr.experiments.against_optimisers import GRID, LAGS, METHODS, MULTI, RATES, Method
-from gatelr.judgement import InSetting
 
 #: What the tasks are called.
 NAMES = {"adding": "adding", "moving_average": "moving average", "delay_sum": "delay-sum"}
@@ -94,6 +93,7 @@ def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         records[name][~records[name].search.astype(bool)].drop(columns=["search", "rate"])
         for name in ("training", "steps", "lags", "rows", "arms")
     )
+    steps = steps.drop(columns=["even", "rows cosine", "rows cosine, null"])  # nothing reads them
     lags = lags[lags.lag.isin(LAGS) & (lags.gate != "none")].assign(factor=lambda table: table.factor.apply(np.log10))
     wide = lags.pivot(index=KEYS, columns="lag", values=["factor", "rows like Adam"])
     wide.columns = wide.columns.map("{0[0]} @{0[1]}".format)
@@ -223,6 +223,22 @@ def imposed_table(losses: pd.DataFrame) -> pd.DataFrame:
     return gains.groupby(["task", "gate"]).agg(text).reset_index().rename_axis(columns=None)
 
 
-def supported_where(settings: Iterable[InSetting]) -> str:
-    """The settings in which a claim is supported, as prose names them."""
-    return "; ".join(each.setting for each in settings if each.verdict == "supported") or "none"
+def quoted(claims: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float | str, str]]:
+    """What prose quotes of each claim beside its verdict, by name: a value, and how it is printed.
+
+    Args:
+        claims: as a chapter's record has them.
+
+    Returns:
+        For each claim ``"<claim>-where"``, the settings in which it is supported; and for each of its settings
+        ``"<claim>-<setting>"``, the mean over seeds.
+    """
+    found: dict[str, tuple[float | str, str]] = {}
+    for claim in claims:
+        rows = claim["by setting"]
+        where = "; ".join(row["setting"] for row in rows if row["verdict"] == "supported") or "none"
+        found[f"{claim['id']}-where"] = (where, where)
+        for row in rows:
+            name = f"{claim['id']} {row['setting']}".replace(",", "").replace(" ", "-")
+            found[name] = (row["effect"], f"{row['effect']:.2f}")
+    return found

@@ -164,11 +164,18 @@ def test_the_interaction_is_what_both_do_beyond_the_sum(records: runs.Tables) ->
 
 
 def test_settings_are_named_where_a_claim_is_supported() -> None:
-    index = pd.MultiIndex.from_product([["adding", "delay-sum"], ["multi"], [1, 2]], names=["task", "gate", "seed"])
-    values = pd.Series([1.0, 1.01, -1.0, -1.01], index=index)
-    judged = judge(values, threshold=0.1)
-    assert claims.supported_where(judged.settings) == "adding, multi"
-    assert claims.supported_where(judged.settings[1:]) == "none"
+    rows = [
+        {"setting": "adding, multi", "verdict": "supported", "effect": 0.125},
+        {"setting": "moving average, multi", "verdict": "absent", "effect": -0.5},
+    ]
+    found = claims.quoted([{"id": "adam", "by setting": rows}, {"id": "learns", "by setting": rows[1:]}])
+    assert found == {
+        "adam-where": ("adding, multi", "adding, multi"),
+        "adam-adding-multi": (0.125, "0.12"),
+        "adam-moving-average-multi": (-0.5, "-0.50"),
+        "learns-where": ("none", "none"),
+        "learns-moving-average-multi": (-0.5, "-0.50"),
+    }
 
 
 def test_the_table_of_rates_marks_those_at_an_edge(monkeypatch: pytest.MonkeyPatch) -> None:
