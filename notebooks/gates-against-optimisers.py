@@ -26,9 +26,16 @@
 # {numref}`fig-against-one-page` has the answer in one picture. What a gate does
 # to a step depends on the lag and, if the gate is learned, on the sequence at
 # hand. What Adam does depends on the coordinate and on the history of training.
-# The two do different things. On adding they help each other much. On the
-# moving average a network with both does little better than momentum without a
-# gate.
+#
+# The likenesses were tried on three tasks. The schedule of a gate that learns
+# brings its gain back to a frozen gate in
+# {result}`gates-against-optimisers/schedule.supported` settings. Momentum
+# explains a gate's trace better than the gates in random order do in
+# {result}`gates-against-optimisers/momentum.supported`. Neurons to which a gate
+# gives large steps are Adam's in
+# {result}`gates-against-optimisers/adam.supported`. Gates and Adam together beat
+# the better of the two in
+# {result}`gates-against-optimisers/complementary.supported`.
 #
 # :::{admonition} The claims, and what each must beat
 # :class: important
@@ -835,9 +842,12 @@ chapter.validation()
 #
 # A gate multiplies a contribution by a number that depends on its lag and, if
 # it is learned, on the sequence; Adam multiplies it by one that depends on the
-# coordinate and on past gradients. On adding a network with both learns far
-# better than with either alone, and on the moving average momentum without a
-# gate does about as well.
+# coordinate and on past gradients. As a schedule, as momentum and as Adam the
+# gate held in {result}`gates-against-optimisers/schedule.supported`,
+# {result}`gates-against-optimisers/momentum.supported` and
+# {result}`gates-against-optimisers/adam.supported` settings, and together with
+# Adam it beat either alone in
+# {result}`gates-against-optimisers/complementary.supported`.
 
 # %% tags=["remove-cell"]
 chapter.close()

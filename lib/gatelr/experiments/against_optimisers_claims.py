@@ -35,10 +35,16 @@ TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
+#: How many times worse than the best constant a network counts as that diverged.
+WORST = 100.0
+#: log10 of the smallest rate that counts: a saturated gate leaves none.
+LEAST = -16.0
+
+
 def score(training_table: pd.DataFrame) -> pd.Series:
     """log10 of the loss over the best constant's; 2 for a run that diverged, a hundred times worse than that."""
-    logs = (training_table.loss / training_table.constant).apply(np.log10)
-    return logs.replace(np.inf, 2.0).fillna(2.0).clip(upper=2.0)
+    ratio = (training_table.loss / training_table.constant).fillna(WORST).clip(upper=WORST)
+    return ratio.apply(np.log10)
 
 
 # The search for rates
@@ -87,16 +93,22 @@ def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
     Returns:
         ``"training"``, the loss; ``"steps"``, its records with :func:`foreign`; ``"lags"``, of gated networks log10 of
-        the mean factor by lag and its agreement with Adam; ``"arms"``, losses and factors of the interventions.
+        the mean factor by lag and its agreement with Adam; ``"arms"``, losses of the interventions, and the factors of
+        those that learn and that are frozen. A loss is at most :data:`WORST` times the best constant's.
     """
     training_table, steps, lags, rows, arms = (
         records[name][~records[name].search.astype(bool)].drop(columns=["search", "rate"])
         for name in ("training", "steps", "lags", "rows", "arms")
     )
     steps = steps.drop(columns=["even", "rows cosine", "rows cosine, null"])  # nothing reads them
-    lags = lags[lags.lag.isin(LAGS) & (lags.gate != "none")].assign(factor=lambda table: table.factor.apply(np.log10))
+    lags = lags[lags.lag.isin(LAGS) & (lags.gate != "none")]
+    lags = lags.assign(factor=lags.factor.clip(lower=10**LEAST).apply(np.log10))
     wide = lags.pivot(index=KEYS, columns="lag", values=["factor", "rows like Adam"])
     wide.columns = wide.columns.map("{0[0]} @{0[1]}".format)
+    factors = [f"factor @{lag}" for lag in LAGS]
+    kept = arms.arm.isin(["learns", "frozen"])
+    arms = arms.assign(**{name: arms[name].clip(lower=LEAST).where(kept) for name in factors if name in arms})
+    training_table, arms = (rows.assign(loss=rows.constant * 10 ** score(rows)) for rows in (training_table, arms))
     return {
         "training": training_table,
         "steps": steps.merge(foreign(rows), on=KEYS),
@@ -181,7 +193,7 @@ def changes(rows: pd.DataFrame) -> pd.DataFrame:
         rows: the table ``"arms"``.
 
     Returns:
-        Columns task, gate, seed, arm, lag and change; without arms that have no gate.
+        Columns task, gate, seed, arm, lag and change, of the arms that learn and that are frozen.
     """
     index, columns = ["task", "gate", "seed", "arm"], {f"factor @{lag}": lag for lag in LAGS}
     begin, end = (
@@ -198,11 +210,12 @@ def moves(rows: pd.DataFrame) -> pd.Series:
         rows: the table ``"arms"``.
 
     Returns:
-        The mean over lags of the size of the change, in decades.
+        The mean over lags of the size of the change, in decades; 0 where one of the two has diverged.
     """
     sizes = changes(rows).query("lag > 0").assign(change=lambda table: table.change.abs())
     means = sizes.groupby(["task", "gate", "seed", "arm"]).change.mean().unstack("arm")
-    return means["learns"] - means["frozen"]
+    ended = arms(at_end(rows))[["learns", "frozen"]].reindex(means.index)
+    return (means["learns"] - means["frozen"]).where((ended < np.log10(WORST) - 1e-3).all(axis=1), 0.0)
 
 
 def imposed_table(losses: pd.DataFrame) -> pd.DataFrame:

@@ -65,6 +65,18 @@ def test_tables_have_one_row_for_each_network_and_step(records: runs.Tables) -> 
     assert tables["lags"].query(chosen)["factor @8"].tolist() == pytest.approx(np.log10(whole.factor).tolist())
 
 
+def test_a_network_that_diverged_has_a_loss_and_rates_that_can_be_compared(records: runs.Tables) -> None:
+    arms = records["arms"].copy()
+    seed = (arms.arm == "learns") & (arms.seed == 21)
+    arms.loc[seed, ["loss", "factor @4"]] = [math.inf, -math.inf]
+    tables = claims.tables(records | {"arms": arms})
+    learns = tables["arms"].query("arm == 'learns'").set_index("seed")
+    assert (learns.loss[21] == 100 * learns.constant[21]).all()
+    assert (learns["factor @4"][21] == -16).all()
+    assert (learns["factor @4"][22] > -16).all()
+    assert tables["arms"].query("arm in ('imposed', 'permuted')")["factor @4"].isna().all()
+
+
 def test_the_arm_that_learns_is_the_network_of_that_method(records: runs.Tables) -> None:
     tables = claims.at_quarters(claims.tables(records))
     arms, losses = claims.arms(claims.at_end(tables["arms"])), claims.losses(tables["training"])
@@ -115,6 +127,8 @@ def test_changes_are_the_end_less_the_start_and_moves_their_size_beyond_frozen_g
     assert len(changes) == 2 * 2 * len(against_optimisers.LAGS)
     mean = np.mean([1 + lag for lag in against_optimisers.LAGS if lag])
     assert claims.moves(rows).tolist() == pytest.approx([0.4 * mean] * 2)
+    diverged = rows.assign(score=rows.score.where((rows.arm != "frozen") | (rows.seed == 1), 2.0))
+    assert claims.moves(diverged).tolist() == pytest.approx([0.4 * mean, 0.0])
     without = rows.assign(arm=rows.arm.replace("frozen", "rows"))
     without.loc[without.arm == "rows", [f"factor @{lag}" for lag in against_optimisers.LAGS]] = math.nan
     assert set(claims.changes(without).arm) == {"learns"}
@@ -199,7 +213,7 @@ def test_the_page_has_each_property_of_each_method(records: runs.Tables) -> None
     tables = claims.tables(records)
     page = pages.one_page(tables["steps"], tables["lags"]).set_index(["method", "property"])
     assert len(page) == 9 * 6
-    assert page.loc["schedule", "mean"].isna().any()  # its steps are all alike
+    assert page.loc["schedule"]["mean"].isna().any()  # its steps are all alike
     multi = page.loc["multi"]
     last = tables["steps"].query("gate == 'multi' and optimiser == 'SGD' and step == 4")
     assert multi.loc["differs over coordinates: sd of log₁₀", "mean"] == pytest.approx(last.spread.mean())
