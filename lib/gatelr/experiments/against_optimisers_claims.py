@@ -236,6 +236,20 @@ def imposed_table(losses: pd.DataFrame) -> pd.DataFrame:
     return gains.groupby(["task", "gate"]).agg(text).reset_index().rename_axis(columns=None)
 
 
+def row_spreads(last: pd.DataFrame) -> pd.DataFrame:
+    """How much steps differ between the rows of one network: of a multi-gate, and of its shadow Adam.
+
+    Args:
+        last: the table ``"steps"`` after the last update.
+
+    Returns:
+        By task, in the columns ``"gate"`` and ``"Adam"``, the standard deviation of log10, means over seeds.
+    """
+    kinds = {"gate": ("spread", "rows"), "Adam": ("Adam spread", "Adam rows")}
+    spreads = {kind: of_method(last, whole) * of_method(last, share) ** 0.5 for kind, (whole, share) in kinds.items()}
+    return pd.DataFrame(spreads).groupby("task").mean()
+
+
 def quoted(claims: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float | str, str]]:
     """What prose quotes of each claim beside its verdict, by name: a value, and how it is printed.
 

@@ -73,6 +73,8 @@ def momentum(last: pd.DataFrame) -> Claims:
 def adam(last: pd.DataFrame) -> Claims:
     """What else the steps of multi-gates and of their shadow Adam have in common, by task and seed.
 
+    A network that has diverged has no steps, and is left out.
+
     Args:
         last: the table ``"steps"`` after the last update.
     """
@@ -106,7 +108,8 @@ def adam(last: pd.DataFrame) -> Claims:
         ),
     }
     claims: Claims = {
-        name: {"statement": words, "values": values, "about": "Adam", "greater": "normalises" not in name} | RANK
+        name: {"statement": words, "values": values.dropna(), "about": "Adam", "greater": "normalises" not in name}
+        | RANK
         for name, (words, values) in ranks.items()
     }
     # a matrix without structure has 1/(n + 1) between its rows

@@ -177,6 +177,14 @@ def test_the_interaction_is_what_both_do_beyond_the_sum(records: runs.Tables) ->
     assert exploratory.preconditioned(losses, arms)["adam-rows-help"]["values"].tolist() == pytest.approx([0.15])
 
 
+def test_rows_differ_by_their_share_of_the_variance() -> None:
+    keys = {"task": ["adding", "adding", "delay-sum"], "gate": "multi", "optimiser": "SGD", "seed": [21, 22, 21]}
+    steps = {"spread": [0.2, 0.4, 1.0], "rows": [0.25, 0.25, 0.0], "Adam spread": 2.0, "Adam rows": 1.0}
+    spreads = claims.row_spreads(pd.DataFrame(keys | steps))
+    assert spreads["gate"].to_dict() == pytest.approx({"adding": 0.15, "delay-sum": 0.0})
+    assert spreads["Adam"].tolist() == [2.0, 2.0]
+
+
 def test_settings_are_named_where_a_claim_is_supported() -> None:
     rows = [
         {"setting": "adding, multi", "verdict": "supported", "effect": 0.125},
