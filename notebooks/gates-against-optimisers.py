@@ -177,7 +177,8 @@ chapter.number("at-edge", sum(edges))
 # figure stands on {result}`gates-against-optimisers/seeds` seeds. This run
 # trained {result}`gates-against-optimisers/seeds-here` of them, with every
 # method on every task. The number of networks that diverged here is
-# {result}`gates-against-optimisers/diverged`. No seed is dropped.
+# {result}`gates-against-optimisers/diverged`. No seed is dropped. A network that
+# diverged has a loss, but no steps and no trace to compare.
 
 # %% tags=["hide-input"]
 evidence = results.at_quarters(evidence)
@@ -216,10 +217,11 @@ chapter.figure("against-loss", grid.figure, curves)
 # :name: fig-against-loss
 # :alt: One panel for each task, the ratio of losses over training steps on a
 # :  logarithmic axis, eight rising curves each. On adding they end far apart,
-# :  multi-gates under Adam highest.
+# :  multi-gates under Adam highest. On delay-sum gates under plain SGD end lowest.
 #
-# Adding needs a learned gate, momentum or Adam, and is learned best with a
-# multi-gate and Adam; on the moving average every method works. How many times
+# Adding needs a learned gate, momentum or Adam; delay-sum is learned better
+# without a gate than with one, unless Adam is used; on the moving average every
+# method works. How many times
 # better than the best constant prediction on fresh data, each method at its own
 # best rate: medians of {result}`gates-against-optimisers/seeds` seeds. Above
 # the dotted line a network is at least five times better.
@@ -364,14 +366,14 @@ chapter.figure("against-schedule", grid.figure, changes)
 # :::{figure} /artifacts/gates-against-optimisers/figures/against-schedule.svg
 # :name: fig-against-schedule
 # :alt: One panel for each task with the change of the rate over the lag. On
-# :  adding the curve of learning gates rises steeply with the lag; elsewhere,
-# :  and for frozen gates, curves are flat at zero.
+# :  adding the curves of learning gates rise steeply with the lag. On delay-sum
+# :  that of the scalar gate falls. On the moving average curves are flat at zero.
 #
-# On adding, training raises the rates of long lags; on the moving average it
-# leaves them alone. Change of $\log_{10}$ of the effective rate from before
-# training to after, multi-gates under SGD: means over
-# {result}`gates-against-optimisers/seeds` seeds with 95 % intervals. Grey: gate
-# weights that stay as drawn.
+# On adding, training raises the rates of long lags; on delay-sum it lowers those
+# of scalar gates; on the moving average it leaves them alone. Change of
+# $\log_{10}$ of the effective rate from before training to after, gates under
+# SGD: means over {result}`gates-against-optimisers/seeds` seeds with 95 %
+# intervals. Dashed: gates whose own weights stay as drawn.
 # :::
 #
 # ## Momentum
@@ -511,7 +513,19 @@ others = exploratory.adam(last) | exploratory.preconditioned(final, arms)
 for name, claim in others.items():
     chapter.claim(name, **claim)
 
+spreads = results.row_spreads(last).stack().items()
+for (task, who), spread in spreads:
+    name = f"spread {who} {task}".lower().replace(" ", "-")
+    chapter.number(name, float(spread), f"{spread:.2g}")
+
 # %% [markdown]
+# A rank has no size. Over the rows of one network on adding, the gate's factors
+# have a standard deviation of
+# {result}`gates-against-optimisers/spread-gate-adding` decades, and Adam's rates
+# one of {result}`gates-against-optimisers/spread-adam-adding`. On delay-sum it
+# is {result}`gates-against-optimisers/spread-gate-delay-sum` against
+# {result}`gates-against-optimisers/spread-adam-delay-sum`.
+#
 # The next figure takes one lag at a time. Then no lags are averaged, and a
 # constant gate has nothing to differ by.
 
@@ -610,9 +624,9 @@ chapter.figure("against-complementary", grid.figure, ends)
 # :name: fig-against-complementary
 # :alt: One panel for each task with eight methods as rows and dots with
 # :  intervals along an axis of decades. On adding, multi-gates under Adam lie
-# :  farthest to the right.
+# :  farthest to the right. On the others momentum without a gate lies as far.
 #
-# On adding, multi-gates under Adam end lowest; on the moving average, momentum
+# On adding, multi-gates under Adam end lowest; on the other two tasks, momentum
 # without a gate does about as well. Decades below the best constant's loss on
 # fresh data after training, each method at its own best rate: means over
 # {result}`gates-against-optimisers/seeds` seeds with 95 % intervals.
@@ -692,27 +706,33 @@ for name, (value, text) in results.quoted(chapter.claims).items():
 #
 # ## What it means
 #
-# **Schedule.** The rates of lags move in
+# **Schedule.** Training moves the rates of lags in
 # {result}`gates-against-optimisers/schedule-moves.supported` settings:
-# {result}`gates-against-optimisers/schedule-moves-where`. Imposed on frozen
-# gates, they bring the gain of learning back in
+# {result}`gates-against-optimisers/schedule-moves-where`. There a gate *has* a
+# schedule for each lag (C11). A gate that learns ends surely lower than a frozen
+# one in {result}`gates-against-optimisers/schedule-gap.supported` settings:
+# {result}`gates-against-optimisers/schedule-gap-where`. Imposed on a frozen gate,
+# its rates beat the frozen gate and the null in
 # {result}`gates-against-optimisers/schedule.supported` settings
-# (*{result}`gates-against-optimisers/schedule.verdict`*). On adding, a
-# multi-gate that learns ends
-# {result}`gates-against-optimisers/schedule-gap-adding-multi` decades below a
-# frozen one. Its rates alone bring
-# {result}`gates-against-optimisers/schedule-gain-adding-multi` of that. So a
-# gate that learns *has* a schedule for each lag (C11), and the schedule is not
-# what helps. What it computes changed with it, and so did the rest of its
-# gradient.
+# ({numref}`tab-against-imposed`). On adding with a multi-gate, learning gains
+# {result}`gates-against-optimisers/schedule-gap-adding-multi` decades, and its
+# rates alone gain
+# {result}`gates-against-optimisers/schedule-gain-adding-multi`. So the schedule
+# is not what helps there. A gate that learns also changes what the network
+# computes, and the rest of its gradient. On adding with a scalar gate some
+# networks diverge, and the intervals are wide. This intervention changes order 0
+# only. In a pilot on adding, multiplying the whole backward signal instead made
+# networks diverge.
 #
 # **Momentum.** Textbook momentum explains more than the same gates in random
 # order in {result}`gates-against-optimisers/momentum.supported` settings:
-# {result}`gates-against-optimisers/momentum-where`. There it explains
+# {result}`gates-against-optimisers/momentum-where`. It explains nine tenths of
+# the trace in {result}`gates-against-optimisers/momentum-explains.supported`
+# settings. But where it explains that much, gates in random order do nearly as
+# well, because they hardly vary over a sequence. Where a scalar gate has learned
+# to add, it varies, and momentum explains
 # {result}`gates-against-optimisers/momentum-explains-adding-scalar` of the
-# trace. In {result}`gates-against-optimisers/momentum-explains.supported`
-# settings it explains nine tenths, but gates in random order do so too, because
-# these gates hardly vary over a sequence.
+# trace.
 #
 # **Adam.** That multi-gates give large steps to the neurons to which Adam would
 # is supported in {result}`gates-against-optimisers/adam.supported` settings
@@ -725,7 +745,8 @@ for name, (value, text) in results.quoted(chapter.claims).items():
 # than that part could come from one rate for each neuron. A gate's row steps
 # help a network without a gate in
 # {result}`gates-against-optimisers/adam-rows-help.supported` settings
-# (*{result}`gates-against-optimisers/adam-rows-help.verdict`*).
+# (*{result}`gates-against-optimisers/adam-rows-help.verdict`*). They differ too
+# little to matter.
 #
 # **Complementary.** Multi-gates and Adam together beat the better of the two in
 # {result}`gates-against-optimisers/complementary.supported` settings:
@@ -733,7 +754,8 @@ for name, (value, text) in results.quoted(chapter.claims).items():
 # {result}`gates-against-optimisers/complementary-adding` decades of loss on
 # adding, {result}`gates-against-optimisers/complementary-moving-average` on the
 # moving average and {result}`gates-against-optimisers/complementary-delay-sum`
-# on delay-sum ({numref}`fig-against-complementary`). The number of learning
+# on delay-sum ({numref}`fig-against-complementary`). Momentum without a gate
+# does about as well as both together, except on adding. The number of learning
 # rates at the edge of their grid is
 # {result}`gates-against-optimisers/at-edge`.
 #
