@@ -66,7 +66,7 @@ import torch
 from gatelr import anisotropy, jacobian, judgement, transport
 from gatelr.cells import GatedRNN
 from gatelr.experiments import joint_anisotropy, joint_anisotropy_claims, runs
-from gatelr.experiments.joint_anisotropy import KEYS, PUBLISHED, TASKS
+from gatelr.experiments.joint_anisotropy import KEYS, PUBLISHED, TASKS, TOLERANCES
 from gatelr.experiments.joint_anisotropy_claims import CONTRASTS, MEASURES, contrast
 from gatelr.experiments.tables import by_lag, quartiles
 from gatelr.record import Chapter, figures, reference
@@ -104,7 +104,8 @@ chapter = Chapter("joint-anisotropy")
 measured = runs.load(
     joint_anisotropy.plan(chapter.parameters), block=block, device=chapter.device
 )
-evidence = chapter.compare(joint_anisotropy.table(measured), "e2-anisotropy", KEYS)
+rows = joint_anisotropy.table(measured)
+evidence = chapter.compare(rows, "e2-anisotropy", KEYS, TOLERANCES)
 final = evidence[evidence.step == evidence.step.max()]
 before = evidence[evidence.step == 0]
 

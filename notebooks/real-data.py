@@ -161,7 +161,9 @@ measured = runs.load(
     real_data.plan(chapter.parameters), block=block, device=chapter.device
 )
 evidence = {
-    name: chapter.compare(table, f"e5-{name}", claims.TABLES[name])
+    name: chapter.compare(
+        table, f"e5-{name}", claims.TABLES[name], claims.TOLERANCES.get(name, {})
+    )
     for name, table in claims.tables(measured).items()
 }
 lags, rows = evidence["lags"], claims.trained(evidence["agreement"])

@@ -8,7 +8,7 @@ can be compared coordinate by coordinate.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -22,17 +22,20 @@ from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import online_rules, optimiser_steps, pilot, preconditioners, protocol, step_structure
 from gatelr.experiments.runs import Run
 
+#: This experiment, as a run names it.
+NAME = "against_optimisers"
+
 #: A gate and an optimiser.
 Method = tuple[str, str]
 
-#: What is compared, and the null of a gate that training moves.
+#: What is compared.
 METHODS: tuple[Method, ...] = (
     *product(["none"], ["SGD", "cosine", "momentum", "Adam"]),
     *product(["constant", "scalar", "multi"], ["SGD"]),
     ("multi", "Adam"),
 )
-#: The multi-gate under SGD, and the same with its gate held as it was drawn.
-MULTI, FROZEN = ("multi", "SGD"), ("multi, frozen", "SGD")
+#: The multi-gate under SGD.
+MULTI: Method = ("multi", "SGD")
 
 #: Rates that were tried, for SGD alone, under a cosine schedule to zero and with Polyak's momentum, and for Adam.
 GRID = {
@@ -46,9 +49,13 @@ GRID_SEEDS = (101, 102, 103)
 
 #: The best rate of each method by ``reference/e4-grid.csv``, in the order of the methods.
 RATES = {
-    "adding": dict(zip(METHODS, (0.1, 0.1, 0.03, 0.003, 0.1, 0.3, 0.3, 0.01), strict=True)),
-    "moving_average": dict(zip(METHODS, (0.3, 0.3, 0.1, 0.001, 1.0, 0.3, 0.3, 0.03), strict=True)),
+    "adding": dict(zip(METHODS, (0.1, 0.1, 0.03, 0.003, 0.3, 0.3, 0.3, 0.03), strict=True)),
+    "moving_average": dict(zip(METHODS, (0.1, 0.3, 0.1, 0.001, 1.0, 0.3, 0.3, 0.03), strict=True)),
+    "delay_sum": dict(zip(METHODS, (0.1, 0.3, 0.1, 0.003, 1.0, 0.3, 0.3, 0.003), strict=True)),
 }
+
+#: The tasks, with what :func:`gatelr.tasks.get` takes beside the number of steps.
+TASKS: dict[str, dict[str, Any]] = {"adding": {}, "moving_average": {}, "delay_sum": {"delays": (1, 3, 5)}}
 
 #: Of every task, steps; neurons, sequences of a batch, of the probe and of fresh ones for the loss.
 STEPS, NEURONS, BATCH, PROBED, FRESH = 20, 32, 32, 64, 512
@@ -56,43 +63,45 @@ STEPS, NEURONS, BATCH, PROBED, FRESH = 20, 32, 32, 64, 512
 #: The constant gate; momentum as most people set it, and as Adam's first moment has it.
 ALPHA, BETA = 0.2, 0.9
 
-#: The weights of a gate.
-GATE_WEIGHTS = ("W_rg", "W_ig", "b_g")
-
 #: The lags that are tabulated.
 LAGS = (0, 1, 2, 4, 8, 12, 16)
 
 
 def plan(parameters: Mapping[str, Any]) -> list[Run]:
-    """Every method at its best rate on every task that is run here, and the search for that rate if it is.
+    """Every method at its best rate on every task that is run here, the interventions, and the search if it is run.
 
     Args:
         parameters: ``seeds``, ``tasks_here``, ``training_steps`` and ``grid_here``.
 
     Returns:
-        Runs, whose label ``"search"`` says whether they belong to the search.
+        Runs, whose label ``"search"`` says whether they belong to the search. Those of
+        :mod:`gatelr.experiments.interventions` have the rate of the gate that learns, and with multi-gates also that of
+        no gate.
     """
     last = parameters["training_steps"]
     quarters = [round(last * part / 4) for part in range(5)]
 
-    def run(task: str, method: Method, rate: float, seeds: Sequence[int], checkpoints: list[int]) -> Run:
+    def run(task: str, method: Method, rate: float, *, search: bool = False, of: str = NAME, **more: Any) -> Run:
         gate, optimiser = method
-        settings = {"rate": rate, "steps": last, "checkpoints": checkpoints, "task_options": {"steps": STEPS}}
-        settings |= {"frozen": True} if method == FROZEN else {}
-        labels = {"task": task, "gate": gate, "optimiser": optimiser, "rate": rate, "search": seeds == GRID_SEEDS}
-        drawn = gate.removesuffix(", frozen")
-        return Run("against_optimisers", task, drawn, optimiser, tuple(seeds), settings, labels)
+        settings = {"rate": rate, "steps": last, "checkpoints": [last] if search else quarters}
+        settings |= {"task_options": {"steps": STEPS} | TASKS[task]} | more
+        labels = {"task": task, "gate": gate, "optimiser": optimiser, "rate": rate, "search": search}
+        seeds = GRID_SEEDS if search else pilot.deciding(parameters["seeds"])
+        return Run(of, task, gate, optimiser, seeds, settings, labels)
 
-    here, seeds = parameters["tasks_here"], pilot.deciding(parameters["seeds"])
-    runs = [run(task, method, RATES[task][method], seeds, quarters) for task, method in product(here, METHODS)]
-    runs += [run(task, FROZEN, RATES[task][MULTI], seeds, quarters) for task in here]
+    here = parameters["tasks_here"]
+    runs = [run(task, method, RATES[task][method]) for task, method in product(here, METHODS)]
+    for task in here:
+        ungated = RATES[task]["none", "SGD"]
+        runs += [run(task, ("scalar", "SGD"), RATES[task]["scalar", "SGD"], of="interventions")]
+        runs += [run(task, MULTI, RATES[task][MULTI], of="interventions", ungated_rate=ungated)]
     for task, method in product(here if parameters["grid_here"] else [], METHODS):
-        runs += [run(task, method, rate, GRID_SEEDS, [last]) for rate in GRID[method[1]]]
+        runs += [run(task, method, rate, search=True) for rate in GRID[method[1]]]
     return runs
 
 
 def made(
-    model: GatedRNN, optimiser: str, rate: float, steps: int, *, frozen: bool = False
+    model: GatedRNN, optimiser: str, rate: float, steps: int
 ) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler | None]:
     """Torch's optimiser of a name, and its schedule if it has one.
 
@@ -101,29 +110,23 @@ def made(
         optimiser: which.
         rate: μ.
         steps: of the whole run, at whose end the cosine is zero.
-        frozen: whether the gate's weights stay as they were drawn.
 
     Raises:
         ValueError: for an unknown optimiser.
     """
     if optimiser not in GRID:
         raise ValueError(f"got optimiser {optimiser!r}, expected one of {', '.join(GRID)}: check the spelling")
-    groups = [
-        {"params": [weight], "lr": 0.0 if frozen and name in GATE_WEIGHTS else rate}
-        for name, weight in model.named_parameters()
-    ]
     if optimiser == "Adam":
-        return torch.optim.Adam(groups, lr=rate), None
-    descent = torch.optim.SGD(groups, lr=rate, momentum=BETA if optimiser == "momentum" else 0.0)
+        return torch.optim.Adam(model.parameters(), lr=rate), None
+    descent = torch.optim.SGD(model.parameters(), lr=rate, momentum=BETA if optimiser == "momentum" else 0.0)
     return descent, lr_scheduler.CosineAnnealingLR(descent, steps) if optimiser == "cosine" else None
 
 
-def measure(setup: protocol.Setup, *, frozen: bool = False) -> training.Run:
+def measure(setup: protocol.Setup) -> training.Run:
     """Train, and measure at each checkpoint what a step multiplies contributions by.
 
     Args:
         setup: with a rate, and an optimiser of :data:`GRID`.
-        frozen: whether the gate's weights stay as they were drawn.
 
     Returns:
         The run. Each of its probes holds a record for each seed under ``"training"`` (the loss on fresh data and that
@@ -137,7 +140,7 @@ def measure(setup: protocol.Setup, *, frozen: bool = False) -> training.Run:
     if setup.rate is None:
         raise ValueError("got no rate, expected one: each method has its own best, which the search has to find")
     task, model = setup.task, setup.network(NEURONS, ALPHA)
-    engine, schedule = made(model, setup.optimiser, setup.rate, setup.steps, frozen=frozen)
+    engine, schedule = made(model, setup.optimiser, setup.rate, setup.steps)
     shadow = optimiser_steps.Shadow(engine, model.W_r)
     data, unseen = setup.draw(PROBED, protocol.PROBE, torch.float64), setup.draw(FRESH, protocol.FRESH)
 

@@ -1,13 +1,11 @@
-"""What E4's records show: the search for rates, the tables that are compared, and the statistics of the chapter.
+"""What E4's records show: the search for rates, the tables that are compared, and what the chapter claims of them.
 
 Apart from the experiment, so that a word changed here runs no training again.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from itertools import product
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,13 +14,16 @@ import torch
 
 from gatelr import statistics
 from gatelr.experiments import step_structure
-from gatelr.experiments.against_optimisers import FROZEN, GRID, LAGS, METHODS, MULTI, RATES, Method
+from gatelr.experiments.against_optimisers import GRID, LAGS, METHODS, MULTI, RATES, Method
 
 #: What the tasks are called.
-NAMES = {"adding": "adding", "moving_average": "moving average"}
+NAMES = {"adding": "adding", "moving_average": "moving average", "delay_sum": "delay-sum"}
+#: What a claim says whose threshold was chosen when seeds 1 to 20 had been seen.
+PILOT = "threshold after a pilot"
 
-#: What says which row of a table is which.
+#: What says which row of a table is which; of the interventions, which arm a row is of.
 KEYS = ["task", "gate", "optimiser", "seed", "step"]
+ARM_KEYS = ["task", "gate", "arm", "seed", "step"]
 #: How far a column may lie from the reference, absolutely and relative to it.
 TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
     "training": {"loss": (0.0, 0.1)},
@@ -30,13 +31,23 @@ TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
         ("spread", "rows", "Adam rows", "rows like Adam", "over sequences", "fixed beta"), (0.05, 0.0)
     ),
     "lags": {f"factor @{lag}": (0.02, 0.02) for lag in LAGS},
+    "arms": {"loss": (0.0, 0.1)} | {f"factor @{lag}": (0.02, 0.02) for lag in LAGS},
 }
+
+
+#: How many times worse than the best constant a network counts as that diverged.
+WORST = 100.0
+#: log10 of the smallest rate that counts: a saturated gate leaves none.
+LEAST = -16.0
 
 
 def score(training_table: pd.DataFrame) -> pd.Series:
     """log10 of the loss over the best constant's; 2 for a run that diverged, a hundred times worse than that."""
-    logs = (training_table.loss / training_table.constant).apply(np.log10)
-    return logs.replace(np.inf, 2.0).fillna(2.0).clip(upper=2.0)
+    ratio = (training_table.loss / training_table.constant).fillna(WORST).clip(upper=WORST)
+    return ratio.apply(np.log10)
+
+
+# The search for rates
 
 
 def searched(records: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -54,7 +65,7 @@ def best_rates(search: pd.DataFrame) -> pd.Series:
 def not_best(search: pd.DataFrame) -> int:
     """How many of :data:`~gatelr.experiments.against_optimisers.RATES` are not the best of a search."""
     best: dict[Any, float] = best_rates(search).to_dict()
-    return sum(RATES[task][gate, optimiser] != rate for (task, gate, optimiser), rate in best.items())
+    return sum(best.get((task, *method)) != rate for task, rates in RATES.items() for method, rate in rates.items())
 
 
 def at_edge(task: str, method: Method) -> bool:
@@ -68,31 +79,49 @@ def rates_table() -> pd.DataFrame:
     for method in METHODS:
         chosen = [f"{rates[method]:g}" + " (edge)" * at_edge(task, method) for task, rates in RATES.items()]
         rows.append((" + ".join(method), *chosen, ", ".join(f"{rate:g}" for rate in GRID[method[1]])))
-    return pd.DataFrame(rows, columns=["method", *NAMES.values(), "grid"])
+    return pd.DataFrame(rows, columns=["method", *(NAMES[task] for task in RATES), "grid"])
+
+
+# The tables that are compared with the committed ones
 
 
 def tables(records: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The tables that are compared with the committed ones: ``"training"``, ``"steps"`` and ``"lags"``.
+    """The tables that are compared with the committed ones.
 
     Args:
         records: what :func:`gatelr.experiments.runs.load` returns.
 
     Returns:
-        The loss; the records of steps, with :func:`foreign`; and, by lag, log10 of the mean factor of a gated network
-        and its agreement with Adam.
+        ``"training"``, the loss; ``"steps"``, its records with :func:`foreign`; ``"lags"``, of gated networks log10 of
+        the mean factor by lag and its agreement with Adam; ``"arms"``, losses of the interventions, and the factors of
+        those that learn and that are frozen. A loss is at most :data:`WORST` times the best constant's.
     """
-    training_table, steps, lags, rows = (
+    training_table, steps, lags, rows, arms = (
         records[name][~records[name].search.astype(bool)].drop(columns=["search", "rate"])
-        for name in ("training", "steps", "lags", "rows")
+        for name in ("training", "steps", "lags", "rows", "arms")
     )
-    lags = lags[lags.lag.isin(LAGS) & (lags.gate != "none")].assign(factor=lambda table: table.factor.apply(np.log10))
+    steps = steps.drop(columns=["even", "rows cosine", "rows cosine, null"])  # nothing reads them
+    lags = lags[lags.lag.isin(LAGS) & (lags.gate != "none")]
+    lags = lags.assign(factor=lags.factor.clip(lower=10**LEAST).apply(np.log10))
     wide = lags.pivot(index=KEYS, columns="lag", values=["factor", "rows like Adam"])
     wide.columns = wide.columns.map("{0[0]} @{0[1]}".format)
-    return {"training": training_table, "steps": steps.merge(foreign(rows), on=KEYS), "lags": wide.reset_index()}
+    factors = [f"factor @{lag}" for lag in LAGS]
+    kept = arms.arm.isin(["learns", "frozen"])
+    arms = arms.assign(**{name: arms[name].clip(lower=LEAST).where(kept) for name in factors if name in arms})
+    training_table, arms = (rows.assign(loss=rows.constant * 10 ** score(rows)) for rows in (training_table, arms))
+    return {
+        "training": training_table,
+        "steps": steps.merge(foreign(rows), on=KEYS),
+        "lags": wide.reset_index(),
+        "arms": arms.drop(columns="optimiser"),
+    }
 
 
 def foreign(rows: pd.DataFrame) -> pd.DataFrame:
-    """The null of another network's gates: rank correlation of a shadow's rows with the gate's of the seed before.
+    """The null of another network's gates: rank correlation of a shadow's rows with the gate's of its neighbour.
+
+    Seeds are neighbours in pairs, so that it does not matter how many pairs a run has; a last one alone takes the
+    first.
 
     Args:
         rows: by seed and neuron, what gate and shadow multiply a row by.
@@ -103,8 +132,8 @@ def foreign(rows: pd.DataFrame) -> pd.DataFrame:
     ranks = []
     for key, group in rows.groupby([name for name in KEYS if name != "seed"]):
         gates, adam = (group.pivot(index="seed", columns="neuron", values=f"by {who}") for who in ("gate", "Adam"))
-        # the seed before the first is the last
-        for seed, of_gate, of_adam in zip(gates.index, np.roll(gates.to_numpy(), 1, 0), adam.to_numpy(), strict=True):
+        others = [place ^ 1 if place ^ 1 < len(gates) else 0 for place in range(len(gates))]
+        for seed, of_gate, of_adam in zip(gates.index, gates.to_numpy()[others], adam.to_numpy(), strict=True):
             alike = step_structure.agreement(torch.from_numpy(of_gate), torch.from_numpy(of_adam.copy())).rank
             ranks.append((*key[:3], seed, key[3], alike))
     return pd.DataFrame(ranks, columns=[*KEYS, "rows like Adam, foreign"])
@@ -114,27 +143,10 @@ def at_quarters(evidence: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]
     """The rows of the start and of each quarter of the longest run; losses with their score, and 10 to its minus."""
     end = evidence["training"].step.max()
     kept = {name: rows[rows.step.isin([round(end * part / 4) for part in range(5)])] for name, rows in evidence.items()}
-    scores = score(kept["training"])
-    return kept | {"training": kept["training"].assign(score=scores, ratio=10**-scores)}
-
-
-def by_seed(rows: pd.DataFrame, column: str, method: Method = MULTI) -> pd.DataFrame:
-    """One column of one method: a row for each seed, a column for each task."""
-    chosen = rows[(rows.gate == method[0]) & (rows.optimiser == method[1])]
-    return chosen.pivot(index="seed", columns="task", values=column)
-
-
-def over_tasks(values: pd.DataFrame) -> pd.Series:
-    """The mean over tasks, of the seeds that have all of them."""
-    return values.dropna().mean(axis=1)
-
-
-def by_claim(name: str, values: pd.DataFrame, *, mean: bool = True) -> dict[str, tuple[str, pd.Series]]:
-    """A claim of the mean over tasks and one of each task: by its id, how its statement begins and its values."""
-    claims = {name: ("", over_tasks(values))} if mean else {}
-    for task in map(str, values):
-        claims[f"{name}-{NAMES[task]}".replace(" ", "-")] = (f"{NAMES[task]}: ", values[task])
-    return claims
+    for name in ("training", "arms"):
+        scores = score(kept[name])
+        kept[name] = kept[name].assign(score=scores, ratio=10**-scores)
+    return kept
 
 
 def by_lag(lags: pd.DataFrame) -> pd.DataFrame:
@@ -145,105 +157,115 @@ def by_lag(lags: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def changes(lags: pd.DataFrame) -> pd.DataFrame:
-    """By lag, how log10 of the factor of multi-gates under SGD changes along training, and that of frozen ones.
+# What is claimed: one number for each setting and seed
+
+
+def at_end(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last step, with the tasks as they are called."""
+    return rows[rows.step == rows.step.max()].replace({"task": NAMES})
+
+
+def losses(training_table: pd.DataFrame) -> pd.DataFrame:
+    """The score after the last step, by task and seed, with a column for each gate and optimiser."""
+    return at_end(training_table).pivot(index=["task", "seed"], columns=["gate", "optimiser"], values="score")
+
+
+def of_method(rows: pd.DataFrame, column: str, method: Method = MULTI) -> pd.Series:
+    """One column of one method, by task and seed."""
+    chosen = rows[(rows.gate == method[0]) & (rows.optimiser == method[1])]
+    return chosen.set_index(["task", "seed"])[column]
+
+
+def of_gates(rows: pd.DataFrame, column: str, gates: Iterable[str] = ("scalar", "multi")) -> pd.Series:
+    """One column of gates under plain SGD, by task, gate and seed."""
+    return pd.concat({gate: of_method(rows, column, (gate, "SGD")) for gate in gates}, names=["gate"]).swaplevel(0, 1)
+
+
+def arms(rows: pd.DataFrame, column: str = "score") -> pd.DataFrame:
+    """One column of the interventions, by task, gate and seed, with a column for each arm."""
+    return rows.pivot(index=["task", "gate", "seed"], columns="arm", values=column)
+
+
+def changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """By lag, how log10 of the mean rate changes along training in the arms of the interventions.
 
     Args:
-        lags: the table of that name.
+        rows: the table ``"arms"``.
 
     Returns:
-        Columns gates (``"learn"`` or ``"frozen"``), lag, task, seed and change.
+        Columns task, gate, seed, arm, lag and change, of the arms that learn and that are frozen.
     """
-    rows, index = by_lag(lags), ["gate", "optimiser", "lag", "task", "seed"]
-    begin, end = (rows[rows.step == step].set_index(index).factor for step in (rows.step.min(), rows.step.max()))
-    change = (end - begin).sort_index()
-    kinds = {"learn": change.loc[MULTI], "frozen": change.loc[FROZEN]}
-    return pd.concat(kinds, names=["gates"]).rename("change").reset_index()
+    index, columns = ["task", "gate", "seed", "arm"], {f"factor @{lag}": lag for lag in LAGS}
+    begin, end = (
+        rows[rows.step == step].set_index(index)[list(columns)] for step in (rows.step.min(), rows.step.max())
+    )
+    change = (end - begin).rename(columns=columns).rename_axis(columns="lag").stack()
+    return change.dropna().rename("change").reset_index().replace({"task": NAMES})
 
 
-def course(steps: pd.DataFrame) -> pd.DataFrame:
-    """Multi-gates under SGD and their shadow along training: means over tasks with intervals, as text."""
-    rows = steps[(steps.gate == MULTI[0]) & (steps.optimiser == MULTI[1])]
-    columns = {
-        "rank, rows": rows["rows like Adam"],
-        "rank, coordinates": rows["all like Adam"],
-        "cosine over its null": rows["all cosine"] - rows["all cosine, null"],
-        "gate: spread": rows["spread"],
-        "Adam: spread": rows["Adam spread"],
-        "Adam: rows": rows["Adam rows"],
-        "Adam: columns": rows["Adam columns"],
-    }
-    means = pd.DataFrame(columns).groupby([rows.step.rename("training step"), rows.seed]).mean()
+def moves(rows: pd.DataFrame) -> pd.Series:
+    """How much more the rates of lags from 1 on move with gates that learn than with frozen ones, by task and gate.
+
+    Args:
+        rows: the table ``"arms"``.
+
+    Returns:
+        The mean over lags of the size of the change, in decades; 0 where one of the two has diverged.
+    """
+    sizes = changes(rows).query("lag > 0").assign(change=lambda table: table.change.abs())
+    means = sizes.groupby(["task", "gate", "seed", "arm"]).change.mean().unstack("arm")
+    ended = arms(at_end(rows))[["learns", "frozen"]].reindex(means.index)
+    return (means["learns"] - means["frozen"]).where((ended < np.log10(WORST) - 1e-3).all(axis=1), 0.0)
+
+
+def imposed_table(losses: pd.DataFrame) -> pd.DataFrame:
+    """What a gate gains by learning, and what frozen gates gain with its rates and with the null, as text.
+
+    Args:
+        losses: of :func:`arms`, by task, gate and seed.
+
+    Returns:
+        One row for each task and gate, decades of loss below the frozen gate's: means with 95 % intervals.
+    """
+    names = {"learns": "gate learns", "imposed": "its rates imposed", "permuted": "its rates at other lags"}
+    gains = -losses[list(names)].sub(losses["frozen"], axis=0).rename(columns=names)
 
     def text(seeds: pd.Series) -> str:
-        return f"{statistics.estimate(seeds):.2f}".replace(" to ", ", ")
+        return f"{statistics.estimate(seeds):+.2f}"
 
-    return means.groupby("training step").agg(text).reset_index()
-
-
-#: The columns of the page that compares three optimisers without a gate and three gates under plain SGD.
-COLUMNS: dict[str, Method] = {
-    "schedule": ("none", "cosine"),
-    "momentum": ("none", "momentum"),
-    "Adam": ("none", "Adam"),
-    **{gate: (gate, "SGD") for gate in ("constant", "scalar", "multi")},
-}
+    return gains.groupby(["task", "gate"]).agg(text).reset_index().rename_axis(columns=None)
 
 
-def one_page(steps: pd.DataFrame, lags: pd.DataFrame) -> pd.DataFrame:
-    """What a step of each method multiplies contributions by, property by property.
+def row_spreads(last: pd.DataFrame) -> pd.DataFrame:
+    """How much steps differ between the rows of one network: of a multi-gate, and of its shadow Adam.
 
     Args:
-        steps: the table of that name, with five checkpoints that divide training into quarters or four without the
-            first.
-        lags: the table of that name.
+        last: the table ``"steps"`` after the last update.
 
     Returns:
-        Property and method, how many seeds have it, and the mean of these over tasks with its interval.
+        By task, in the columns ``"gate"`` and ``"Adam"``, the standard deviation of log10, means over seeds.
     """
-    *_, first, _, third, last = sorted(steps.step.unique().tolist())
-    rates_now = steps["rate now"].clip(lower=1e-300).apply(np.log10)
-    steps, ends = steps.assign(whole=steps["log step"] + rates_now), lags[lags.step == last]
-
-    def measured(column: str, step: int = last) -> Callable[[Method], pd.Series]:
-        return lambda method: over_tasks(by_seed(steps[steps.step == step], column, method))
-
-    def falls(method: Method) -> pd.Series:
-        if method[0] == "none":  # without a gate every lag has the factor 1
-            return 0 * measured("spread")(method)
-        near, far = (over_tasks(by_seed(ends, f"factor @{lag}", method)) for lag in (0, 8))
-        return near - far
-
-    properties: dict[str, Callable[[Method], pd.Series]] = {
-        "differs over coordinates: sd of log₁₀": measured("spread"),
-        "… of which between rows: share": measured("rows"),
-        "follows gradient size: rank r, −1 normalises": measured("normalised"),
-        "rows agree with Adam: rank r": measured("step like Adam"),
-        "falls with the lag: decades, lag 0 to 8": falls,
-        "depends on the sequence: sd of log₁₀": measured("over sequences"),
-        "drifts over training: decades, ¼ to ¾": lambda method: (
-            measured("whole", third)(method) - measured("whole", first)(method)
-        ),
-        "memory along sequence: mean of 1 − g": measured("along the sequence"),
-        "memory along iterations: share of the step": measured("along iterations"),
-    }
-    rows = []
-    for (name, measure_of), (column, method) in product(properties.items(), COLUMNS.items()):
-        values = measure_of(method)
-        mean, low, high = (math.nan,) * 3
-        if len(values) > 1:
-            mean, low, high, *_ = statistics.estimate(values)
-        rows.append((name, column, len(values), mean, low, high))
-    return pd.DataFrame(rows, columns=["property", "method", "seeds", "mean", "low", "high"])
+    kinds = {"gate": ("spread", "rows"), "Adam": ("Adam spread", "Adam rows")}
+    spreads = {kind: of_method(last, whole) * of_method(last, share) ** 0.5 for kind, (whole, share) in kinds.items()}
+    return pd.DataFrame(spreads).groupby("task").mean()
 
 
-def page_text(page: pd.DataFrame) -> pd.DataFrame:
-    """The page as text, properties by methods; what holds by construction has no interval."""
+def quoted(claims: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float | str, str]]:
+    """What prose quotes of each claim beside its verdict, by name: a value, and how it is printed.
 
-    def text(row: pd.Series) -> str:
-        if np.isnan(row["mean"]):
-            return "all alike"
-        return f"{row['mean']:.2f}" + f" ({row.low:.2f}, {row.high:.2f})" * bool(row.high - row.low > 1e-9)
+    Args:
+        claims: as a chapter's record has them.
 
-    wide = page.assign(text=page.apply(text, axis=1)).pivot(index="property", columns="method", values="text")
-    return wide.reindex(index=page.property.unique(), columns=list(COLUMNS))
+    Returns:
+        For each claim ``"<claim>-where"``, the settings in which it is supported; and for each of its settings
+        ``"<claim>-<setting>"``, the mean over seeds.
+    """
+    found: dict[str, tuple[float | str, str]] = {}
+    for claim in claims:
+        rows = claim["by setting"]
+        where = "; ".join(row["setting"] for row in rows if row["verdict"] == "supported") or "none"
+        found[f"{claim['id']}-where"] = (where, where)
+        for row in rows:
+            name = f"{claim['id']} {row['setting']}".replace(",", "").replace(" ", "-")
+            found[name] = (row["effect"], f"{row['effect']:.2f}")
+    return found
