@@ -345,9 +345,8 @@ for name, protocol in drawn.items():
 
 # %%
 PLACE = ["protocol", "setting", "gate", "step", "t"]
-maps = effective_rates.maps(measured)  # of two decimals
-units = {name: (0.05, 0.0) for name in maps if name.startswith("k = ")}
-maps = chapter.compare(maps, "e1-maps", PLACE, units)
+maps = effective_rates.maps(measured)  # at the last step, which ci does not reach
+maps = chapter.compare(maps, "e1-maps", PLACE, {})
 mapped = effective_rates.at_end(maps[maps.setting == "short, SGD at 0.05"])
 mapped = mapped.drop(columns="here")
 pairs = mapped.melt(PLACE, var_name="k", value_name="log10 S")
