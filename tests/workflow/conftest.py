@@ -117,7 +117,7 @@ manifest = {{"chapter": "{chapter}", "parameters": {{"seeds": seeds, "out": out}
 """
 
 PROFILES = """\
-quick: {shared: {seeds: 1}, chapters: {}}
+quick: {shared: {seeds: 1}, chapters: {gate-corrections: {seeds: 2}}}
 ci: {block: 2, shared: {seeds: 3}, chapters: {}}
 """
 

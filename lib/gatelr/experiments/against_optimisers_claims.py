@@ -39,7 +39,7 @@ TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
 }
 #: How many times worse than the best constant a network counts as that diverged.
 WORST = 100.0
-#: log10 of the smallest rate that counts: a saturated gate leaves none.
+#: The log10 of the smallest rate that counts, since a saturated gate leaves none.
 LEAST = -16.0
 
 

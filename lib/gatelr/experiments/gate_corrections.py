@@ -72,7 +72,7 @@ DECIDING: dict[str, dict[str, Any]] = {
     "gate dropped": {"backward": "gate dropped"},
     "foreign": {"foreign": True},
 }
-#: What is looked at beside them: the full gradient on other training data.
+#: What is looked at beside them, the full gradient on other training data.
 OTHERS: dict[str, dict[str, Any]] = {"other data": {"data": 321}}
 #: All of them.
 PASSES = DECIDING | OTHERS

@@ -35,7 +35,7 @@ TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
     "grid": {"score": (0.1, 0.0)},
 }
 
-#: A loss that is so many times the best constant's, or no number, counts as that: the network has diverged.
+#: A loss that is so many times the best constant's, or no number, counts as that, since the network has diverged.
 WORST = 100.0
 
 

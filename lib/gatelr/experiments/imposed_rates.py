@@ -25,8 +25,8 @@ from gatelr.cells import GatedRNN, Trajectory
 from gatelr.experiments import protocol
 from gatelr.kernels.sweep import Backward, Workspace
 
-#: Four networks of each seed, with the same weights at the start and the same data: all of the first learns; the gates
-#: of the others keep their weights. The third is given the rates of the first; the null gives them to other lags.
+#: Four networks of each seed, with the same weights at the start and the same data. All of the first learns. The gates
+#: of the others keep their weights. The third is given the rates of the first, and the null gives them to other lags.
 ARMS = ("learns", "frozen", "imposed", "permuted")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Seeds before this one were the pilot: thresholds and smallest effects were chosen when they had been seen.
+#: Seeds before this one were the pilot, since thresholds and smallest effects were chosen when they had been seen.
 FIRST_SEED = 21
 
 
