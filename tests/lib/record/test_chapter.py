@@ -394,7 +394,7 @@ def test_what_a_clock_gave_is_no_result(chapter: Chapter, tmp_path: Path) -> Non
     assert "minutes" not in (chapter.out / "results.json").read_text()
 
 
-@pytest.mark.parametrize("name", ["../stray", "a/b", "/tmp/stray", "..", ""])
+@pytest.mark.parametrize("name", ["../stray", "a/b", "/stray", "..", ""])
 def test_no_name_leads_out_of_the_folder(chapter: Chapter, name: str) -> None:
     rows = pd.DataFrame({"seed": [1]})
     for write in (
