@@ -221,7 +221,7 @@ chapter.figure("real-data-scores", grid.figure, shown[[*claims.KEYS, "score"]])
 #
 # This build trained the seeds {result}`real-data/seeds-here` again, on every data
 # set and to the last step. The others are read from `reference/`. What both have
-# agrees, number by number, or the build fails.
+# must agree in score, rate and overlap, or the build fails.
 #
 # Of the networks with a gate, {result}`real-data/useful-gated` learned something
 # useful. Of those without, {result}`real-data/useful-plain` did. Only the useful
