@@ -24,7 +24,7 @@ PILOT = "threshold after a pilot"
 #: What says which row of a table is which; of the interventions, which arm a row is of.
 KEYS = ["task", "gate", "optimiser", "seed", "step"]
 ARM_KEYS = ["task", "gate", "arm", "seed", "step"]
-#: Of the records of steps: shares, ranks and standard deviations.
+#: Shares, ranks and standard deviations among the records of steps.
 _SHARES = ("spread", "rows", "Adam spread", "Adam rows", "Adam columns", "normalised", "rows normalised")
 _RANKS = ("step like Adam", "rows like Adam", "rows like Adam, foreign", "all like Adam", "all cosine")
 _MEMORIES = ("all cosine, null", "along iterations", "along the sequence", "over sequences", "log step", "fixed beta")

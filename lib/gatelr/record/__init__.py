@@ -1,7 +1,8 @@
 """What a chapter writes: one object, :class:`~gatelr.record.chapter.Chapter`, and the look of its figures."""
 
 try:
-    from gatelr.record.chapter import Chapter, CheckFailed, Finding
+    from gatelr.record.chapter import Chapter, CheckFailed
+    from gatelr.record.claims import Finding
     from gatelr.record.forms import show
 except ModuleNotFoundError as error:
     missing = str(error.name).partition(".")[0]

@@ -11,7 +11,6 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -22,8 +21,9 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from gatelr import files, judgement, statistics
-from gatelr.record import figures, forms, reference, source, tables
+from gatelr import files, judgement
+from gatelr.record import claims, figures, forms, reference, source, tables
+from gatelr.record.claims import Finding
 from gatelr.record.manifest import manifest
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -34,27 +34,6 @@ APART = ("quick", "paper")
 
 class CheckFailed(AssertionError):
     """A check of algebra or numerics did not hold; the book must not be built from it."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the seeds say of a claim."""
-
-    mean: float  #: over settings and seeds, the effect
-    low: float  #: the lower end of its interval
-    high: float  #: the upper end
-    p: float  #: of the sign-flip test of the mean against the threshold
-    seeds: int  #: how many
-    verdict: str  #: one of :data:`gatelr.judgement.VERDICTS`
-    settings: tuple[judgement.InSetting, ...] = ()  #: what each setting came to
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The two ends."""
-        return self.low, self.high
-
-    def _ipython_display_(self) -> None:
-        """Show nothing at the end of a cell: the claim has shown its line."""
 
 
 class Chapter:
@@ -214,58 +193,22 @@ class Chapter:
             ValueError: for a name used before, fewer than two seeds, or a number that is not finite.
         """
         self._new(name, [row["id"] for row in self.claims], "claim")
-        if threshold is None:
-            threshold = (smallest or 0.0) * (1.0 if greater else -1.0)
-        null_mean = float(_per_seed(null).mean()) if isinstance(null, pd.Series) else float(null)
-        for what, number in (("threshold", threshold), ("null", null_mean)):
-            if not math.isfinite(number):
-                raise ValueError(
-                    f"claim {name!r} got {what} {number}, expected a finite number: count what diverged instead"
-                )
-        estimate = statistics.estimate(_per_seed(values).to_numpy(dtype=float), threshold=threshold)
-        judged = judgement.judge(values, threshold=threshold, smallest=smallest, greater=greater, primary=primary)
-        (low, high), level = estimate.interval, judgement.LEVEL
-        if len(judged.settings) == 1:  # the interval that is shown is the one that decides
-            low, high, level = judged.settings[0].low, judged.settings[0].high, judged.level
-        nulls = judgement.grouped(null) if isinstance(null, pd.Series) else {}
-        rows = [
-            {
-                "setting": each.setting,
-                "effect": each.mean,
-                "interval": [each.low, each.high] if math.isfinite(each.low) else None,
-                "null": float(nulls[each.setting].mean()) if each.setting in nulls else null_mean,
-                "seeds": each.seeds,
-                "verdict": each.verdict,
-            }
-            for each in judged.settings
-        ]
-        self.claims.append(
-            {
-                "id": name,
-                "claim": about,
-                "about": about,
-                "statement": " ".join(statement.split()),
-                "effect": estimate.mean,
-                "interval": [low, high],
-                "level": level,
-                "threshold": float(threshold),
-                "greater": greater,
-                "null": null_mean,
-                "p": estimate.p,
-                "seeds": estimate.seeds,
-                "settings": len(rows),
-                "unit": unit,
-                "verdict": judged.verdict,
-                "supported in": len(judged.supported),
-                "by setting": rows,
-                "level by setting": judged.level,
-                "primary": primary,
-                "smallest": smallest,
-                "note": note,
-            }
+        row, finding = claims.judged(
+            name,
+            statement,
+            values,
+            about=about,
+            threshold=threshold,
+            null=null,
+            greater=greater,
+            unit=unit,
+            note=note,
+            smallest=smallest,
+            primary=primary,
         )
-        display(forms.claim(self.slug, self.claims[-1]))
-        return Finding(estimate.mean, low, high, estimate.p, estimate.seeds, judged.verdict, judged.settings)
+        self.claims.append(row)
+        display(forms.claim(self.slug, row))
+        return finding
 
     def number(self, name: str, value: float | int | str, text: str | None = None, unit: str = "") -> None:
         """Record a number that prose quotes, by ``{result}`slug/name``` on any page.
@@ -453,14 +396,6 @@ def _callers() -> Mapping[str, Any]:
     while frame is not None and "out" not in frame.f_globals:
         frame = frame.f_back
     return frame.f_globals if frame else {}
-
-
-def _per_seed(values: pd.Series) -> pd.Series:
-    """One number a seed: the mean of its settings."""
-    if values.index.nlevels == 1:
-        return values
-    level = "seed" if "seed" in values.index.names else values.index.nlevels - 1
-    return values.groupby(level=level).mean()
 
 
 def _holds(name: str, fact: Any) -> bool:
