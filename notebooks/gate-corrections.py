@@ -576,6 +576,8 @@ for short, name in {"full": "full", "dropped": "gate dropped"}.items():
 # {result}`gate-corrections/parts` times along training.
 # :::
 #
+# (tab-correction-models)=
+# (tab-correction-power)=
 # ## Verdicts
 
 # %% tags=["hide-input"]

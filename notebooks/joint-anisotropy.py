@@ -395,6 +395,7 @@ chapter.number("adam-lowers-update", lowered, f"{lowered} of {len(TASKS)}")
 # on one task and below it on another, each with its whole interval. Effects of
 # different sign would cancel in a mean over tasks. So no mean decides here.
 #
+# (tab-anisotropy-answer)=
 # ## Verdicts
 #
 # Each claim is judged in every setting by itself ({ref}`rules`). A setting is a

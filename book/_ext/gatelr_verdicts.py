@@ -36,7 +36,7 @@ COUNTED = {
     "refuted": "in none of {m} settings",
     "absent": "absent in all {m} settings",
     "mixed": "in {k} of {m} settings",
-    "undecided": "undecided in {m} settings",
+    "undecided": "undecided, in {k} of {m} settings",
 }
 
 

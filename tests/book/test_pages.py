@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
@@ -182,3 +184,17 @@ def test_the_book_has_theorems_and_proofs(look: Look) -> None:
         re.compile(rf"Theorem {1 + CHAPTERS.index(chapter)}\.1\s+\(.+\)")
     )
     expect(first.locator("div.proof:not(:has(> .admonition-title))").first).to_have_text(re.compile(r"^\s*Proof\."))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_directive_was_understood(page: str) -> None:
+    text = (HTML / f"{page}.html").read_text()
+    outside = re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL)
+    assert not re.search(r"```\{|:::\{", outside), "a directive stands on the page as text"
+
+
+def test_the_committed_tables_are_a_table() -> None:
+    known = json.loads((ROOT / "reference" / "manifest.json").read_text())["tables"]
+    text = (HTML / "book/generated/execution.html").read_text()
+    table = text.partition('id="committed-tables"')[2].partition("</table>")[0]
+    assert table.count("<tr") == 1 + len(known)

@@ -112,7 +112,7 @@ def test_the_book_opens_at_its_root(visit: Callable[..., Page]) -> None:
 
 
 #: A claim of several settings says in how many it is supported.
-WORDS = re.compile(r"Holds|No|Absent|Undecided|((In|Absent in|Undecided in) (all |none of |\d+ of )?\d+ settings)")
+WORDS = re.compile(r"Holds|No|Absent|Undecided|((In|Absent in|Undecided, in) (all |none of |\d+ of )?\d+ settings)")
 
 
 @pytest.mark.parametrize(("width", "height", "screens"), [(1280, 800, 1), (390, 844, 2)])

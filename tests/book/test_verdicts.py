@@ -18,6 +18,7 @@ def build(root: Path, word: str) -> tuple[subprocess.CompletedProcess[str], str]
     verdicts = ("supported", "refuted", "absent", "undecided")
     claims = [{"id": f"is-{verdict}", "verdict": verdict, "settings": 1, "supported in": 0} for verdict in verdicts]
     claims.append({"id": "is-mixed", "verdict": "mixed", "settings": 10, "supported in": 2})
+    claims.append({"id": "is-open", "verdict": "undecided", "settings": 10, "supported in": 0})
     claims.append({"id": "is-nowhere", "verdict": "refuted", "settings": 10, "supported in": 0})
     (root / "artifacts" / "12-one").mkdir(parents=True)
     (root / "artifacts" / "12-one" / "results.json").write_text(json.dumps({"claims": claims}))
@@ -41,6 +42,7 @@ def build(root: Path, word: str) -> tuple[subprocess.CompletedProcess[str], str]
         ("12-one/is-absent", "Absent", "no"),
         ("12-one/is-mixed", "In 2 of 10 settings", "partly"),
         ("12-one/is-nowhere", "In none of 10 settings", "no"),
+        ("12-one/is-open", "Undecided, in 0 of 10 settings", "undecided"),
     ],
 )
 def test_a_card_says_its_verdict_in_a_word(tmp_path: Path, word: str, says: str, kind: str) -> None:
