@@ -162,7 +162,7 @@ measured = runs.load(
 )
 evidence = {
     name: chapter.compare(
-        table, f"e5-{name}", claims.TABLES[name], claims.TOLERANCES.get(name, {})
+        table, f"e5-{name}", claims.TABLES[name], claims.TOLERANCES[name]
     )
     for name, table in claims.tables(measured).items()
 }
@@ -309,7 +309,7 @@ chapter.verdicts("real-data-verdicts")
 # :::
 
 # %% tags=["hide-input"]
-PRIMARY = [name for name, claim in claims.CLAIMS.items() if claim.primary]
+PRIMARY = [claim["id"] for claim in chapter.claims if claim["primary"]]
 told = pd.DataFrame({"setting": names, "networks": settings.seeds})
 for name in PRIMARY:
     ends = judged[name].interval.map(

@@ -21,8 +21,9 @@ NAMES = {"adding": "adding", "moving_average": "moving average", "delay_sum": "d
 #: What a claim says whose threshold was chosen when seeds 1 to 20 had been seen.
 PILOT = "threshold after a pilot"
 
-#: What says which row of a table is which; of the interventions, which arm a row is of.
+#: What says which row of a table is which.
 KEYS = ["task", "gate", "optimiser", "seed", "step"]
+#: The same of the interventions, where a row is of an arm.
 ARM_KEYS = ["task", "gate", "arm", "seed", "step"]
 #: Shares, ranks and standard deviations among the records of steps.
 _SHARES = ("spread", "rows", "Adam spread", "Adam rows", "Adam columns", "normalised", "rows normalised")

@@ -140,7 +140,8 @@ def told(found: Iterable[str]) -> str:
 
     Example:
         >>> from gatelr.experiments import gate_corrections_claims
-        >>> gate_corrections_claims.told(["delay-sum, scalar", "adding, 50, scalar", "adding, 50, multi"])
+        >>> names = ["delay-sum, scalar", "adding, 50, scalar", "adding, 50, multi"]
+        >>> gate_corrections_claims.told(names)
         'delay-sum (scalar) and adding over 50 steps (both gates)'
         >>> gate_corrections_claims.told([])
         'none of them'
@@ -254,7 +255,9 @@ def delays(first: pd.DataFrame) -> pd.DataFrame:
 #: A claim before it is judged.
 Asked = tuple[str, pd.Series, float | None]
 
+#: What a claim about losses measures, in words.
 RATIO = r"$\log_{10}$ of the ratio of final losses on fresh data"
+#: What a claim about time measures, in words.
 UPDATES = r"$\log_{10}$ of the ratio of updates"
 
 

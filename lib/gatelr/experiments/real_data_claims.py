@@ -40,7 +40,11 @@ TABLES: Mapping[str, Sequence[str]] = MappingProxyType(
 
 #: How far a column of a network may lie from the reference, absolutely and relative to it.
 TOLERANCES: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType(
-    {"agreement": {"score": (0.05, 0.25), "rate": (0.15, 0.0), "overlap": (0.1, 0.0)}}
+    {
+        "agreement": {"score": (0.05, 0.25), "rate": (0.15, 0.0), "overlap": (0.1, 0.0)},
+        "lags": {},
+        "memory": {},
+    }
 )
 
 
