@@ -124,6 +124,8 @@ def in_window(
     home = (f"{book}/", "data:", "blob:")
     page.on("request", lambda asked: None if asked.url.startswith(home) else complaints.append(asked.url))
     page.goto(f"{book}/{name}.html", wait_until=until)
+    # a page that leads elsewhere is on its way, and nothing can be asked of it
+    page.wait_for_function("() => !document.querySelector('meta[http-equiv=refresh]')")
     page.evaluate("() => window.MathJax?.startup?.promise")  # a page without mathematics does not load it
     opened.fetched = page.evaluate("() => performance.getEntriesByType('resource').map(entry => entry.name)")
     return opened
