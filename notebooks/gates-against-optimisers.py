@@ -86,6 +86,7 @@ from gatelr.experiments.against_optimisers_claims import ARM_KEYS, KEYS, NAMES
 from gatelr.record import Chapter, figures
 from gatelr.record.tables import by_setting
 
+READS = ["reference/e4-*.csv", "reference/spread.csv"]
 chapter = Chapter("gates-against-optimisers")
 
 # %% [markdown]
@@ -147,17 +148,15 @@ chapter = Chapter("gates-against-optimisers")
 plan = experiment.plan(chapter.parameters)
 records = runs.load(plan, block=block, device=chapter.device)
 keys = [*KEYS[:3], "rate", "seed"]
-tolerance = {"score": (0.1, 0.0)} if grid_here else {}
 search = results.searched(records)
-search = chapter.compare(search, "e4-grid", keys, tolerance)
+search = chapter.compare(search, "e4-grid", keys, {})
 words = "every method runs at the best rate of the search: how many do not"
 scope = f"{len(search)} rows of the search"
 chapter.check("rates-are-the-best", words, results.not_best(search), scope=scope)
 evidence = {}
 for name, rows in results.tables(records).items():
     keys = ARM_KEYS if name == "arms" else KEYS
-    tolerance = results.TOLERANCES[name]
-    evidence[name] = chapter.compare(rows, f"e4-{name}", keys, tolerance)
+    evidence[name] = chapter.compare(rows, f"e4-{name}", keys)
 
 # %% tags=["hide-input"]
 chapter.table("against-rates", results.rates_table())
@@ -254,8 +253,7 @@ words = "one lag at order 0: steps with a gate that opens, and without its facto
 words += "under the predicted schedule, largest relative difference of weights"
 check = {"claim": "C11", "scope": f"{identity_steps} steps, {seeds} networks"}
 chapter.check("schedule-identity", words, deviation, 1e-10, **check)
-keys, tolerance = ["rung", "seed", "step"], {"apart": (1e-6, 0.05)}
-ladder = chapter.compare(ladder, "e4-ladder", keys, tolerance)
+ladder = chapter.compare(ladder, "e4-ladder", ["rung", "seed", "step"])
 distances = ladder[ladder.step == ladder.step.max()]
 distances = distances.groupby("rung", sort=False).apart
 words = "with all lags, or the whole gradient, or its own forward pass, no single "
@@ -412,8 +410,7 @@ statements = {
 for name, deviation in zip(statements, deviations.values(), strict=True):
     check = {"claim": "C12", "scope": f"{updates} updates, {seeds} networks"}
     chapter.check(name, statements[name], deviation, 1e-10, **check)
-keys, tolerance = ["cause", "place", "seed"], {"apart": (0.01, 0.05)}
-parted = chapter.compare(parted, "e4-momentum", keys, tolerance)
+parted = chapter.compare(parted, "e4-momentum", ["cause", "place", "seed"])
 
 # %% tags=["hide-input"]
 knob = parted.groupby(["cause", "place"]).knob.transform("mean")

@@ -155,15 +155,17 @@ chapter.number("linear-dearest", dearest, f"{dearest:.1f}")
 # smaller one: with $0.01$, eight of these ten LSTMs stayed at chance on MNIST-1D,
 # and so they start at $0.003$. Networks are measured before, halfway and after, on
 # 256 sequences that training never sees.
+#
+# One budget moved. The plan had 800 updates for the digits. A pilot with the seeds
+# 901 and 902 took too long, and they became 500. That was before any network of the
+# tables was trained.
 
 # %%
 measured = runs.load(
     real_data.plan(chapter.parameters), block=block, device=chapter.device
 )
 evidence = {
-    name: chapter.compare(
-        table, f"e5-{name}", claims.TABLES[name], claims.TOLERANCES[name]
-    )
+    name: chapter.compare(table, f"e5-{name}", claims.TABLES[name])
     for name, table in claims.tables(measured).items()
 }
 lags, rows = evidence["lags"], claims.trained(evidence["agreement"])

@@ -3,6 +3,7 @@
     python workflow/references.py                           # are all tables as their manifest has them?
     python workflow/references.py current                   # did today's code make all of them?
     python workflow/references.py adopt joint-anisotropy    # take in what these chapters wrote in the profile paper
+    python workflow/references.py confirm joint-anisotropy  # today's code makes the same numbers, to every digit
     python workflow/references.py adopt --table diagnosis/remedies \\
         --by gatelr.experiments.remedy_trials --command "python -m gatelr.experiments.remedy_trials"
     python workflow/references.py adopt --table released-slopes \\
@@ -101,7 +102,8 @@ def made_by_other_code(folder: Path = FOLDER) -> dict[str, str]:
         if by not in now:
             now[by] = current(by) if "chapter" in entry else maker(by)
         code, rules = now[by]
-        differs = ["code"] * (code is not None and entry["code"] != code) + ["rules"] * (entry["rules"] != rules)
+        known = (None, entry["code"], entry.get("confirmed", {}).get("code"))
+        differs = ["code"] * (code not in known) + ["rules"] * (entry["rules"] != rules)
         if differs:
             said[name] = f"other {' and other '.join(differs)} of {entry['date']}"
     return said
@@ -138,6 +140,50 @@ def adopt(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("ar
             taken.append(path.stem)
     _write(tables, folder)
     return taken
+
+
+def confirm(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("artifacts")) -> list[str]:
+    """Note in the manifest that today's code made some rows of the tables of chapters again, equal in every digit.
+
+    A change of code that moves no number then leaves a table valid. Every row that the build has made is compared, in
+    all columns, as the files have them. Seconds cannot come out the same, so a table of costs goes with the others.
+
+    Raises:
+        ValueError: for a chapter that was not run, and for a row of this build that the table does not have.
+    """
+    tables, said = manifest(folder), []
+    for chapter in chapters:
+        place = artifacts / chapter
+        if not (place / "manifest.json").exists():
+            raise ValueError(f"got no {place / 'manifest.json'}, expected one: run `make book` first")
+        own = [name for name, entry in tables.items() if entry.get("chapter") == chapter]
+        equal = {name: _equal_rows(place / "reference" / f"{name}.csv", folder / f"{name}.csv") for name in own}
+        measured = {name: count for name, count in equal.items() if not name.endswith("-cost")}
+        if missing := [name for name, (same, rows) in measured.items() if same < rows or not rows]:
+            counts = ", ".join(f"{name}: {measured[name][0]} of {measured[name][1]}" for name in missing)
+            raise ValueError(
+                f"got rows of {chapter} that its tables do not have ({counts} are equal), expected all of them: run "
+                "`make book PROFILE=paper` and adopt what it makes"
+            )
+        code, today = current(chapter)[0], datetime.date.today().isoformat()
+        for name in own:
+            tables[name]["confirmed"] = {"code": code, "rows": equal[name][0], "date": today}
+        said += [f"{name}: {rows} rows" for name, (_, rows) in measured.items()]
+    _write(tables, folder)
+    return said
+
+
+def _equal_rows(made: Path, kept: Path) -> tuple[int, int]:
+    """How many rows that a build made stand in the committed table as well, letter by letter, and how many it made."""
+    import pandas as pd
+
+    if not made.exists():
+        return 0, 0
+    rows, table = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (made, kept))
+    if not set(rows.columns) <= set(table.columns):
+        return 0, len(rows)
+    there = set(table[rows.columns].itertuples(index=False, name=None))
+    return sum(row in there for row in rows.itertuples(index=False, name=None)), len(rows)
 
 
 def adopt_table(name: str, by: str, command: str, code: str | None = None, folder: Path = FOLDER) -> str:
@@ -196,7 +242,7 @@ def _machine() -> dict[str, Any]:
 def main() -> int:
     """Do as asked; 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("verify", "current", "adopt"), default="verify")
+    parser.add_argument("what", nargs="?", choices=("verify", "current", "adopt", "confirm"), default="verify")
     parser.add_argument("chapters", nargs="*")
     parser.add_argument("--table", help="one that no chapter wrote, such as diagnosis/remedies")
     parser.add_argument("--by", default="", help="who made it: a module, a script, or where its code is")
@@ -210,6 +256,8 @@ def main() -> int:
             said = [f"{name} was made by {what}: make it again" for name, what in made_by_other_code().items()]
         elif args.table:
             said = [f"adopted {adopt_table(args.table, args.by, args.command, args.code)}"]
+        elif args.what == "confirm":
+            said = [f"confirmed {name}" for name in confirm(args.chapters)]
         else:
             said = [f"adopted {name}" for name in adopt(args.chapters)]
     except ValueError as error:
@@ -218,7 +266,7 @@ def main() -> int:
     print(
         "\n".join(said or ["all tables are as committed" if args.what == "verify" else "today's code made all tables"])
     )
-    return int(args.what != "adopt" and bool(said))
+    return int(args.what in ("verify", "current") and bool(said))
 
 
 if __name__ == "__main__":

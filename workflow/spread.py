@@ -5,7 +5,8 @@
 
 A few networks of each experiment are trained to the last step, again and again: with wider and narrower vectors
 (ATEN_CPU_CAPABILITY), with one thread and with two, with the compiled kernel and without. What comes out is compared
-number by number. `reference/spread.csv` gets the largest difference for each table, column and training step.
+number by number. Without the kernel a network takes minutes, so there only the first cell of each is trained.
+`reference/spread.csv` gets the largest difference for each table, column and training step.
 Runs are kept in `_build/spread`, so that what was killed goes on.
 """
 
@@ -37,17 +38,20 @@ FOLDER, TABLE = ROOT / "_build" / "spread", ROOT / "reference" / "spread.csv"
 #: Networks that train side by side in a cell.
 SEEDS = 2
 
-#: The cells of each experiment that are trained again, by some of the labels of their runs: the tamest, one under Adam
-#: and one that swings, where there are such.
+#: The cells of each experiment that are trained again, by some of the labels of their runs: a tame one first, one under
+#: Adam and those that swing, where there are such.
 CELLS: dict[str, list[dict[str, Any]]] = {
     "effective-rate-profiles": [
         {"setting": "adding", "gate": "multi"},
         {"setting": "adding, 30 steps, Adam", "gate": "scalar"},
         {"setting": "short, SGD at 0.05", "gate": "constant"},
+        {"setting": "recall", "gate": "constant"},
     ],
     "joint-anisotropy": [
         {"task": "adding", "gate": "multi", "optimiser": "Adam"},
         {"task": "narma10", "gate": "scalar", "optimiser": "SGD"},
+        {"task": "narma10", "gate": "none", "optimiser": "Adam"},
+        {"task": "ar2", "gate": "none", "optimiser": "Adam"},
     ],
     "gate-corrections": [
         {"task": "moving average", "gate": "scalar", "search": False},
@@ -68,6 +72,9 @@ CELLS: dict[str, list[dict[str, Any]]] = {
         {"arm": "scalar", "lag": 20, "after": "silence"},
     ],
 }
+
+#: The tables that a chapter computes itself, without runs: two identities, trained step by step.
+COMPUTED = ("e4-ladder", "e4-momentum")
 
 
 class Arithmetic(NamedTuple):
@@ -110,10 +117,21 @@ def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
     return plans.plan(chapter, asked | {"block": 0})
 
 
-def cells(chapter: str, seeds: int = SEEDS) -> list[Run]:
-    """The runs of a chapter's cells, with fewer seeds than ``paper`` asks for."""
-    whole = plan(chapter, "paper", seeds=seeds)
-    return [run for run in whole if any(cell.items() <= run.labels.items() for cell in CELLS[chapter])]
+def cells(chapter: str, kernel: str = "compiled", seeds: int = SEEDS) -> list[Run]:
+    """The runs of a chapter's cells, with fewer seeds than ``paper`` asks for; of the first cell alone if plain."""
+    whole, wanted = plan(chapter, "paper", seeds=seeds), CELLS[chapter][: 1 if kernel == "plain" else None]
+    return [run for run in whole if any(cell.items() <= run.labels.items() for cell in wanted)]
+
+
+def computed(chapter: str) -> dict[str, pd.DataFrame]:
+    """Those of :data:`COMPUTED` that belong to a chapter."""
+    from gatelr.experiments import identities
+
+    if chapter != "gates-against-optimisers":
+        return {}
+    steps = parameters.declared(Path("notebooks") / f"{chapter}.py")["identity_steps"]
+    ladder, parted = identities.ladder(SEEDS, steps, "cpu")[0], identities.momentum(SEEDS, 2 * steps, "cpu")[0]
+    return dict(zip(COMPUTED, (ladder, parted), strict=True))
 
 
 def keys(chapter: str) -> dict[str, Sequence[str]]:
@@ -132,7 +150,12 @@ def keys(chapter: str) -> dict[str, Sequence[str]]:
         "effective-rate-profiles": {f"e1-{name}": effective_rates.KEYS for name in profiles},
         "joint-anisotropy": {"e2-anisotropy": joint_anisotropy.KEYS},
         "gate-corrections": {f"e3-{name}": columns for name, columns in gate_corrections_claims.KEYS.items()},
-        "gates-against-optimisers": {f"e4-{name}": against_optimisers_claims.KEYS for name in against},
+        "gates-against-optimisers": {
+            **{f"e4-{name}": against_optimisers_claims.KEYS for name in against},
+            "e4-arms": against_optimisers_claims.ARM_KEYS,
+            "e4-ladder": ["rung", "seed", "step"],
+            "e4-momentum": ["cause", "place", "seed"],
+        },
         "real-data": {f"e5-{name}": columns for name, columns in real_data_claims.TABLES.items()},
         "stability": {f"e6-{name}": columns for name, columns in trainability_claims.TABLES.items()},
     }
@@ -178,12 +201,14 @@ def planned(chapter: str, rows: pd.DataFrame) -> pd.Series:
 
 
 def make(chapter: str, folder: Path) -> None:
-    """Make the runs of all cells in this process, as its environment has them computed."""
+    """Make the runs of all cells in this process, as its environment has them computed, and the computed tables."""
     from gatelr.experiments import runs
 
-    for run in cells(chapter):
+    for run in cells(chapter, os.environ.get("GATELR_KERNEL", "compiled")):
         if not runs.fresh(run, folder):
             runs.make(run, folder=folder)
+    for name, rows in computed(chapter).items():
+        rows.to_pickle(folder / f"{name}.pickle")
 
 
 def elsewhere(chapter: str, way: Arithmetic) -> None:
@@ -201,7 +226,7 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
     """The largest difference of each column, by training step, between tables of the same networks.
 
     Args:
-        parts: the tables, the same rows in each.
+        parts: the tables; the first has all rows, another may have some of them.
         keys: what says which row is which.
 
     Returns:
@@ -213,9 +238,15 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
     import pandas as pd
     from gatelr.record import reference
 
-    aligned = [part.sort_values(list(keys)).reset_index(drop=True) for part in parts]
-    if any(not part[list(keys)].equals(aligned[0][list(keys)]) for part in aligned):
-        raise ValueError(f"got tables with other {', '.join(keys)}, expected the same networks in all")
+    whole = parts[0].sort_values(list(keys)).reset_index(drop=True)
+    aligned = [whole]
+    for part in parts[1:]:
+        own = whole.reset_index()[["index", *keys]].merge(part, on=list(keys))
+        if len(own) != len(part):
+            raise ValueError(f"got tables with other {', '.join(keys)}, expected the same networks in all")
+        other = whole.copy()
+        other.loc[own["index"], list(part.columns)] = own[list(part.columns)].set_index(own["index"])
+        aligned.append(other)
     steps, rows = reference.when(aligned[0]), []
     cell = aligned[0].groupby([key for key in keys if key != "seed"], sort=False).ngroup()
     for column in reference.numbers(aligned[0], keys):
@@ -241,10 +272,15 @@ def measure(chapter: str, ways: Sequence[Arithmetic]) -> pd.DataFrame:
     import pandas as pd
     from gatelr.experiments import runs
 
+    prefix = next(iter(keys(chapter))).partition("-")[0]
     for way in ways:
         elsewhere(chapter, way)
         print(f"{chapter}  {way.name}", flush=True)
-    made = [tables(chapter, runs.load(cells(chapter), folder=way.folder, progress=False)) for way in ways]
+    made = [
+        tables(chapter, runs.load(cells(chapter, way.kernel), folder=way.folder, progress=False))
+        | {path.stem: pd.read_pickle(path) for path in sorted(way.folder.glob(f"{prefix}-*.pickle"))}
+        for way in ways
+    ]
     parts = []
     for name in made[0]:
         found = differences([each[name] for each in made], keys(chapter)[name])

@@ -195,13 +195,29 @@ def test_randomness_comes_from_a_generator_that_is_passed_in(chapter: Path) -> N
         assert not calls(chapter, name)
 
 
+def declared(chapter: Path) -> list[str]:
+    """The patterns of the files that a chapter says it reads."""
+    assigned = [node for node in ast.parse(chapter.read_text()).body if isinstance(node, ast.Assign)]
+    values = [node.value for node in assigned if ast.unparse(node.targets[0]) == "READS"]
+    return [pattern for value in values for pattern in ast.literal_eval(value)]
+
+
 @chapters
 def test_what_a_chapter_reads_is_written_out_and_lies_in_the_repository(chapter: Path) -> None:
-    for node in ast.parse(chapter.read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "READS":
-            for pattern in ast.literal_eval(node.value):
-                assert not pattern.startswith(("/", "..")), "patterns start at the root of the repository"
-                assert pattern.split("/")[0] not in ("artifacts", "_build"), "a chapter does not read another's results"
+    for pattern in declared(chapter):
+        assert not pattern.startswith(("/", "..")), "patterns start at the root of the repository"
+        assert pattern.split("/")[0] not in ("artifacts", "_build"), "a chapter does not read another's results"
+
+
+@chapters
+def test_a_chapter_declares_the_references_that_it_reads(chapter: Path) -> None:
+    """Or a new table would not run it again."""
+    text, root = chapter.read_text(), FOLDER.parent
+    experiments = {name for name in re.findall(r'"(e\d)-', text) if calls(chapter, "chapter.compare")}
+    needed = {root / "reference" / name for name in re.findall(r'"\.\./reference/([\w./-]+\.csv)"', text)}
+    needed |= {path for name in experiments for path in (root / "reference").glob(f"{name}-*.csv")}
+    needed |= {root / "reference" / "spread.csv"} if experiments else set()
+    assert needed <= {path for pattern in declared(chapter) for path in root.glob(pattern)}
 
 
 @chapters

@@ -78,6 +78,26 @@ def test_a_shorter_run_is_not_adopted(folder: Path, tmp_path: Path) -> None:
     assert (folder / "two.csv").read_text() == before
 
 
+def test_code_that_moves_no_digit_is_noted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "current", lambda chapter: ("1" * 16, "0" * 16))
+    artifacts = artefacts(tmp_path, "ci")
+    (folder / "two.csv").write_text("seed,value\n0,2.5\n1,2.75\n")
+    (folder / "one.csv").rename(folder / "one-cost.csv")  # seconds are never the same
+    known = references.manifest(folder)
+    (folder / "manifest.json").write_text(json.dumps({"tables": {"one-cost": known["one"], "two": known["two"]}}))
+    assert references.made_by_other_code(folder) == dict.fromkeys(("one-cost", "two"), "other code of 2026-01-31")
+    assert references.confirm(["joint-anisotropy"], folder, artifacts) == ["two: 1 rows"]
+    assert references.made_by_other_code(folder) == {}
+    assert references.manifest(folder)["two"]["code"] == "0" * 16  # who made it stays
+
+
+def test_a_digit_that_moves_is_not_confirmed(folder: Path, tmp_path: Path) -> None:
+    artifacts, before = artefacts(tmp_path, "ci"), references.manifest(folder)
+    with pytest.raises(ValueError, match="one: 0 of 0, two: 0 of 1 are equal"):
+        references.confirm(["joint-anisotropy"], folder, artifacts)
+    assert references.manifest(folder) == before
+
+
 def test_a_table_that_no_chapter_wrote_has_its_maker(folder: Path) -> None:
     (folder / "more").mkdir()
     (folder / "more" / "three.csv").write_text("seed,value\n1,2.5\n")

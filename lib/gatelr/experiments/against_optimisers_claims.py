@@ -25,19 +25,6 @@ PILOT = "threshold after a pilot"
 KEYS = ["task", "gate", "optimiser", "seed", "step"]
 #: The same of the interventions, where a row is of an arm.
 ARM_KEYS = ["task", "gate", "arm", "seed", "step"]
-#: Shares, ranks and standard deviations among the records of steps.
-_SHARES = ("spread", "rows", "Adam spread", "Adam rows", "Adam columns", "normalised", "rows normalised")
-_RANKS = ("step like Adam", "rows like Adam", "rows like Adam, foreign", "all like Adam", "all cosine")
-_MEMORIES = ("all cosine, null", "along iterations", "along the sequence", "over sequences", "log step", "fixed beta")
-#: How far a column may lie from the reference, absolutely and relative to it; every number has one.
-TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
-    "training": {"loss": (0.0, 0.1), "constant": (0.0, 1e-3)},
-    "steps": dict.fromkeys((*_SHARES, *_RANKS, *_MEMORIES), (0.05, 0.0))
-    | {"rate now": (1e-12, 1e-3)}
-    | dict.fromkeys(("shuffled gates", "last credit"), (0.05, 0.05)),
-    "lags": {f"factor @{lag}": (0.02, 0.02) for lag in LAGS} | {f"rows like Adam @{lag}": (0.05, 0.0) for lag in LAGS},
-    "arms": {"loss": (0.0, 0.1), "constant": (0.0, 1e-3)} | {f"factor @{lag}": (0.02, 0.02) for lag in LAGS},
-}
 #: How many times worse than the best constant a network counts as that diverged.
 WORST = 100.0
 #: The log10 of the smallest rate that counts, since a saturated gate leaves none.

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gatelr import jacobian, training, transport
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import protocol
+from gatelr.experiments import pilot, protocol
 from gatelr.experiments.protocol import Records
 from gatelr.experiments.runs import Run
 from gatelr.kernels import sweep
@@ -54,7 +54,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 #: The seed whose sensitivities are kept for all pairs of steps.
-MAPPED = 1
+MAPPED = pilot.FIRST_SEED
 
 #: The lags at which profiles are tabulated, relative to lag 1.
 LAGS = (2, 4, 8, 16, 28, 64)
@@ -64,17 +64,6 @@ SERIES = ("S", "published", "order 0", "order 1")
 
 #: What tells the rows of a table apart.
 KEYS = ["protocol", "setting", "gate", "seed", "step"]
-
-#: How far a run may be from the committed one, absolute and relative, by table and column.
-TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
-    "training": {"loss": (0.0, 0.05), "mean gate": (0.005, 0.0)},
-    "fits": {
-        **dict.fromkeys(("order 0 slope", "order 1 slope", "published slope", "lag slope"), (0.02, 0.02)),
-        **dict.fromkeys(("order 0 r2", "published r2", "lag r2"), (0.003, 0.0)),
-        **dict.fromkeys(("order 0 within r", "order 0 shuffled r", "order 0 foreign r"), (0.05, 0.0)),
-    },
-    "profiles": {f"S @{lag}": (0.02, 0.02) for lag in LAGS[:-1]},
-}
 
 
 # The protocol
@@ -87,7 +76,7 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
         parameters: ``seeds``, how many; ``tasks_here``, of the paper's protocol; ``paper_until`` and
             ``trained_until``, the last step of each protocol.
     """
-    seeds, runs = tuple(range(1, parameters["seeds"] + 1)), []
+    seeds, runs = pilot.deciding(parameters["seeds"]), []
     for (name, setting), gate in product(SETTINGS, GATES):
         if name == "paper" and setting not in parameters["tasks_here"]:
             continue

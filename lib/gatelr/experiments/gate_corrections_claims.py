@@ -25,15 +25,6 @@ SEEDED = [*MODEL, "seed"]
 #: What says which row of a table is which.
 KEYS = {name: [*SEEDED, "step"] for name in ("training", "others", "size", "displacement")}
 KEYS |= {"persistence": [*SEEDED, "window"], "grid": [*MODEL, "run", "rate", "seed"]}
-#: How far a column may lie from the reference, absolutely and relative to it.
-TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
-    "training": dict.fromkeys(DECIDING, (0.0, 0.05)),
-    "others": dict.fromkeys(OTHERS, (0.0, 0.05)),
-    "size": {"share": (0.005, 0.05), "beyond order 0": (0.005, 0.05), "G": (0.0, 0.05)},
-    "persistence": dict.fromkeys(("c mean", "g mean", "c foreign", "c fresh", "c shuffled"), (0.02, 0.0)),
-    "displacement": dict.fromkeys(("length", "along", "steps"), (0.01, 0.05)),
-    "grid": {"score": (0.1, 0.0)},
-}
 
 #: A loss that is so many times the best constant's, or no number, counts as that, since the network has diverged.
 WORST = 100.0

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gatelr import adjoint, anisotropy, jacobian, tasks, training
 from gatelr.cells import GatedRNN, Trajectory
-from gatelr.experiments import protocol
+from gatelr.experiments import pilot, protocol
 from gatelr.experiments.protocol import Records
 from gatelr.experiments.runs import Run
 
@@ -46,15 +46,6 @@ CHECKPOINTS = (0, 400, 800, 1200)
 #: What tells the rows of a table apart.
 KEYS = ["task", "gate", "optimiser", "seed", "step"]
 
-#: How far a run may be from the committed one, absolute and relative, by column.
-TOLERANCES: dict[str, tuple[float, float]] = {
-    "loss": (0.0, 0.05),
-    "update AI": (0.0, 0.05),
-    "update CE": (0.01, 0.0),
-    **{f"AI @{lag}": (0.0, 0.05) for lag in LAGS},
-    **{f"CE @{lag}": (0.01, 0.0) for lag in LAGS},
-}
-
 
 # The protocol
 
@@ -65,7 +56,7 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
     Args:
         parameters: ``seeds``, how many; ``tasks_here``; and ``until``, the last step.
     """
-    seeds = tuple(range(1, parameters["seeds"] + 1))
+    seeds = pilot.deciding(parameters["seeds"])
     reached = [step for step in CHECKPOINTS if step <= parameters["until"]]
     settings = {"steps": reached[-1], "checkpoints": reached}
     return [

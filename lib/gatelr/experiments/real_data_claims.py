@@ -38,15 +38,6 @@ TABLES: Mapping[str, Sequence[str]] = MappingProxyType(
     {"agreement": KEYS, "lags": [*KEYS, "bin", "from", "to"], "memory": KEYS}
 )
 
-#: How far a column of a network may lie from the reference, absolutely and relative to it.
-TOLERANCES: Mapping[str, Mapping[str, tuple[float, float]]] = MappingProxyType(
-    {
-        "agreement": {"score": (0.05, 0.25), "rate": (0.15, 0.0), "overlap": (0.1, 0.0)},
-        "lags": {},
-        "memory": {},
-    }
-)
-
 
 class Claim(NamedTuple):
     """A difference of two measures of agreement, and what it must exceed.

@@ -59,8 +59,6 @@ def test_tables_have_one_row_for_each_network_and_step(records: runs.Tables) -> 
     for name, table in tables.items():
         keys = claims.ARM_KEYS if name == "arms" else claims.KEYS
         assert not table.duplicated(keys).any(), name
-        numbers = set(table.select_dtypes("number").columns) - set(keys)
-        assert set(claims.TOLERANCES[name]) == numbers, f"{name}: every number is compared"
     chosen = "task == 'adding' and gate == 'multi' and optimiser == 'SGD' and seed == 22 and step == 3"
     whole = records["lags"].query(f"{chosen} and lag == 8")
     assert tables["lags"].query(chosen)["factor @8"].tolist() == pytest.approx(np.log10(whole.factor).tolist())

@@ -174,7 +174,6 @@ def test_tables_have_a_row_for_each_network_and_checkpoint() -> None:
     for name, table in tables.items():
         assert len(table) == 2 * len(SEEDS) * 2, name
         assert not table.duplicated(effective_rates.KEYS).any()
-        assert set(effective_rates.TOLERANCES[name]) - {f"S @{lag}" for lag in (16, 28)} <= set(table)
 
     (fit,) = measured["fits"].query(
         "predictor == 'order 0' and gates == 'foreign' and setting == 'long' and seed == 5 and step == 3"
