@@ -529,8 +529,8 @@ chapter.prove(
 # forward pass. The gated network is trained too, and its norms are taken anew
 # every 50 updates.
 #
-# The committed map has all arms and seeds. This build trains some of them again,
-# and what both have must agree, number by number, or the build fails.
+# The committed map has all seeds. This build trains some of them again, with every
+# arm and lag, and what both have must agree, number by number, or the build fails.
 
 # %%
 records = runs.load(
@@ -681,8 +681,7 @@ for arm, value in loud.items():
 # `scalar` trains {result}`stability/noise-scalar`.
 #
 # The runs that this build made or read took {result}`stability/cpu-minutes`
-# minutes of one core. The other seeds and arms were trained once, for the
-# reference.
+# minutes of one core. The other seeds were trained once, for the reference.
 #
 # ## What it means
 #

@@ -69,7 +69,7 @@ CELLS: dict[str, list[dict[str, Any]]] = {
     ],
     "stability": [
         {"arm": "none", "lag": 10, "after": "silence"},
-        {"arm": "scalar", "lag": 20, "after": "silence"},
+        {"after": "silence"},  # a whole arm has one number, the area, which a single network near the border moves
     ],
 }
 
@@ -134,8 +134,15 @@ def computed(chapter: str) -> dict[str, pd.DataFrame]:
     return dict(zip(COMPUTED, (ladder, parted), strict=True))
 
 
-def keys(chapter: str) -> dict[str, Sequence[str]]:
-    """The tables that a chapter compares with its references, each with the columns that say which row is which."""
+class Compared(NamedTuple):
+    """What a chapter compares with its references."""
+
+    keys: dict[str, Sequence[str]]  #: by table, the columns that say which row is which
+    make: Callable[[Any], Mapping[str, pd.DataFrame]]  #: the tables from records of runs, without the experiment's name
+
+
+def compared(chapter: str) -> Compared:
+    """What a chapter compares."""
     from gatelr.experiments import (
         against_optimisers_claims,
         effective_rates,
@@ -145,44 +152,34 @@ def keys(chapter: str) -> dict[str, Sequence[str]]:
         trainability_claims,
     )
 
-    profiles, against = ("training", "fits", "profiles"), ("training", "steps", "lags")
-    by_chapter: dict[str, dict[str, Sequence[str]]] = {
-        "effective-rate-profiles": {f"e1-{name}": effective_rates.KEYS for name in profiles},
-        "joint-anisotropy": {"e2-anisotropy": joint_anisotropy.KEYS},
-        "gate-corrections": {f"e3-{name}": columns for name, columns in gate_corrections_claims.KEYS.items()},
-        "gates-against-optimisers": {
-            **{f"e4-{name}": against_optimisers_claims.KEYS for name in against},
-            "e4-arms": against_optimisers_claims.ARM_KEYS,
-            "e4-ladder": ["rung", "seed", "step"],
-            "e4-momentum": ["cause", "place", "seed"],
-        },
-        "real-data": {f"e5-{name}": columns for name, columns in real_data_claims.TABLES.items()},
-        "stability": {f"e6-{name}": columns for name, columns in trainability_claims.TABLES.items()},
+    def named(experiment: str, keys: Mapping[str, Sequence[str]], make: Callable[..., Any]) -> Compared:
+        return Compared({f"{experiment}-{name}": columns for name, columns in keys.items()}, make)
+
+    corrections = {name: columns for name, columns in gate_corrections_claims.KEYS.items() if name != "grid"}
+    profiles, anisotropy = ("training", "fits", "profiles"), joint_anisotropy
+    against = dict.fromkeys(("training", "steps", "lags"), against_optimisers_claims.KEYS)
+    against |= {"arms": against_optimisers_claims.ARM_KEYS}
+    against |= {"ladder": ["rung", "seed", "step"], "momentum": ["cause", "place", "seed"]}
+    by_chapter = {
+        "effective-rate-profiles": named("e1", dict.fromkeys(profiles, effective_rates.KEYS), effective_rates.tables),
+        "joint-anisotropy": named("e2", {"anisotropy": anisotropy.KEYS}, lambda r: {"anisotropy": anisotropy.table(r)}),
+        "gate-corrections": named("e3", corrections, gate_corrections_claims.tables),
+        "gates-against-optimisers": named("e4", against, against_optimisers_claims.tables),
+        "real-data": named("e5", real_data_claims.TABLES, real_data_claims.tables),
+        "stability": named("e6", trainability_claims.TABLES, trainability_claims.tables),
     }
     return by_chapter[chapter]
 
 
+def keys(chapter: str) -> dict[str, Sequence[str]]:
+    """The tables that a chapter compares with its references, each with the columns that say which row is which."""
+    return compared(chapter).keys
+
+
 def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The same tables, from the records of runs."""
-    from gatelr.experiments import (
-        against_optimisers_claims,
-        effective_rates,
-        gate_corrections_claims,
-        joint_anisotropy,
-        real_data_claims,
-        trainability_claims,
-    )
-
-    made: dict[str, Callable[[Any], Mapping[str, pd.DataFrame]]] = {
-        "effective-rate-profiles": effective_rates.tables,
-        "joint-anisotropy": lambda records: {"anisotropy": joint_anisotropy.table(records)},
-        "gate-corrections": gate_corrections_claims.tables,
-        "gates-against-optimisers": against_optimisers_claims.tables,
-        "real-data": real_data_claims.tables,
-        "stability": trainability_claims.tables,
-    }
     by_name = {name.partition("-")[2]: name for name in keys(chapter)}
-    return {by_name[name]: rows for name, rows in made[chapter](measured).items() if name in by_name}
+    return {by_name[name]: rows for name, rows in compared(chapter).make(measured).items() if name in by_name}
 
 
 def planned(chapter: str, rows: pd.DataFrame) -> pd.Series:
