@@ -84,6 +84,10 @@ gpu: $(READY) ## test and time the library on a CUDA device, in minutes
 
 env: $(READY) ## make the virtual environment only
 
+.PHONY: lock
+lock: $(READY) ## take the newest packages that pyproject.toml allows into requirements.lock
+	@$(BIN)/python workflow/relock.py
+
 clean: ## remove all that was made, but not .venv
 	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/drafts notebooks/.ipynb_checkpoints .snakemake
 	rm -rf .hypothesis .benchmarks

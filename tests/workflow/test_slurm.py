@@ -59,11 +59,12 @@ def ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def until(what: Callable[[], object], seconds: float = 900) -> object:
-    """Wait for something to be so, and return it."""
+def until(what: Callable[[], object], build: subprocess.Popen[str], seconds: float = 900) -> object:
+    """Wait for something to be so while a build is running, and return it."""
     end = time.monotonic() + seconds
     while not (it := what()):
         assert time.monotonic() < end
+        assert build.poll() is None, f"the build ended with {build.returncode} before"
         time.sleep(0.2)
     return it
 
@@ -85,9 +86,9 @@ def test_a_job_killed_and_one_over_its_time_go_on_and_the_table_is_that_of_one_b
     whole = study.build("--study", "--profile", "whole")  # here, in one block
     assert whole.returncode == 0, whole.stderr
     build = study.start("--study", "--profile", "seven", "--on", "slurm")
-    _, job, cancelled = until(lambda: begun(study))
+    _, job, cancelled = until(lambda: begun(study), build)
     ask("scancel", "--signal=KILL", "--full", job)
-    process, job, slow = until(lambda: begun(study, (cancelled,)))
+    process, job, slow = until(lambda: begun(study, (cancelled,)), build)
     process.suspend()  # it takes for ever
     ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     assert build.wait(3000) == 0, study.said()
@@ -122,7 +123,7 @@ def test_a_job_that_fails_ends_the_wait_and_is_named(slurm: None, tmp_path: Path
 def test_a_build_that_is_stopped_takes_its_jobs_out_of_the_queue(slurm: None, tmp_path: Path) -> None:
     project = often(make(tmp_path / "tiny project"))
     build = project.start("--on", "slurm", "artifacts/one/results.json")
-    until(lambda: ask("squeue", "--noheader"))
+    until(lambda: ask("squeue", "--noheader"), build)
     build.terminate()
     assert build.wait(300) == 130
     assert ask("squeue", "--noheader", "--states=PENDING,RUNNING") == ""
