@@ -49,6 +49,14 @@ CELLS: dict[str, list[dict[str, Any]]] = {
         {"task": "adding", "gate": "multi", "optimiser": "Adam"},
         {"task": "narma10", "gate": "scalar", "optimiser": "SGD"},
     ],
+    "alignment": [
+        {"task": "adding", "optimiser": "Adam"},
+        {"task": "adding", "gate": "scalar", "optimiser": "SGD"},
+        {"task": "moving_average", "optimiser": "SGD"},
+        {"task": "moving_average", "gate": "none", "optimiser": "Adam"},
+        {"task": "digits", "gate": "multi", "optimiser": "SGD"},
+        {"task": "digits", "gate": "scalar", "optimiser": "Adam"},
+    ],
     "gate-corrections": [
         {"task": "moving average", "gate": "scalar", "search": False},
         {"task": "adding, 50", "gate": "multi", "search": False},
@@ -120,6 +128,7 @@ def keys(chapter: str) -> dict[str, Sequence[str]]:
     """The tables that a chapter compares with its references, each with the columns that say which row is which."""
     from gatelr.experiments import (
         against_optimisers_claims,
+        alignment,
         effective_rates,
         gate_corrections_claims,
         joint_anisotropy,
@@ -131,6 +140,7 @@ def keys(chapter: str) -> dict[str, Sequence[str]]:
     by_chapter: dict[str, dict[str, Sequence[str]]] = {
         "effective-rate-profiles": {f"e1-{name}": effective_rates.KEYS for name in profiles},
         "joint-anisotropy": {"e2-anisotropy": joint_anisotropy.KEYS},
+        "alignment": {"e7-alignment": alignment.KEYS},
         "gate-corrections": {f"e3-{name}": columns for name, columns in gate_corrections_claims.KEYS.items()},
         "gates-against-optimisers": {f"e4-{name}": against_optimisers_claims.KEYS for name in against},
         "real-data": {f"e5-{name}": columns for name, columns in real_data_claims.TABLES.items()},
@@ -143,6 +153,7 @@ def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.D
     """The same tables, from the records of runs."""
     from gatelr.experiments import (
         against_optimisers_claims,
+        alignment,
         effective_rates,
         gate_corrections_claims,
         joint_anisotropy,
@@ -153,6 +164,7 @@ def tables(chapter: str, measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.D
     made: dict[str, Callable[[Any], Mapping[str, pd.DataFrame]]] = {
         "effective-rate-profiles": effective_rates.tables,
         "joint-anisotropy": lambda records: {"anisotropy": joint_anisotropy.table(records)},
+        "alignment": lambda records: {"alignment": alignment.table(records)},
         "gate-corrections": gate_corrections_claims.tables,
         "gates-against-optimisers": against_optimisers_claims.tables,
         "real-data": real_data_claims.tables,
