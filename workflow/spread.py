@@ -53,6 +53,14 @@ CELLS: dict[str, list[dict[str, Any]]] = {
         {"task": "narma10", "gate": "none", "optimiser": "Adam"},
         {"task": "ar2", "gate": "none", "optimiser": "Adam"},
     ],
+    "alignment": [
+        {"task": "adding", "optimiser": "Adam"},
+        {"task": "adding", "gate": "scalar", "optimiser": "SGD"},
+        {"task": "moving_average", "optimiser": "SGD"},
+        {"task": "moving_average", "gate": "none", "optimiser": "Adam"},
+        {"task": "digits", "gate": "multi", "optimiser": "SGD"},
+        {"task": "digits", "gate": "scalar", "optimiser": "Adam"},
+    ],
     "gate-corrections": [
         {"task": "moving average", "gate": "scalar", "search": False},
         {"task": "adding, 50", "gate": "multi", "search": False},
@@ -145,6 +153,7 @@ def compared(chapter: str) -> Compared:
     """What a chapter compares."""
     from gatelr.experiments import (
         against_optimisers_claims,
+        alignment,
         effective_rates,
         gate_corrections_claims,
         joint_anisotropy,
@@ -163,6 +172,7 @@ def compared(chapter: str) -> Compared:
     by_chapter = {
         "effective-rate-profiles": named("e1", dict.fromkeys(profiles, effective_rates.KEYS), effective_rates.tables),
         "joint-anisotropy": named("e2", {"anisotropy": anisotropy.KEYS}, lambda r: {"anisotropy": anisotropy.table(r)}),
+        "alignment": named("e7", {"alignment": alignment.KEYS}, lambda r: {"alignment": alignment.table(r)}),
         "gate-corrections": named("e3", corrections, gate_corrections_claims.tables),
         "gates-against-optimisers": named("e4", against, against_optimisers_claims.tables),
         "real-data": named("e5", real_data_claims.TABLES, real_data_claims.tables),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gatelr import anisotropy, stability
+from gatelr import alignment, anisotropy, stability
 from gatelr.cells import Trajectory
 from networks import Case
 from torch import Tensor
@@ -90,6 +90,41 @@ def anisotropy_update_spectrum(case: Case, place: int) -> Subject:
         {"gradients": TENSOR},
         against(lambda gradients: plain.update_spectrum(gradients)),
     )
+
+
+@subject
+def alignment_overlaps(case: Case, place: int) -> Subject:
+    generator = torch.Generator().manual_seed(case.seed)
+    M = torch.randn(*case.batch, case.n, case.n, generator=generator, dtype=case.dtype)
+    delta = torch.randn(2, *case.batch, case.n, generator=generator, dtype=case.dtype)
+
+    def judge(answer: tuple[Tensor, ...], given: dict[str, Any]) -> None:
+        expected, determined = plain.overlaps(**given)
+        for ours, theirs, known in zip(answer, expected, determined, strict=True):
+            assert ours.dtype == given["M"].dtype
+            close(torch.where(known, ours.double(), 0.0), torch.where(known, theirs, 0.0), [given["M"]])
+
+    strange = {"M": TENSOR, "delta": TENSOR, "r": WHOLE}
+    return Subject(alignment.overlaps, {"M": M, "delta": delta, "r": 1 + place % case.n}, strange, judge)
+
+
+@subject
+def alignment_expected_right(case: Case, place: int) -> Subject:
+    """All shares add to one, and two directions have a closed form."""
+
+    def judge(answer: Tensor, given: dict[str, Any]) -> None:
+        s, r = given["s"], given["r"]
+        energy = plain.measures(s, r)["energy"]
+        assert torch.equal(answer.isnan(), energy.isnan())
+        good = ~answer.isnan()
+        assert (answer[good] <= energy.to(answer)[good] + 1e-6).all()
+        if r == s.shape[-1]:
+            close(answer[good], torch.ones_like(answer[good]), [s])
+        elif s.shape[-1] == 2:
+            close(answer[good], (s[..., 0] / s.sum(-1))[good], [s])
+
+    given = {"s": spectrum(case), "r": 1 + place % case.n}
+    return Subject(alignment.expected_right, given, {"s": TENSOR, "r": WHOLE}, judge)
 
 
 @subject

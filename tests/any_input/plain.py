@@ -311,6 +311,28 @@ def measures(s: Tensor, r: int) -> dict[str, Tensor]:
     return {name: torch.tensor(each, dtype=torch.float64).reshape(s.shape[:-1]) for name, each in rows.items()}
 
 
+def overlaps(M: Tensor, delta: Tensor, r: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Left and right share and gain by eigenvectors of M Mᵀ, and where each is determined."""
+    n = M.shape[-1]
+    _within(r, 1, n)
+    wide, d = (x.double() for x in (M, delta))
+    if not wide.isfinite().all() or not d.isfinite().all():
+        raise ValueError
+    values, U = torch.linalg.eigh(wide @ wide.mT)  # ascending
+    split = (U.mT @ d.unsqueeze(-1)).squeeze(-1).square()
+    carried = values * split
+    left, right = (part[..., n - r :].sum(-1) / part.sum(-1) for part in (split, carried))
+    left = left.where(values[..., -1] > 0, math.nan)
+    right = right.where(values[..., -1] > 0, math.nan)
+    gain = n * (wide.mT @ d.unsqueeze(-1)).square().sum((-1, -2)) / (wide.square().sum((-1, -2)) * d.square().sum(-1))
+    everywhere = torch.ones_like(gain).bool()
+    apart = everywhere
+    if r < n:  # two that are alike may be exchanged
+        apart = everywhere & (values[..., n - r] - values[..., n - r - 1] > 0.01 * values[..., -1])
+    carries = carried.sum(-1) > 1e-3 * values[..., -1] * split.sum(-1)
+    return [left, right, gain], [apart, apart & carries, everywhere]
+
+
 def update_spectrum(G: Tensor) -> Tensor:
     """Singular values of rows of unit length less their mean."""
     if G.ndim < 2 or G.shape[-2] < 2 or not G.shape[-1] or not bool(G.isfinite().all()):

@@ -15,7 +15,7 @@ import torch
 from any_input import of_measures, of_networks, of_products, of_rates, of_tasks, of_training
 from any_input.strange import places
 from any_input.subjects import SUBJECTS, check
-from gatelr import adjoint, anisotropy, expansion, jacobian, rates, stability, tasks, training, transport
+from gatelr import adjoint, alignment, anisotropy, expansion, jacobian, rates, stability, tasks, training, transport
 from gatelr.cells import GATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,7 +81,7 @@ def test_any_of_many_inputs_is_answered_rightly_or_refused(name: str) -> None:
     assert LEAST * len(SUBJECTS) >= 20_000
 
 
-MODULES = (adjoint, anisotropy, expansion, jacobian, rates, stability, tasks, training, transport)
+MODULES = (adjoint, alignment, anisotropy, expansion, jacobian, rates, stability, tasks, training, transport)
 
 
 def test_every_public_function_is_among_them() -> None:

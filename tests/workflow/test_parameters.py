@@ -11,7 +11,14 @@ from types import ModuleType
 
 import pytest
 import yaml
-from gatelr.experiments import against_optimisers, effective_rates, gate_corrections, joint_anisotropy, real_data
+from gatelr.experiments import (
+    against_optimisers,
+    alignment,
+    effective_rates,
+    gate_corrections,
+    joint_anisotropy,
+    real_data,
+)
 from gatelr.experiments import trainability as trained
 
 from .conftest import REPOSITORY, Project
@@ -121,6 +128,7 @@ def test_the_names_that_are_taken_are_those_of_the_experiments() -> None:
         ("gate-corrections", "passes_here"): list(gate_corrections.PASSES),
         ("gates-against-optimisers", "tasks_here"): list(against_optimisers.RATES),
         ("joint-anisotropy", "tasks_here"): list(joint_anisotropy.TASKS),
+        ("alignment", "tasks_here"): list(alignment.TASKS),
         ("real-data", "data_here"): list(real_data.SETTINGS),
         ("stability", "arms_here"): list(trained.ARMS),
     }

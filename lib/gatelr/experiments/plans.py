@@ -12,6 +12,7 @@ from gatelr.experiments import runs
 CHAPTERS = {
     "effective-rate-profiles": "effective_rates",
     "joint-anisotropy": "joint_anisotropy",
+    "alignment": "alignment",
     "gate-corrections": "gate_corrections",
     "gates-against-optimisers": "against_optimisers",
     "stability": "trainability",

@@ -26,6 +26,7 @@ SMALL = {"n": 4, "batch": 3, "steps": 12, "checkpoints": [0, 6, 12], "fresh": 5,
 SETTINGS: dict[str, dict[str, Any]] = {
     "effective_rates": SMALL | {"probed": 2},
     "joint_anisotropy": SMALL | {"lags": [1], "pairs": 2, "rows": 5, "r": 2},
+    "alignment": SMALL | {"probed": 3, "lags": [1, 2], "r": 2},
     "gate_corrections": {"steps": 12, "checkpoints": [0, 6, 12], "task_options": {"steps": 6}}
     | {"rate": 0.1, "sizes": [0, 12], "windows": [4], "every": 5, "n": 8, "batch": 8, "fresh": 8, "probed": 4}
     | {"traced": 2, "lags": [1, 6], "window": 6, "distances": [1, 2]},
