@@ -285,9 +285,11 @@ chapter.figure(
 #
 # ## By lag
 #
-# Look in {numref}`fig-alignment-lags` at the upper row first. Then see how the lower
-# one falls to zero: the longer the lag, the fewer directions transport has left
-# ({ref}`ch-anisotropy`), and the more of any error comes back in the first four.
+# Look in {numref}`fig-alignment-lags` at the upper row first. Then see where the
+# lower one falls to zero. The longer the lag, the fewer directions transport has left
+# ({ref}`ch-anisotropy`), and the more of any error comes back in the first four. On
+# adding, gated networks under Adam keep more directions, and there it does not fall to
+# zero.
 
 # %% tags=["hide-input"]
 lags = by_lag(final, KEYS, ["left", "right", "chance"])
@@ -312,8 +314,8 @@ chapter.figure("alignment-lags", grid.figure, quartiles(excess, keys))
 # :  the left share above and of the right share below, for three gates, full under
 # :  SGD and dashed under Adam, with a dotted line at zero.
 #
-# On the digits the left share exceeds chance alike at all lags; the right share
-# exceeds it less the longer the lag. Shares at the last step, less what chance gives, for transports over the
+# On the digits the left share exceeds chance alike at all lags, and the right share
+# less the longer the lag. Shares at the last step, less what chance gives, for transports over the
 # last $\ell$ steps: medians of {result}`alignment/seeds` seeds, shaded between the
 # quartiles. Above the dotted line transport favours what the loss asks about.
 # :::
@@ -386,8 +388,8 @@ chapter.table("alignment-by-setting", told)
 # without a gate has learned nothing to compare with. It does in
 # {result}`alignment/gates-left-on-digits` on the digits, where all learn. On the
 # moving average it does in {result}`alignment/gates-left-on-moving-average`, and
-# there all learn well. So the first half of the sentence holds on two of these
-# three tasks, and is no rule.
+# there all learn well. So the first half of the sentence holds on adding and in most
+# settings of the digits, and is no rule.
 #
 # A small loss is not what makes a network aligned. On adding, multi under SGD is
 # hardly better than the constant ({result}`alignment/ratio-adding-multi-sgd` times),

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gatelr import anisotropy, arguments
 
-#: Where the integral of :func:`expected_right` is summed: the logarithms of t, first and last, and their distance.
+#: Where the integral of :func:`expected_right` is summed, the first and the last logarithm of t and their distance.
 #: Outside less than 1e-13 is left, and for n up to 100 the sum over equal steps is off by less.
 FIRST, LAST, STEP = -45.0, 65.0, 0.25
 

@@ -17,8 +17,8 @@ SMALLEST: Mapping[str, float] = MappingProxyType(
     {"left": 0.05, "right": 0.05, "gain": math.log10(1.25), "own left": 0.05, "own right": 0.05}
 )
 
-#: Each measure as one number for each row of the table, 0 by chance: the mean over lags of a share less what a random
-#: direction has, or of log10 of the gain; and of a share less that of another sequence's error.
+#: Each measure as one number for each row of the table, 0 by chance. It is the mean over lags of a share less what a
+#: random direction has, or of log10 of the gain, or of a share less that of another sequence's error.
 MEASURES: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = MappingProxyType(
     {
         "left": lambda rows: mean(rows, "left") - R / N,
@@ -43,7 +43,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
 #: The gates that are learned.
 GATED = tuple(gate for gate in GATES if gate != "none")
 
-#: The only task whose errors have more than one direction: of a single output all errors are multiples of one vector.
+#: The only task whose errors have more than one direction, since with one output all are multiples of one vector.
 SEVERAL_OUTPUTS = "digits"
 
 
