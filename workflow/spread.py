@@ -77,7 +77,8 @@ CELLS: dict[str, list[dict[str, Any]]] = {
     ],
     "stability": [
         {"arm": "none", "lag": 10, "after": "silence"},
-        {"after": "silence"},  # a whole arm has one number, the area, which a single network near the border moves
+        {"lag": 10, "after": "silence"},  # of every arm, since a single network near the border moves an area
+        {"arm": "scalar", "lag": 20, "after": "silence"},
     ],
 }
 
