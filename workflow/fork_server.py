@@ -169,8 +169,10 @@ def _serve() -> dict[str, Any]:
             elif key.data == "program" and serving:
                 connection = listener.accept()[0]
                 asked = _asked(connection)
-                able = asked is not None and _ready(asked["imports"]) and _code() == code
-                fork = os.fork() if able else None
+                fork = None
+                with contextlib.suppress(OSError):  # no memory, or a file that is just being saved
+                    if asked is not None and _ready(asked["imports"]) and _code() == code:
+                        fork = os.fork()
                 if fork == 0:
                     selector.close()
                     for other in (listener, connection, *forks):
@@ -184,6 +186,8 @@ def _serve() -> dict[str, Any]:
                 if fork is None:
                     connection.close()
                     continue
+                with contextlib.suppress(OSError):
+                    os.setpgid(fork, fork)  # as it does itself, sooner or later
                 _say(connection, fork)
                 forks[connection] = fork, os.pidfd_open(fork)
                 selector.register(connection, selectors.EVENT_READ, "gone")
@@ -205,11 +209,14 @@ def _serve() -> dict[str, Any]:
 
 def _asked(connection: socket.socket) -> dict[str, Any] | None:
     """What a program asks for; None if it ended before it had said so."""
+    descriptors: list[int] = []
     try:
         _, descriptors, *_ = socket.recv_fds(connection, 1, 3)
         with connection.makefile() as file:
             return dict(json.loads(file.readline())) | {"descriptors": descriptors}
     except (OSError, ValueError):
+        for descriptor in descriptors:
+            os.close(descriptor)
         return None
 
 
@@ -222,7 +229,7 @@ def _ready(imports: Iterable[str]) -> bool:
     """Import; whether this process can be forked, which one with several threads can not."""
     before = len(sys.modules)
     for name in imports:
-        with contextlib.suppress(Exception):  # the fork will say so, in its own words
+        with contextlib.suppress(BaseException):  # the fork will say so, in its own words
             import_module(name)
     if "torch" in sys.modules:
         import_module("torch._dynamo")  # as the first optimiser does that is made
