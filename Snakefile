@@ -100,7 +100,7 @@ rule book:
     params:
         contents=dependencies.digest(BOOK),
         published=f"{address.repository()} {address.url()}",
-    threads: workflow.cores
+    threads: workflow.cores or 1
     shell:
         "{sys.executable:q} workflow/book.py --jobs {threads}"
 
