@@ -248,6 +248,8 @@ def _become(asked: dict[str, Any], path: list[str]) -> NoReturn:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["environment"])
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # or all forks draw the same; random and tempfile see to it themselves
     program, *_ = sys.argv = asked["words"]
     status = 0
     try:

@@ -37,7 +37,8 @@ if __name__ == "__main__":
     fork_server.hand_over(["there_is_none", "costly"])
     import costly
 
-    print(json.dumps([os.getpid(), costly.IMPORTED_BY, costly.VALUE, sys.argv[1:], os.environ["WORD"], os.getcwd()]))
+    words = [costly.VALUE, sys.argv[1:], os.environ["WORD"], os.getcwd()]
+    print(json.dumps([os.getpid(), costly.IMPORTED_BY, costly.draw(), *words]))
     sys.stdout.flush()
     match sys.argv[1]:
         case "exit":
@@ -61,7 +62,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "workflow").mkdir()
     shutil.copy(REPOSITORY / "workflow" / "fork_server.py", tmp_path / "workflow")
     (tmp_path / "workflow" / "program.py").write_text(PROGRAM)
-    (tmp_path / "lib" / "costly.py").write_text("import os\n\nIMPORTED_BY = os.getpid()\nVALUE = 1\n")
+    (tmp_path / "lib" / "costly.py").write_text(
+        "import os\n\nfrom numpy.random import random as draw\n\nIMPORTED_BY = os.getpid()\nVALUE = 1\n"
+    )
     return tmp_path
 
 
@@ -97,7 +100,7 @@ def start(folder: Path) -> Iterator[Start]:
 def said(program: subprocess.Popen[str]) -> tuple[int, int, list[object]]:
     """Its process, the one that imported, and all that it said of how it was called."""
     assert program.stdout is not None
-    process, imported, *more = json.loads(program.stdout.readline())
+    process, imported, _, *more = json.loads(program.stdout.readline())
     return process, imported, more
 
 
@@ -137,6 +140,11 @@ def test_several_are_forked_side_by_side(start: Start) -> None:
     assert brief.wait() == 0
     assert psutil.pid_exists(process)
     waiting.kill()
+
+
+def test_no_two_forks_draw_the_same(start: Start) -> None:
+    drawn = [json.loads(start("exit", "0").communicate()[0])[2] for _ in range(2)]
+    assert drawn[0] != drawn[1]
 
 
 def test_a_signal_reaches_the_fork_and_a_kill_too(start: Start) -> None:
