@@ -100,8 +100,9 @@ rule book:
     params:
         contents=dependencies.digest(BOOK),
         published=f"{address.repository()} {address.url()}",
+    threads: workflow.cores or 1
     shell:
-        "{sys.executable:q} workflow/book.py"
+        "{sys.executable:q} workflow/book.py --jobs {threads}"
 
 
 rule pdf:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +18,9 @@ LOG = Path("_build/book.log")
 
 def main() -> int:
     """Build, saying one line; on failure say what was wrong with which page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1, help="how many processes may read and write pages at a time")
+    args = parser.parse_args()
     print("book  typesetting", flush=True)
     begin = time.perf_counter()
     # From scratch: Sphinx does not repeat the warnings of pages that it has read before, and it keeps the
@@ -24,8 +29,9 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     LOG.parent.mkdir(exist_ok=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "-n", "-W", "--keep-going", "."]
+    environment = os.environ | {"GATELR_JOBS": str(args.jobs)}  # see book/_ext/side_by_side.py
     with LOG.open("w") as log:
-        status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+        status = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
     if status == 0:
         print(f"book  done in {time.perf_counter() - begin:.1f} s", flush=True)
         return 0

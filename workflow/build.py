@@ -19,6 +19,7 @@ import address
 import environment
 import failures
 import figure
+import fork_server
 import integrity
 import limits
 import lock
@@ -127,10 +128,16 @@ def family(process: int) -> list[psutil.Process]:
         return []
 
 
-def snakemake(command: list[str], held: lock.Lock) -> int:
-    """Run it to its end; its exit status, or 130 if it was stopped by hand or by a signal."""
-    with LOG.open("w") as log:
-        process = subprocess.Popen(command, stderr=log, pass_fds=[held.fileno()])
+def snakemake(command: list[str], held: lock.Lock, forking: bool) -> int:
+    """Run it to its end; its exit status, or 130 if it was stopped by hand or by a signal.
+
+    Args:
+        command, held: what to run, and the lock that it holds too.
+        forking: whether its jobs are forked from a process that has imported what they need.
+    """
+    variables = environment.variables(fork_server.THREADS)
+    with LOG.open("w") as log, fork_server.started(variables, log, forking) as server:
+        process = subprocess.Popen(command, stderr=log, pass_fds=[held.fileno(), *server])
         held.name(process.pid)
         try:
             return process.wait()
@@ -173,7 +180,9 @@ def build(args: argparse.Namespace, more: list[str], held: lock.Lock) -> int:
         results = str(data.parents[1] / "results.json")
         command += ["--forcerun", results, "--", results]
     with progress.followed(PROGRESS) if args.on else contextlib.nullcontext():
-        status = snakemake(command, held)
+        # a device that was looked for before a fork is none after it
+        forking = not _elsewhere(args, more) and (args.device == "cpu" or not Path("/dev/nvidiactl").exists())
+        status = snakemake(command, held, forking)
     if status == 130:
         print("\nStopped. What was done is kept, and the next `make book` goes on from there.", file=sys.stderr)
         for failure in failures.found():
@@ -184,6 +193,10 @@ def build(args: argparse.Namespace, more: list[str], held: lock.Lock) -> int:
     if args.figure is not None and status == 0:
         print(f"Figure {data.stem} of {data.parents[1].name}: {figure.distance(before, pd.read_csv(data))}.")
     return abs(status)
+
+
+def _elsewhere(args: argparse.Namespace, more: list[str]) -> bool:
+    return bool(args.on) or "--executor" in more
 
 
 def stop(*_: object) -> None:
@@ -208,8 +221,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, stop)  # which who starts us in the background has ignored, here and in our children
 
     try:
-        here = not args.on and "--executor" not in more
-        check(args.profile, args.device, here=here, study=args.study, unlocked=args.unlocked)
+        check(args.profile, args.device, here=not _elsewhere(args, more), study=args.study, unlocked=args.unlocked)
         if args.figure is not None:
             figure.chapter(args.figure)
         if args.on and args.on not in ELSEWHERE:

@@ -7,6 +7,8 @@ is complete. A chapter that fails leaves nothing in place: its partly executed n
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import datetime
 import json
 import math
@@ -22,6 +24,7 @@ from typing import Any
 
 import environment
 import failures
+import fork_server
 import guard
 import integrity
 import parameters
@@ -89,6 +92,7 @@ def execute(
         KeyboardInterrupt: if it is told to stop, with the number of the cell and its title.
     """
     import papermill
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
 
@@ -99,6 +103,13 @@ def execute(
     os.environ.update(environment.variables(threads))
     cells = Cells(chapter, notebook)
     end = time.monotonic() + seconds
+
+    class Forked(AsyncKernelManager):
+        """Kernels from the server, if there is one."""
+
+        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+            python, *words = super().format_kernel_cmd(extra_arguments)
+            return [python, fork_server.__file__, *words[1:]] if words[0] == "-m" else [python, *words]
 
     def left(cell: Any) -> float | None:
         return None if math.isinf(end) else max(1.0, end - time.monotonic())
@@ -115,6 +126,7 @@ def execute(
             on_cell_start=cells.start,
             on_cell_executed=cells.end,
             timeout_func=left,
+            kernel_manager_class=Forked,
             extra_arguments=[
                 f"--IPKernelApp.exec_lines={guard.line(ROOT, [staging, ROOT / 'artifacts' / 'runs'])}",
             ],
@@ -236,6 +248,18 @@ def run(source: Path, values: dict[str, Any], threads: int, seconds: float = mat
     say(f"{source.stem}  done, {len(cells)} cells in {spent:.1f} s")
 
 
+def imports(source: Path) -> list[str]:
+    """The modules that take long to import, of those that the chapter and its kernel need."""
+    needed = ["parameters", "integrity", "jupytext", "jupyter_client", "papermill", "ipykernel.ipkernel"]
+    with contextlib.suppress(OSError, SyntaxError):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Import):
+                needed += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                needed += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return needed
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command that the Snakefile calls; 0 if the chapter stands in its place, 1 if not."""
     parser = argparse.ArgumentParser(description="Run one chapter and put its notebook and artefacts in place.")
@@ -246,6 +270,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--attempt", type=int, default=1, help="which this is of the same job")
     args = parser.parse_args(arguments)
     source = args.source.resolve()
+    if args.threads == fork_server.THREADS:
+        fork_server.hand_over(imports(source))
     if failures.final(source.stem, args.attempt):
         return 1
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))  # this checkout's library, even when another is installed
 
 import failures  # noqa: E402
+import fork_server  # noqa: E402
 import progress  # noqa: E402
 
 FOLDER = ROOT / "artifacts" / "runs"
@@ -71,6 +72,15 @@ def make(text: str, device: str, attempt: int) -> int:
     return 0
 
 
+def imports(args: argparse.Namespace) -> list[str]:
+    """The modules that take long to import, of those that this run needs."""
+    needed = ["gatelr.experiments.plans"]
+    if not args.plans:
+        experiment = json.loads(args.run)["experiment"]
+        needed += ["gatelr.tasks", "gatelr.experiments.protocol", f"gatelr.experiments.{experiment}"]
+    return needed
+
+
 def main() -> int:
     """Do as asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,6 +90,8 @@ def main() -> int:
     parser.add_argument("--attempt", type=int, default=1, help="which this is of the same job")
     parser.add_argument("--plans", action="store_true", help="say which runs chapters read")
     args = parser.parse_args()
+    if args.threads == fork_server.THREADS:
+        fork_server.hand_over(imports(args))
     os.environ.update(environment.variables(args.threads))  # before torch is imported
     warnings.filterwarnings("error", module=r"gatelr(\.|$)")
     if args.plans:

@@ -7,6 +7,7 @@ notebooks on the branch ``notebooks`` of the repository; where that is not known
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import sys
@@ -28,6 +29,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "workflow"))
 import address
 import portable
 import publish_notebooks
+import side_by_side
 
 FOLDER = "downloads"
 
@@ -49,8 +51,12 @@ def launch(app: Sphinx, config: Config) -> None:
 
 def write(app: Sphinx, exception: Exception | None) -> None:
     """Write what the buttons give."""
-    if exception or app.builder.name != "html":
-        return
+    if exception is None and app.builder.name == "html":
+        side_by_side.later(functools.partial(pack, app))
+
+
+def pack(app: Sphinx) -> None:
+    """Make the downloads, beside what else is done when the pages are written."""
     folder = Path(app.outdir) / FOLDER
     folder.mkdir(exist_ok=True)
     built = portable.wheel(folder)
@@ -111,6 +117,7 @@ def cite(app: Sphinx, key: str) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("side_by_side")
     app.connect("config-inited", launch)
     app.connect("build-finished", write)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

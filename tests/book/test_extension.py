@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,8 +61,9 @@ class Tiny:
     def index(self, text: str) -> None:
         (self.root / "index.md").write_text(f"# Tiny\n\n{text}\n\n```{{toctree}}\nnotebooks/01-one\n```\n")
 
-    def build(self, builder: str = "html") -> subprocess.CompletedProcess[str]:
+    def build(self, builder: str = "html", jobs: int = 1) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON", "COV"))}
+        environment["GATELR_JOBS"] = str(jobs)
         command = ["-m", "sphinx", "-W", "-q", "-b", builder, ".", f"_build/{builder}"]
         return warm.run(command, self.root, environment)
 
@@ -132,3 +134,29 @@ def test_elsewhere_than_in_html_a_figure_is_one_image(tiny: Tiny) -> None:
     tiny.index("See {numref}`fig-curve`.")
     assert tiny.build("xml").returncode == 0
     assert (tiny.root / "_build" / "xml" / "notebooks" / "01-one.xml").read_text().count("<image ") == 1
+
+
+def test_pages_that_two_processes_read_and_write_are_those_of_one(tiny: Tiny) -> None:
+    conf = tiny.root / "conf.py"
+    conf.write_text(f"{conf.read_text()}extensions += ['patches']\n")
+    for number in range(12):  # below six it is not worth it to Sphinx
+        other = (number + 5) % 12
+        page = f"# Page {number}\n\n(sec-{number})=\n## Its end\n\n{{numref}}`fig-curve`, {{ref}}`sec-{other}`\n"
+        (tiny.root / "notebooks" / f"page-{number}.md").write_text(page)
+    tiny.index("It is so.\n\n```{toctree}\n:glob:\nnotebooks/page-*\n```")
+    built = []
+    for jobs in (1, 2):
+        done = tiny.build(jobs=jobs)
+        assert done.returncode == 0, done.stderr
+        pages = (tiny.root / "_build" / "html").rglob("*")
+        built.append({page: page.read_bytes() for page in sorted(pages) if page.suffix in (".html", ".js", ".css")})
+        shutil.rmtree(tiny.root / "_build")
+    assert len(built[0]) > 13
+    assert built[0] == built[1]
+
+    last = tiny.root / "notebooks" / "page-9.md"
+    last.write_text(f"{last.read_text()}\n{{ref}}`nowhere`\n")
+    done = tiny.build(jobs=2)
+    assert done.returncode != 0
+    assert "page-9.md" in done.stderr
+    assert "nowhere" in done.stderr
