@@ -357,7 +357,7 @@ with figures.style():
         x="gain",
         y="case",
         order=order,
-        kind="strip",
+        kind="swarm",
         color=figures.MUTED,
         alpha=0.6,
         size=3,

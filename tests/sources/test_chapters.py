@@ -203,6 +203,12 @@ def declared(chapter: Path) -> list[str]:
 
 
 @chapters
+def test_no_point_of_a_figure_lies_where_chance_puts_it(chapter: Path) -> None:
+    """Seaborn's strips jitter by numpy's global state; a swarm lies the same in every build."""
+    assert not re.findall(r"\bstrip\b|stripplot", chapter.read_text())
+
+
+@chapters
 def test_what_a_chapter_reads_is_written_out_and_lies_in_the_repository(chapter: Path) -> None:
     for pattern in declared(chapter):
         assert not pattern.startswith(("/", "..")), "patterns start at the root of the repository"
