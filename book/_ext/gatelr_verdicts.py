@@ -16,6 +16,7 @@ stops the book.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,21 +51,23 @@ class Verdict(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         try:
-            word, said = self._word(self.arguments[0])
+            word, said, rest = self._word(self.arguments[0])
         except LookupError as error:
             logger.warning("%s", error.args[0], location=self.get_location(), type="gatelr", subtype="verdict")
-            word = said = WORDS[-1]
+            word, said, rest = WORDS[-1], WORDS[-1], ""
         card = nodes.container(classes=["verdict", word.replace(" ", "-")])
         question, _ = self.parse_inline(self.options["question"], lineno=self.lineno)
         card += nodes.paragraph("", "", *question, classes=["verdict-question"])
         card += nodes.paragraph("", said.capitalize(), classes=["verdict-word"])
+        if rest:
+            card += nodes.paragraph("", rest, classes=["verdict-rest"])
         card += self.parse_content_to_nodes()
         return [card]
 
-    def _word(self, asked: str) -> tuple[str, str]:
-        """The word that gives the card its look, and what it says."""
+    def _word(self, asked: str) -> tuple[str, str, str]:
+        """The word that gives the card its look, what it says, and what it says of the settings without support."""
         if asked in WORDS:
-            return asked, asked
+            return asked, asked, ""
         chapter, _, name = asked.partition("/")
         file = f"artifacts/{chapter}/results.json"
         path = Path(self.env.srcdir) / file
@@ -74,11 +77,19 @@ class Verdict(SphinxDirective):
             if claim["id"] == name:
                 verdict, several = claim["verdict"], claim["settings"] > 1
                 counted = COUNTED[verdict].format(k=claim["supported in"], m=claim["settings"])
-                return MEASURED[verdict], counted if several else "absent" if verdict == "absent" else MEASURED[verdict]
+                word = counted if several else "absent" if verdict == "absent" else MEASURED[verdict]
+                return MEASURED[verdict], word, _others(claim) if several else ""
         raise LookupError(
             f"got the verdict {asked!r}, expected one of {', '.join(WORDS)}, or a claim of a chapter's ledger as "
             "'chapter/claim'"
         )
+
+
+def _others(claim: dict[str, Any]) -> str:
+    """How many settings of a claim say what, beside those that support it; nothing if they all say one thing."""
+    verdicts = Counter(setting["verdict"] for setting in claim.get("by setting", ()))
+    others = [f"{count} {verdict}" for verdict, count in verdicts.most_common() if verdict != "supported"]
+    return f"elsewhere {', '.join(others)}" if others and len(verdicts) > 1 else ""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -18,6 +18,8 @@ def build(root: Path, word: str) -> tuple[subprocess.CompletedProcess[str], str]
     verdicts = ("supported", "refuted", "absent", "undecided")
     claims = [{"id": f"is-{verdict}", "verdict": verdict, "settings": 1, "supported in": 0} for verdict in verdicts]
     claims.append({"id": "is-mixed", "verdict": "mixed", "settings": 10, "supported in": 2})
+    found = [{"verdict": verdict} for verdict in ["supported"] * 2 + ["absent"] * 5 + ["undecided"] * 3]
+    claims.append({"id": "is-told", "verdict": "mixed", "settings": 10, "supported in": 2, "by setting": found})
     claims.append({"id": "is-open", "verdict": "undecided", "settings": 10, "supported in": 0})
     claims.append({"id": "is-nowhere", "verdict": "refuted", "settings": 10, "supported in": 0})
     (root / "artifacts" / "12-one").mkdir(parents=True)
@@ -51,6 +53,13 @@ def test_a_card_says_its_verdict_in_a_word(tmp_path: Path, word: str, says: str,
     assert f'class="verdict {kind} ' in page
     assert f'<p class="verdict-word">{says}</p>' in page
     assert '<p class="verdict-question">Is it <strong>small</strong>?</p>' in page
+
+
+def test_a_card_says_what_the_other_settings_say(tmp_path: Path) -> None:
+    built, page = build(tmp_path, "12-one/is-told")
+    assert built.returncode == 0, built.stderr
+    assert '<p class="verdict-word">In 2 of 10 settings</p>' in page
+    assert '<p class="verdict-rest">elsewhere 5 absent, 3 undecided</p>' in page
 
 
 @pytest.mark.parametrize("word", ["maybe", "12-one/is-lost", "13-two/is-supported"])
