@@ -3,11 +3,11 @@
     python workflow/spread.py                            # of every chapter with runs
     python workflow/spread.py joint-anisotropy real-data # of these, and keep what the table has of the others
 
-A few networks of each experiment are trained to the last step, again and again: with wider and narrower vectors
-(ATEN_CPU_CAPABILITY), with one thread and with two, with the compiled kernel and without. What comes out is compared
-number by number. Without the kernel a network takes minutes, so there only the first cell of each is trained.
-`reference/spread.csv` gets the largest difference for each table, column and training step.
-Runs are kept in `_build/spread`, so that what was killed goes on.
+The networks that `ci` trains are trained to the last step again, with wider and with narrower vectors
+(ATEN_CPU_CAPABILITY). A few of them are also trained without vectors, with two threads, and without the compiled
+kernel, where a network takes minutes. What comes out is compared number by number. `reference/spread.csv` gets the
+largest difference for each table, column, setting and training step. Runs are kept in `_build/spread`, so that what was
+killed goes on.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ FOLDER, TABLE = ROOT / "_build" / "spread", ROOT / "reference" / "spread.csv"
 #: Networks that train side by side in a cell.
 SEEDS = 2
 
-#: The cells of each experiment that are trained again, by some of the labels of their runs: a tame one first, one under
-#: Adam and those that swing, where there are such.
+#: The cells of each experiment that are trained in every way, by some of the labels of their runs: a tame one first,
+#: one under Adam and those that swing, where there are such. The first alone is trained without the kernel.
 CELLS: dict[str, list[dict[str, Any]]] = {
     "effective-rate-profiles": [
         {"setting": "adding", "gate": "multi"},
@@ -117,6 +117,10 @@ def arithmetics() -> list[Arithmetic]:
     return [*chosen, Arithmetic(known[-1], 1, "plain"), Arithmetic(known[-1], 2, "compiled")]
 
 
+#: The ways in which all runs of ``ci`` are made.
+WHOLE = (Arithmetic("avx512", 1, "compiled"), Arithmetic("avx2", 1, "compiled"))
+
+
 def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
     """The runs that a chapter reads in a profile, with some parameters set otherwise."""
     from gatelr.experiments import plans
@@ -126,10 +130,14 @@ def plan(chapter: str, profile: str, **other: Any) -> list[Run]:
     return plans.plan(chapter, asked | {"block": 0})
 
 
-def cells(chapter: str, kernel: str = "compiled", seeds: int = SEEDS) -> list[Run]:
-    """The runs of a chapter's cells, with fewer seeds than ``paper`` asks for; of the first cell alone if plain."""
-    whole, wanted = plan(chapter, "paper", seeds=seeds), CELLS[chapter][: 1 if kernel == "plain" else None]
-    return [run for run in whole if any(cell.items() <= run.labels.items() for cell in wanted)]
+def cells(chapter: str, way: Arithmetic | None = None) -> list[Run]:
+    """The runs of a chapter's cells, with fewer seeds than in ``paper``; where vectors differ, also all of ``ci``."""
+    wanted = CELLS[chapter][: 1 if way is not None and way.kernel == "plain" else None]
+    whole = plan(chapter, "paper", seeds=SEEDS)
+    chosen = [run for run in whole if any(cell.items() <= run.labels.items() for cell in wanted)]
+    if way is not None and way in WHOLE:
+        chosen += [run for run in plan(chapter, "ci") if run not in chosen]
+    return chosen
 
 
 def computed(chapter: str) -> dict[str, pd.DataFrame]:
@@ -212,7 +220,7 @@ def make(chapter: str, folder: Path) -> None:
     """Make the runs of all cells in this process, as its environment has them computed, and the computed tables."""
     from gatelr.experiments import runs
 
-    for run in cells(chapter, os.environ.get("GATELR_KERNEL", "compiled")):
+    for run in cells(chapter, next((way for way in arithmetics() if way.folder == folder), None)):
         if not runs.fresh(run, folder):
             runs.make(run, folder=folder)
     for name, rows in computed(chapter).items():
@@ -231,16 +239,16 @@ def elsewhere(chapter: str, way: Arithmetic) -> None:
 
 
 def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
-    """The largest difference of each column, by training step, between tables of the same networks.
+    """The largest difference of each column, by setting and training step, between tables of the same networks.
 
     Args:
         parts: the tables; the first has all rows, another may have some of them.
         keys: what says which row is which.
 
     Returns:
-        ``column``, ``step``, ``kind``, ``difference`` and ``seeds``, how far two seeds of one cell lie apart, in the
-        median over cells. A column of positive numbers that spans more than a factor of ten is compared relative to its
-        size, and any other as it is. A number that is missing in some tables and not in all is infinitely far off.
+        ``column``, ``setting``, ``step``, ``kind``, ``difference`` and ``seeds``, how far two seeds lie apart. A
+        column of positive numbers that spans more than a factor of ten is compared relative to its size, and any other
+        as it is. A number that is missing in some tables and not in all is infinitely far off.
     """
     import numpy as np
     import pandas as pd
@@ -255,7 +263,8 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
         other = whole.copy()
         other.loc[own["index"], list(part.columns)] = own[list(part.columns)].set_index(own["index"])
         aligned.append(other)
-    steps, rows = reference.when(aligned[0]), []
+    steps, rows = reference.when(aligned[0]).rename("step"), []
+    settings = reference.settings(aligned[0], keys).rename("setting")
     cell = aligned[0].groupby([key for key in keys if key != "seed"], sort=False).ngroup()
     for column in reference.numbers(aligned[0], keys):
         values = np.stack([part[column].to_numpy(dtype=float) for part in aligned])
@@ -268,10 +277,12 @@ def differences(parts: Sequence[pd.DataFrame], keys: Sequence[str]) -> pd.DataFr
             seeds = (most - least) / (least if relative else 1.0)
         same = (values == values[0]).all(0) | np.isnan(values).all(0)
         apart = np.where(same, 0.0, np.nan_to_num(apart, nan=np.inf))
-        largest = pd.Series(apart).groupby(steps).max()
-        kind, between = "relative" if relative else "absolute", seeds.groupby(steps).median().fillna(np.inf)
-        found = pd.DataFrame({"difference": largest, "seeds": between}).rename_axis("step").reset_index()
-        rows.append(found.assign(column=column, kind=kind)[["column", "step", "kind", "difference", "seeds"]])
+        largest = pd.Series(apart).groupby([settings, steps]).max()
+        kind, between = "relative" if relative else "absolute", seeds.groupby([settings, steps]).median().fillna(np.inf)
+        found = pd.DataFrame({"difference": largest, "seeds": between}).reset_index()
+        rows.append(
+            found.assign(column=column, kind=kind)[["column", "setting", "step", "kind", "difference", "seeds"]]
+        )
     return pd.concat(rows, ignore_index=True)
 
 
@@ -285,7 +296,7 @@ def measure(chapter: str, ways: Sequence[Arithmetic]) -> pd.DataFrame:
         elsewhere(chapter, way)
         print(f"{chapter}  {way.name}", flush=True)
     made = [
-        tables(chapter, runs.load(cells(chapter, way.kernel), folder=way.folder, progress=False))
+        tables(chapter, runs.load(cells(chapter, way), folder=way.folder, progress=False))
         | {path.stem: pd.read_pickle(path) for path in sorted(way.folder.glob(f"{prefix}-*.pickle"))}
         for way in ways
     ]
@@ -304,7 +315,7 @@ def write(found: pd.DataFrame, path: Path = TABLE) -> None:
         kept = pd.read_csv(path)
         found = pd.concat([kept[~kept.table.isin(found.table)], found], ignore_index=True)
     found = found.sort_values("table", kind="stable")
-    path.write_text(found.to_csv(index=False, float_format="%.3g"))
+    path.write_text(found.to_csv(index=False, float_format="%.2g"))
 
 
 def main() -> int:

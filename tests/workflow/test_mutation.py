@@ -64,10 +64,13 @@ def fit(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps({"schema": 1, "tables": tables}))
 
 
-def changed(table: pd.DataFrame, row: int, column: str, allowed: reference.Spread) -> pd.DataFrame:
+def changed(
+    table: pd.DataFrame, row: int, column: str, spreads: dict[str, reference.Spread], setting: str
+) -> pd.DataFrame:
     """The table with one number changed by three tolerances; one that is missing becomes 1."""
     table = table.astype({column: float})
     value, step = table.loc[row, column], float(reference.when(table)[row])
+    allowed = spreads.get(setting, spreads[""])
     by = 3 * float(allowed.allowed(np.abs(np.array([value])), np.array([step]))[0])
     table.loc[row, column] = 1.0 if np.isnan(value) else value + max(by, 1e-9)
     return table
@@ -89,10 +92,11 @@ def mutations(name: str, folder: Path, *, of_a_column: int | None) -> tuple[int,
     made = stopped = 0
     draw, path = np.random.default_rng(0), folder / f"{name}.csv"
     again = kept(name).loc[places]
+    settings = reference.settings(again, keys)
     for column, allowed in reference.measured(rows, name, keys, folder).items():
         chosen = places if of_a_column is None else draw.choice(places, min(of_a_column, len(places)), replace=False)
         for row in chosen:
-            changed(again, row, column, allowed).to_csv(path, index=False)
+            changed(again, row, column, allowed, settings[row]).to_csv(path, index=False)
             made, stopped = made + 1, stopped + stops(name, rows, folder)
     fit(folder)
     assert references.problems(folder) == [], "its sum does not give the last one away: comparison has to"

@@ -3,8 +3,9 @@
 A reference is a table with one row for each seed and setting, written by a run of the profile ``paper`` and committed.
 A shorter run compares the rows that it has, and takes the others from it, so that every figure stands on all seeds.
 
-The same network comes out a little otherwise on other arithmetic. By how much was measured, and stands in
-``spread.csv`` beside the references (``workflow/spread.py``); how far a row may be off follows from it.
+The same network comes out a little otherwise on other arithmetic. By how much was measured for each setting, since some
+trainings are chaotic and others tame. It stands in ``spread.csv`` beside the references (``workflow/spread.py``). How
+far a row may be off follows from it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ WHEN = ("step", "window")
 
 
 class Spread(NamedTuple):
-    """How far one column of the same networks came apart on other arithmetic.
+    """How far one column of the same networks of one setting came apart on other arithmetic.
 
     Attributes:
         relative: whether differences are taken relative to the number.
@@ -63,12 +64,19 @@ class Spread(NamedTuple):
         return np.maximum(widest * size if self.relative else widest, ROUNDED * size)
 
 
-#: What a column may be off, its spread or a difference, absolute and relative, of which the larger is allowed.
-Tolerance = Spread | tuple[float, float]
+#: What a column may be off: the spread of each setting, or a difference, absolute and relative, of which the larger is
+#: allowed. The setting ``""`` stands for one that was not measured, and has the largest differences of all.
+Tolerance = Mapping[str, Spread] | tuple[float, float]
 
 
-def spreads(name: str, folder: str | Path) -> dict[str, Spread]:
-    """What was measured of each column of a table.
+def settings(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    """The setting of each row in words: what its keys say that are no numbers."""
+    words = rows[[key for key in keys if not pd.api.types.is_numeric_dtype(rows[key])]].astype(str)
+    return pd.Series([", ".join(row) for row in words.itertuples(index=False, name=None)], rows.index, dtype=str)
+
+
+def spreads(name: str, folder: str | Path) -> dict[str, dict[str, Spread]]:
+    """What was measured of each column of a table, by setting.
 
     Raises:
         ValueError: if nothing was.
@@ -81,11 +89,15 @@ def spreads(name: str, folder: str | Path) -> dict[str, Spread]:
             f"got no differences of {name} in {path.name}, expected a row for each of its columns: measure them with "
             "`python workflow/spread.py <chapter>`"
         )
-    found = {}
-    for column, each in rows.groupby("column", sort=False):
+    rows = rows.assign(setting=rows.setting.fillna("") if "setting" in rows else "")
+    whole = rows.groupby(["column", "kind", "step"], as_index=False).agg({"difference": "max", "seeds": "median"})
+    found: dict[str, dict[str, Spread]] = {}
+    for (column, setting), each in pd.concat([whole.assign(setting=""), rows[rows.setting != ""]]).groupby(
+        ["column", "setting"]
+    ):
         each = each.sort_values("step")
         steps, sizes, seeds = (tuple(values) for values in (each.step, each.difference.cummax(), each.seeds))
-        found[str(column)] = Spread(each.kind.iloc[0] == "relative", steps, sizes, seeds)
+        found.setdefault(str(column), {})[str(setting)] = Spread(each.kind.iloc[0] == "relative", steps, sizes, seeds)
     return found
 
 
@@ -144,14 +156,15 @@ def compare(
         )
     both = own.merge(kept, on=keys, suffixes=("", " kept"))
     allowed: Mapping[str, Tolerance] = measured(own, name, keys, folder) if tolerances is None else tolerances
-    gaps = [deviation(both, column, tolerance).max(initial=0.0) for column, tolerance in allowed.items()]
+    where = settings(both, keys)
+    gaps = [deviation(both, column, tolerance, where).max(initial=0.0) for column, tolerance in allowed.items()]
     others = kept[(kept[keys].merge(own[keys], how="left", indicator=True)["_merge"] == "left_only").to_numpy()]
     rows = pd.concat([own.assign(here=True), others[own.columns].assign(here=False)], ignore_index=True)
     return rows, float(max(gaps, default=0.0)), len(both)
 
 
-def measured(own: pd.DataFrame, name: str, keys: Sequence[str], folder: str | Path) -> dict[str, Spread]:
-    """The spread of every number in a table.
+def measured(own: pd.DataFrame, name: str, keys: Sequence[str], folder: str | Path) -> dict[str, dict[str, Spread]]:
+    """The spread of every number in a table, by setting.
 
     Raises:
         ValueError: for a number whose differences were not measured.
@@ -165,19 +178,23 @@ def measured(own: pd.DataFrame, name: str, keys: Sequence[str], folder: str | Pa
     return {column: found[column] for column in needed}
 
 
-def deviation(both: pd.DataFrame, column: str, tolerance: Tolerance) -> np.ndarray:
+def deviation(both: pd.DataFrame, column: str, tolerance: Tolerance, where: pd.Series) -> np.ndarray:
     """How far each row is from the committed one, as a multiple of its tolerance; infinite where one has no number.
 
     Args:
         both: rows that both have, with ``"<column> kept"`` beside the column.
         column, tolerance: which, and what it may be off.
+        where: the setting of each row.
     """
     here, there = (both[name].to_numpy(dtype=float) for name in (column, f"{column} kept"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        if isinstance(tolerance, Spread):
-            allowed = tolerance.allowed(np.minimum(np.abs(here), np.abs(there)), when(both).to_numpy())
-        else:
+        if isinstance(tolerance, tuple):
             allowed = np.maximum(tolerance[0], tolerance[1] * np.abs(there))
+        else:
+            allowed, steps = np.zeros(len(both)), when(both).to_numpy()
+            for setting in where.unique():
+                of, spread = (where == setting).to_numpy(), tolerance.get(setting, tolerance[""])
+                allowed[of] = spread.allowed(np.minimum(np.abs(here), np.abs(there))[of], steps[of])
         apart = np.abs(here - there) / allowed
     apart[(here == there) | (np.isnan(here) & np.isnan(there))] = 0.0
     return np.nan_to_num(apart, nan=np.inf)

@@ -93,6 +93,21 @@ def test_by_default_a_number_may_be_off_by_twenty_times_what_was_measured(tmp_pa
     assert by_default(table([2], shift=1e-4), tmp_path) == pytest.approx(0.5), "what rounding may do"
 
 
+def test_a_chaotic_setting_makes_no_other_one_loose(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"gate": ["none", "multi", "new"], "seed": 1, "slope": 1.0})
+    (tmp_path / "kept").mkdir()
+    rows.to_csv(tmp_path / "kept" / "fits.csv", index=False)
+    (tmp_path / "kept" / "spread.csv").write_text(
+        "table,column,setting,step,kind,difference,seeds\n"
+        "fits,slope,none,0,absolute,0.01,9\nfits,slope,multi,0,absolute,0.0001,9\n"
+    )
+    for gate, gap in (("none", 0.05), ("multi", 5.0), ("new", 0.05)):
+        own = rows[rows.gate == gate].assign(slope=1.01)
+        assert by_default(own, tmp_path, ("gate", "seed")) == pytest.approx(gap), (
+            "what was not measured has the largest"
+        )
+
+
 def test_a_row_is_judged_by_what_was_measured_up_to_its_step(tmp_path: Path) -> None:
     rows = pd.DataFrame({"seed": 1, "step": [0, 50, 400], "slope": 1.0})
     measure(
