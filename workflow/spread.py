@@ -315,7 +315,8 @@ def write(found: pd.DataFrame, path: Path = TABLE) -> None:
         kept = pd.read_csv(path)
         found = pd.concat([kept[~kept.table.isin(found.table)], found], ignore_index=True)
     found = found.sort_values("table", kind="stable")
-    path.write_text(found.to_csv(index=False, float_format="%.2g"))
+    rounded = {name: found[name].map("{:.2g}".format) for name in ("difference", "seeds") if name in found}
+    path.write_text(found.assign(**rounded).to_csv(index=False, float_format="%g"))
 
 
 def main() -> int:

@@ -59,10 +59,11 @@ def test_other_networks_are_not_compared() -> None:
 
 
 def test_new_rows_of_a_table_take_the_place_of_the_old(tmp_path: Path) -> None:
-    rows = pd.DataFrame({"table": ["e2-x", "e2-x", "e1-x"], "column": ["b", "a", "b"], "difference": [1.0, 2.0, 3.0]})
+    rows = pd.DataFrame({"table": ["e2-x", "e2-x", "e1-x"], "column": ["b", "a", "b"], "step": 2336.0})
+    rows["difference"] = [1.0, 2.0, 3.0]
     spread.write(rows, tmp_path / "spread.csv")
     spread.write(rows[:1].assign(difference=0.12345), tmp_path / "spread.csv")
-    assert (tmp_path / "spread.csv").read_text() == "table,column,difference\ne1-x,b,3\ne2-x,b,0.12\n"
+    assert (tmp_path / "spread.csv").read_text() == "table,column,step,difference\ne1-x,b,2336,3\ne2-x,b,2336,0.12\n"
 
 
 @pytest.mark.parametrize("chapter", spread.CELLS)

@@ -11,6 +11,7 @@ far a row may be off follows from it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,13 +92,13 @@ def spreads(name: str, folder: str | Path) -> dict[str, dict[str, Spread]]:
         )
     rows = rows.assign(setting=rows.setting.fillna("") if "setting" in rows else "")
     whole = rows.groupby(["column", "kind", "step"], as_index=False).agg({"difference": "max", "seeds": "median"})
+    both = pd.concat([whole.assign(setting=""), rows[rows.setting != ""]]).sort_values(["column", "setting", "step"])
+    both["difference"] = both.groupby(["column", "setting"]).difference.cummax()
+    measured = both[["column", "setting", "kind", "step", "difference", "seeds"]].itertuples(index=False, name=None)
     found: dict[str, dict[str, Spread]] = {}
-    for (column, setting), each in pd.concat([whole.assign(setting=""), rows[rows.setting != ""]]).groupby(
-        ["column", "setting"]
-    ):
-        each = each.sort_values("step")
-        steps, sizes, seeds = (tuple(values) for values in (each.step, each.difference.cummax(), each.seeds))
-        found.setdefault(str(column), {})[str(setting)] = Spread(each.kind.iloc[0] == "relative", steps, sizes, seeds)
+    for (column, setting, kind), each in groupby(measured, key=lambda row: row[:3]):
+        _, _, _, steps, sizes, seeds = zip(*each, strict=True)
+        found.setdefault(column, {})[setting] = Spread(kind == "relative", steps, sizes, seeds)
     return found
 
 
