@@ -149,4 +149,4 @@ def test_what_is_not_compared_is_no_evidence() -> None:
     for path in (ROOT / "notebooks").glob("*.py"):
         for call in re.findall(r"chapter\.compare\((.*?)\)\n", path.read_text(), flags=re.DOTALL):
             left |= set(re.findall(r'"(e\d-\w+)"', call)) if "{}" in call else set()
-    assert left == {"e1-maps", "e1-cost", "e2-cost", "e3-grid", "e4-grid"}
+    assert left == {"e1-maps", "e1-cost", "e2-cost", "e3-grid", "e4-grid", "e7-cost"}
