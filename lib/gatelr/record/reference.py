@@ -65,8 +65,8 @@ class Spread(NamedTuple):
         return np.maximum(widest * size if self.relative else widest, ROUNDED * size)
 
 
-#: What a column may be off: the spread of each setting, or a difference, absolute and relative, of which the larger is
-#: allowed. The setting ``""`` stands for one that was not measured, and has the largest differences of all.
+#: How far off a column may be, by the spread of each setting or by a difference, absolute and relative, of which the
+#: larger is allowed. The setting ``""`` stands for one that was not measured, and has the largest differences of all.
 Tolerance = Mapping[str, Spread] | tuple[float, float]
 
 
