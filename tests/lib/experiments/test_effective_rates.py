@@ -12,7 +12,7 @@ from gatelr.experiments import effective_rates, protocol, runs
 from networks import relative
 from torch import Tensor
 
-SEEDS = (1, 5)  # a map is kept of seed 1
+SEEDS = (21, 25)  # a map is kept of the first
 SMALL = {"n": 4, "batch": 3, "fresh": 5, "probed": 2}
 WHEN = {"steps": 3, "checkpoints": (0, 3)}
 T, B, n = 7, 5, 4
@@ -145,7 +145,7 @@ def test_effective_rates_trains_and_probes_when_it_says() -> None:
     S = transport.sensitivities(jacobians(model, u))
     medians = {(r["seed"], r["lag"]): r["S"] for r in run.probes[0]["profiles"]}
     assert medians[SEEDS[1], 2] == pytest.approx(float(S.diagonal(-2)[1].median()), rel=1e-6)
-    assert run.probes[0]["map"][-1] == {"seed": 1, "t": 6, "k": 5, "S": pytest.approx(float(S[6, 5, 0, 0]), rel=1e-6)}
+    assert run.probes[0]["map"][-1] == {"seed": SEEDS[0], "t": 6, "k": 5, "S": pytest.approx(float(S[6, 5, 0, 0]), rel=1e-6)}
 
 
 def test_a_rate_of_its_own_reaches_the_optimiser() -> None:
@@ -170,16 +170,16 @@ def records(seeds: tuple[int, ...]) -> dict[str, pd.DataFrame]:
 def test_tables_have_a_row_for_each_network_and_checkpoint() -> None:
     measured = records(SEEDS)
     tables = effective_rates.tables(measured)
-    key = ("paper", "long", "multi", 5, 3)
+    key = ("paper", "long", "multi", 25, 3)
     for name, table in tables.items():
         assert len(table) == 2 * len(SEEDS) * 2, name
         assert not table.duplicated(effective_rates.KEYS).any()
 
     (fit,) = measured["fits"].query(
-        "predictor == 'order 0' and gates == 'foreign' and setting == 'long' and seed == 5 and step == 3"
+        "predictor == 'order 0' and gates == 'foreign' and setting == 'long' and seed == 25 and step == 3"
     )["within r"]
     assert tables["fits"].set_index(effective_rates.KEYS).sort_index().loc[key, "order 0 foreign r"] == fit
-    at = measured["profiles"].query("setting == 'long' and seed == 5 and step == 3").set_index("lag")
+    at = measured["profiles"].query("setting == 'long' and seed == 25 and step == 3").set_index("lag")
     row = tables["profiles"].set_index(effective_rates.KEYS).sort_index().loc[key]
     assert row["order 1 @4"] == pytest.approx(np.log10(at["order 1"][4] / at["order 1"][1]))
     assert row["r shuffled @8"] == at["r order 0 shuffled"][8]
@@ -201,7 +201,7 @@ def test_the_last_step_is_that_of_each_setting() -> None:
 
 def test_the_plan_goes_to_the_last_checkpoint_in_reach() -> None:
     plan = effective_rates.plan({"seeds": 3, "tasks_here": ["recall"], "paper_until": 399, "trained_until": 0})
-    assert all(isinstance(run, runs.Run) and run.seeds == (1, 2, 3) for run in plan)
+    assert all(isinstance(run, runs.Run) and run.seeds == (21, 22, 23) for run in plan)
     assert len(plan) == 3 * 3
     assert {run.labels["setting"] for run in plan} == {"recall", "adding, 30 steps, Adam", "short, SGD at 0.05"}
     assert plan[0].settings == {"steps": 200, "checkpoints": [0, 50, 200]}

@@ -93,7 +93,7 @@ def test_the_table_has_a_row_for_each_network_and_checkpoint() -> None:
 
 def test_the_plan_is_the_whole_design_on_each_task() -> None:
     plan = joint_anisotropy.plan({"seeds": 2, "tasks_here": ["ar2", "adding"], "until": 400})
-    assert all(isinstance(run, runs.Run) and run.seeds == (1, 2) for run in plan)
+    assert all(isinstance(run, runs.Run) and run.seeds == (21, 22) for run in plan)
     assert len(plan) == 2 * 6
     assert plan[1].labels == {"task": "ar2", "gate": "none", "optimiser": "Adam"}
     assert plan[1].settings == {"steps": 400, "checkpoints": [0, 400]}
