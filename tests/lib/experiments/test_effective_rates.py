@@ -145,7 +145,12 @@ def test_effective_rates_trains_and_probes_when_it_says() -> None:
     S = transport.sensitivities(jacobians(model, u))
     medians = {(r["seed"], r["lag"]): r["S"] for r in run.probes[0]["profiles"]}
     assert medians[SEEDS[1], 2] == pytest.approx(float(S.diagonal(-2)[1].median()), rel=1e-6)
-    assert run.probes[0]["map"][-1] == {"seed": SEEDS[0], "t": 6, "k": 5, "S": pytest.approx(float(S[6, 5, 0, 0]), rel=1e-6)}
+    assert run.probes[0]["map"][-1] == {
+        "seed": SEEDS[0],
+        "t": 6,
+        "k": 5,
+        "S": pytest.approx(float(S[6, 5, 0, 0]), rel=1e-6),
+    }
 
 
 def test_a_rate_of_its_own_reaches_the_optimiser() -> None:
