@@ -194,7 +194,7 @@ COLOURS = dict(zip(["RNN", "GRU", "LSTM"], figures.CYCLE[2:], strict=True))
 COLOURS |= {gate: figures.GATES[gate]["color"] for gate in ("scalar", "multi")}
 shown = rows.assign(panel=rows.data.map(DATA))
 with figures.style():
-    look = {"kind": "swarm", "alpha": 0.7, "size": 3}
+    look = {"kind": "strip", "jitter": False, "alpha": 0.6, "size": 3.5}
     look |= {"order": ORDER, "hue": "model", "palette": COLOURS, "legend": False}
     facets = {"col": "panel", "col_order": NAMES, "sharex": False, "height": 2.3}
     grid = sns.catplot(shown, x="score", y="model", **look, **facets)
