@@ -84,9 +84,18 @@ gpu: $(READY) ## test and time the library on a CUDA device, in minutes
 
 env: $(READY) ## make the virtual environment only
 
+# Torch stays as it is locked, since there are builds of it for one machine; TORCH=2.14.1 takes another.
+TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
+COMPILE := --upgrade --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+EXTRAS := $(patsubst %,--extra %,book experiments record symbolic test)
+
 .PHONY: lock
-lock: $(READY) ## take the newest packages that pyproject.toml allows into requirements.lock
-	@$(BIN)/python workflow/relock.py
+lock: ## take the newest packages that pyproject.toml allows into requirements.lock
+	@mkdir -p _build && echo 'torch==$(TORCH)' > _build/torch.txt
+	@'$(PYTHON)' -m venv --clear _build/lock && _build/lock/bin/python -m pip install -qq pip-tools
+	@_build/lock/bin/pip-compile -q $(COMPILE) $(EXTRAS) -c _build/torch.txt -o _build/packages.txt pyproject.toml
+	@sed -e '/^gatelr/d' -e '/^#/d' -e '/^$$/d' -e 's/+cpu$$//' _build/packages.txt | LC_ALL=C sort -f > requirements.lock
+	@git diff --stat -- requirements.lock
 
 clean: ## remove all that was made, but not .venv
 	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/drafts notebooks/.ipynb_checkpoints .snakemake
