@@ -216,15 +216,15 @@ def planned(chapter: str, rows: pd.DataFrame) -> pd.Series:
     return found
 
 
-def make(chapter: str, folder: Path) -> None:
-    """Make the runs of all cells in this process, as its environment has them computed, and the computed tables."""
+def make(chapter: str, way: Arithmetic) -> None:
+    """Make the runs of all cells in this process, whose environment has them computed that way, and computed tables."""
     from gatelr.experiments import runs
 
-    for run in cells(chapter, next((way for way in arithmetics() if way.folder == folder), None)):
-        if not runs.fresh(run, folder):
-            runs.make(run, folder=folder)
+    for run in cells(chapter, way):
+        if not runs.fresh(run, way.folder):
+            runs.make(run, folder=way.folder)
     for name, rows in computed(chapter).items():
-        rows.to_pickle(folder / f"{name}.pickle")
+        rows.to_pickle(way.folder / f"{name}.pickle")
 
 
 def elsewhere(chapter: str, way: Arithmetic) -> None:
@@ -234,7 +234,7 @@ def elsewhere(chapter: str, way: Arithmetic) -> None:
         subprocess.CalledProcessError: if it fails.
     """
     asked = {"ATEN_CPU_CAPABILITY": way.level, "GATELR_KERNEL": way.kernel}
-    command = [sys.executable, __file__, chapter, "--into", str(way.folder)]
+    command = [sys.executable, __file__, chapter, "--way", *map(str, way)]
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | environment.variables(way.threads) | asked)
 
 
@@ -323,14 +323,15 @@ def main() -> int:
     """Do as asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chapters", nargs="*", metavar="chapter", help=", ".join(CELLS))
-    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if unknown := set(args.chapters) - set(CELLS):
         parser.error(f"got {', '.join(sorted(unknown))}, expected some of {', '.join(CELLS)}")
     os.chdir(ROOT)
     for chapter in args.chapters or CELLS:
-        if args.into is not None:
-            make(chapter, args.into)
+        if args.way:
+            level, threads, kernel = args.way
+            make(chapter, Arithmetic(level, int(threads), kernel))
         else:
             write(measure(chapter, arithmetics()))
     return 0
