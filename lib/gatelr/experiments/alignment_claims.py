@@ -30,7 +30,7 @@ MEASURES: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = MappingProxyType(
 )
 
 #: What is measured, in the words of a statement.
-WORDS: Mapping[str, str] = MappingProxyType(
+_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "left": f"share of the error in the first {R} left directions of transport, less that of a random direction",
         "right": f"share of the adjoint in the first {R} right directions, less that of a random error",
@@ -52,7 +52,7 @@ class Claim(NamedTuple):
 
     Attributes:
         measure: of :data:`MEASURES`.
-        kind: of :data:`KINDS`, which numbers are taken.
+        kind: which numbers are taken, of gated networks, say, or of one optimiser less the other.
         statement: what is said.
         primary: whether it is a main claim.
     """
@@ -119,7 +119,7 @@ def _less_other(found: pd.Series, more: str) -> pd.Series:
 
 
 #: Which numbers a claim is about, from those of all networks.
-KINDS: Mapping[str, Callable[[pd.Series], pd.Series]] = MappingProxyType(
+_KINDS: Mapping[str, Callable[[pd.Series], pd.Series]] = MappingProxyType(
     {
         "gated": lambda found: _of_gates(found, *GATED),
         "none": lambda found: _of_gates(found, "none"),
@@ -139,12 +139,12 @@ def claims(final: pd.DataFrame, before: pd.DataFrame) -> Iterator[dict[str, Any]
         final, before: the table's rows at the last step, and those before training.
     """
     for name, claim in CLAIMS.items():
-        after, null = (KINDS[claim.kind](values(rows, claim.measure)) for rows in (final, before))
+        after, null = (_KINDS[claim.kind](values(rows, claim.measure)) for rows in (final, before))
         if claim.kind == "learned":
             after, null = (after - null).dropna(), 0.0 * null
         yield {
             "name": name,
-            "statement": f"{claim.statement}: {WORDS[claim.measure]}",
+            "statement": f"{claim.statement}: {_WORDS[claim.measure]}",
             "values": after,
             "null": null,
             "threshold": SMALLEST[claim.measure],
