@@ -97,6 +97,14 @@ lock: ## take the newest packages that pyproject.toml allows into requirements.l
 	@sed -e '/^gatelr/d' -e '/^#/d' -e '/^$$/d' -e 's/+cpu$$//' _build/packages.txt | LC_ALL=C sort -f > requirements.lock
 	@git diff --stat -- requirements.lock
 
+RESOLUTION ?= highest
+.PHONY: versions
+versions: ## the library's tests with other versions: PYTHON=python3.13, RESOLUTION=highest or lowest-direct
+	@'$(PYTHON)' -m venv --clear _build/versions && _build/versions/bin/python -m pip install -qq uv
+	@_build/versions/bin/uv pip install -q --python _build/versions --resolution '$(RESOLUTION)' -e '.[test]'
+	@_build/versions/bin/uv pip list -q --python _build/versions | grep -E '^(torch|numpy|sympy|matplotlib|pandas|scipy) '
+	@_build/versions/bin/python -m pytest -n $(CORES) --dist loadgroup tests/lib -m 'not slow and not weekly'
+
 clean: ## remove all that was made, but not .venv
 	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/drafts notebooks/.ipynb_checkpoints .snakemake
 	rm -rf .hypothesis .benchmarks

@@ -107,8 +107,9 @@ def said(program: subprocess.Popen[str]) -> tuple[int, int, list[object]]:
 def server() -> psutil.Process:
     """The one that there is."""
     there = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
-    (found,) = [each for each in there if each.cmdline()[-1].endswith("fork_server.py")]
-    return found
+    # the words of a process that is just ending are gone already
+    (one,) = [each for each in there if each.cmdline()[-1:] and each.cmdline()[-1].endswith("fork_server.py")]
+    return one
 
 
 def gone(process: int) -> bool:
