@@ -113,12 +113,12 @@ measured = runs.load(
 # %% [markdown]
 # The published figures rest on twenty seeds. An earlier version of this chapter
 # had twenty as well, and they were looked at while the rules of judgement were
-# written ({ref}`rules`). So the runs that decide here have ten fresh seeds, from
-# 21 on. There are ten and not twenty because all chapters together have a budget.
-# This build trained some of them again, every task and gate to the last step. It
-# reads the rest from tables that a full run has left in `reference/`. Where both
-# have a row, the two must agree, or the build fails. How far they may lie apart
-# was measured: the same networks on other arithmetic.
+# written ({ref}`rules`). So the runs that decide here have twenty fresh seeds, from
+# 21 on. Ten of them were run first, and their verdicts were seen before the other
+# ten began. This build trained some of them again, every task and gate to the last
+# step. It reads the rest from tables that a full run has left in `reference/`.
+# Where both have a row, the two must agree, or the build fails. How far they may
+# lie apart was measured: the same networks on other arithmetic.
 
 # %%
 evidence = {
