@@ -73,6 +73,10 @@ links: book ## try every link to another host
 compare: $(READY) ## say what moved between another build and this one: WITH=path
 	@$(BIN)/python workflow/compare.py '$(WITH)'
 
+.PHONY: release-check
+release-check: check-options $(READY) ## rehearse a release in a clean clone, before its tag is pushed
+	@$(BIN)/python workflow/release.py --profile '$(PROFILE)' --cores '$(CORES)'
+
 lab: $(READY) ## open the chapters in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.app_settings_dir=workflow/lab notebooks
 
