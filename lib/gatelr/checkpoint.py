@@ -48,12 +48,9 @@ class Trainable(Stateful, Protocol):
     n_outputs: int  #: o
     replicas: int | None  #: S; None for one network without that axis
 
-    @property
-    def W_r(self) -> Tensor:
-        """The weight from state to state, whose device and dtype are those of all."""
-
+    # No parameter is named: from Python 3.12 on isinstance would not find it, since a module keeps those elsewhere.
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is learned."""
+        """What is learned, all of one dtype on one device."""
 
     def __call__(self, u: Tensor, /, *, workspace: Workspace, backward: Backward) -> Tensor:
         """The readout; a network that has no use for a workspace leaves it alone."""
@@ -155,7 +152,7 @@ def identity(
     return {
         "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs"
         + (")" if task.delays is None else f", delays {task.delays})"),
-        "model": f"{model} in {model.W_r.dtype}" + ("" if backward == "full" else f", backward pass: {backward}"),
+        "model": f"{model} in {next(model.parameters()).dtype}" + ("" if backward == "full" else f", backward pass: {backward}"),
         "optimiser": repr(optimiser),
         "schedule": "none" if schedule is None else f"{type(schedule).__name__} {plain}",
         "number of steps": str(steps),

@@ -140,7 +140,8 @@ def train(
     steps, save_every = arguments.whole("steps", steps), arguments.whole("save_every", save_every)
     _check_kinds(model, task, optimiser, schedule, probe, save, companions)
     _check(model, task, optimiser, schedule, steps, sources, checkpoints, save_every)
-    S, device, dtype = len(sources), model.W_r.device, model.W_r.dtype
+    S, learned = len(sources), next(model.parameters())
+    device, dtype = learned.device, learned.dtype
     source = sources[0] if model.replicas is None else sources
     run = Run(
         losses=torch.full((steps, S), torch.nan, dtype=dtype),

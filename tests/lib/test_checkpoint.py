@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import pickle
 import random
@@ -102,3 +103,15 @@ def test_runs_have_one_identity_until_something_differs() -> None:
     assert identity(1) == identity(1)
     differs = [name for name, value in identity(1).items() if identity(2, "order 0")[name] != value]
     assert differs == ["model", "digest of the data generators"]
+
+
+def test_what_is_asked_of_a_model_is_found_where_python_looks() -> None:
+    """From Python 3.12 on, isinstance with a protocol looks past ``__getattr__``, by which a module finds its weights."""
+    asked = {name for each in checkpoint.Trainable.__mro__[:2] for name in [*vars(each), *each.__annotations__]}
+    members = {name for name in asked if not name.startswith("_")} | {"__call__"}
+    assert {"n_inputs", "replicas", "parameters", "load_state_dict"} <= members
+    model = GatedRNN(1, 3, "scalar", generator=torch.Generator().manual_seed(0))
+    for name in members:
+        inspect.getattr_static(model, name)
+    with pytest.raises(AttributeError):
+        inspect.getattr_static(model, "W_r")
