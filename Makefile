@@ -108,7 +108,7 @@ WHEELS := $(patsubst %,--only-binary %,matplotlib numpy pandas scikit-learn scip
 .PHONY: versions
 versions: ## the library's tests with other versions: PYTHON=python3.13, RESOLUTION=highest or lowest-direct
 	@'$(PYTHON)' -m venv --clear _build/versions && _build/versions/bin/python -m pip install -qq uv
-	@_build/versions/bin/uv pip install -q --python _build/versions --resolution '$(RESOLUTION)' $(WHEELS) -e '.[test]'
+	@_build/versions/bin/uv pip install -q --python _build/versions --resolution '$(RESOLUTION)' $(WHEELS) -e '.[book,test]'
 	@_build/versions/bin/uv pip list -q --python _build/versions | grep -E '^(torch|numpy|sympy|matplotlib|pandas|scipy) '
 	@_build/versions/bin/python -m pytest -n $(CORES) --dist loadgroup tests/lib -m 'not slow and not weekly'
 

@@ -152,7 +152,8 @@ def identity(
     return {
         "task": f"{task.name} ({task.steps} steps, {task.n_inputs} inputs"
         + (")" if task.delays is None else f", delays {task.delays})"),
-        "model": f"{model} in {next(model.parameters()).dtype}" + ("" if backward == "full" else f", backward pass: {backward}"),
+        "model": f"{model} in {next(model.parameters()).dtype}"
+        + ("" if backward == "full" else f", backward pass: {backward}"),
         "optimiser": repr(optimiser),
         "schedule": "none" if schedule is None else f"{type(schedule).__name__} {plain}",
         "number of steps": str(steps),

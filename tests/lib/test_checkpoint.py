@@ -106,7 +106,7 @@ def test_runs_have_one_identity_until_something_differs() -> None:
 
 
 def test_what_is_asked_of_a_model_is_found_where_python_looks() -> None:
-    """From Python 3.12 on, isinstance with a protocol looks past ``__getattr__``, by which a module finds its weights."""
+    """From Python 3.12 on, isinstance with a protocol looks past ``__getattr__``, which finds a module's weights."""
     asked = {name for each in checkpoint.Trainable.__mro__[:2] for name in [*vars(each), *each.__annotations__]}
     members = {name for name in asked if not name.startswith("_")} | {"__call__"}
     assert {"n_inputs", "replicas", "parameters", "load_state_dict"} <= members
