@@ -102,6 +102,7 @@ lock: ## take the newest packages that pyproject.toml allows into requirements.l
 	@git diff --stat -- requirements.lock
 
 RESOLUTION ?= highest
+# What old and new packages warn of each other is not ours: here warnings are no errors.
 # Of these an old version may have no wheel for a new Python, and would be compiled for an hour.
 WHEELS := $(patsubst %,--only-binary %,matplotlib numpy pandas scikit-learn scipy statsmodels)
 
@@ -110,7 +111,7 @@ versions: ## the library's tests with other versions: PYTHON=python3.13, RESOLUT
 	@'$(PYTHON)' -m venv --clear _build/versions && _build/versions/bin/python -m pip install -qq uv
 	@_build/versions/bin/uv pip install -q --python _build/versions --resolution '$(RESOLUTION)' $(WHEELS) -e '.[book,test]'
 	@_build/versions/bin/uv pip list -q --python _build/versions | grep -E '^(torch|numpy|sympy|matplotlib|pandas|scipy) '
-	@_build/versions/bin/python -m pytest -n $(CORES) --dist loadgroup tests/lib -m 'not slow and not weekly'
+	@_build/versions/bin/python -m pytest -W default -n $(CORES) --dist loadgroup tests/lib -m 'not slow and not weekly'
 
 clean: ## remove all that was made, but not .venv
 	rm -rf _build artifacts book/generated notebooks/*.ipynb notebooks/drafts notebooks/.ipynb_checkpoints .snakemake
