@@ -73,7 +73,7 @@ Tolerance = Mapping[str, Spread] | tuple[float, float]
 def settings(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
     """The setting of each row in words: what its keys say that are no numbers."""
     words = rows[[key for key in keys if not pd.api.types.is_numeric_dtype(rows[key])]].astype(str)
-    return pd.Series([", ".join(row) for row in words.itertuples(index=False, name=None)], rows.index, dtype=str)
+    return pd.Series([", ".join(row) for row in words.to_numpy()], rows.index, dtype=str)
 
 
 def spreads(name: str, folder: str | Path) -> dict[str, dict[str, Spread]]:
