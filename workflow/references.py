@@ -146,7 +146,8 @@ def confirm(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("
     """Note in the manifest that today's code made some rows of the tables of chapters again, equal in every digit.
 
     A change of code that moves no number then leaves a table valid. Every row that the build has made is compared, in
-    all columns, as the files have them. Seconds cannot come out the same, so a table of costs goes with the others.
+    all columns, as the files have them. Seconds cannot come out the same, so a table of costs goes with the others. A
+    table of which the build made no row, such as a search for a learning rate, is left as it is and named.
 
     Raises:
         ValueError: for a chapter that was not run, and for a row of this build that the table does not have.
@@ -159,16 +160,18 @@ def confirm(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("
         own = [name for name, entry in tables.items() if entry.get("chapter") == chapter]
         equal = {name: _equal_rows(place / "reference" / f"{name}.csv", folder / f"{name}.csv") for name in own}
         measured = {name: count for name, count in equal.items() if not name.endswith("-cost")}
-        if missing := [name for name, (same, rows) in measured.items() if same < rows or not rows]:
+        none_made = not any(rows for _, rows in measured.values())
+        if missing := [name for name, (same, rows) in measured.items() if same < rows or none_made]:
             counts = ", ".join(f"{name}: {measured[name][0]} of {measured[name][1]}" for name in missing)
             raise ValueError(
                 f"got rows of {chapter} that its tables do not have ({counts} are equal), expected all of them: run "
                 "`make book PROFILE=paper` and adopt what it makes"
             )
         code, today = current(chapter)[0], datetime.date.today().isoformat()
-        for name in own:
-            tables[name]["confirmed"] = {"code": code, "rows": equal[name][0], "date": today}
-        said += [f"{name}: {rows} rows" for name, (_, rows) in measured.items()]
+        for name, (same, rows) in equal.items():
+            if rows:
+                tables[name]["confirmed"] = {"code": code, "rows": same, "date": today}
+        said += [f"confirmed {name}: {rows} rows" if rows else f"left {name}" for name, (_, rows) in measured.items()]
     _write(tables, folder)
     return said
 
@@ -257,7 +260,7 @@ def main() -> int:
         elif args.table:
             said = [f"adopted {adopt_table(args.table, args.by, args.command, args.code)}"]
         elif args.what == "confirm":
-            said = [f"confirmed {name}" for name in confirm(args.chapters)]
+            said = confirm(args.chapters)
         else:
             said = [f"adopted {name}" for name in adopt(args.chapters)]
     except ValueError as error:
