@@ -102,10 +102,10 @@ lock: ## take the newest packages that pyproject.toml allows into requirements.l
 	@git diff --stat -- requirements.lock
 
 RESOLUTION ?= highest
-# What old and new packages warn of each other is not ours: here warnings are no errors.
 # Of these an old version may have no wheel for a new Python, and would be compiled for an hour.
 WHEELS := $(patsubst %,--only-binary %,matplotlib numpy pandas scikit-learn scipy statsmodels)
 
+# What old and new packages warn of each other is not ours: here warnings are no errors.
 .PHONY: versions
 versions: ## the library's tests with other versions: PYTHON=python3.13, RESOLUTION=highest or lowest-direct
 	@'$(PYTHON)' -m venv --clear _build/versions && _build/versions/bin/python -m pip install -qq uv

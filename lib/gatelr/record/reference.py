@@ -30,9 +30,6 @@ TIMES, LEAST = 20.0, 3.0
 #: A reference has five digits, so that rounding alone moves a number by up to half of this, relative to itself.
 ROUNDED = 1e-4
 
-#: What double precision makes of zero, as of the standard deviation of equal numbers; no number is nearer to another.
-ZERO = 1e-14
-
 #: Columns that say how long a network had been trained.
 WHEN = ("step", "window")
 
@@ -65,7 +62,7 @@ class Spread(NamedTuple):
         place = np.searchsorted(np.asarray(self.steps), np.broadcast_to(step, size.shape), side="right") - 1
         spread, seeds = (np.asarray(each)[place.clip(min=0)] for each in (self.differences, self.seeds))
         widest = np.minimum(TIMES * spread, np.maximum(LEAST * spread, seeds))
-        return np.maximum(ZERO, np.maximum(widest * size if self.relative else widest, ROUNDED * size))
+        return np.maximum(widest * size if self.relative else widest, ROUNDED * size)
 
 
 #: How far off a column may be, by the spread of each setting or by a difference, absolute and relative, of which the
