@@ -114,7 +114,13 @@ def gradients(
         torch.Size([3, 4, 4])
     """
     arguments.truth("per_sample", per_sample)
-    signal = _sweep(model, trajectory, delta, gate_sensitivity, backward)[1]
+    return _gathered(model, trajectory, _sweep(model, trajectory, delta, gate_sensitivity, backward)[1], per_sample)
+
+
+def _gathered(
+    model: GatedRNN, trajectory: Trajectory, signal: Float[Tensor, "T S B k"], per_sample: bool = False
+) -> dict[str, Tensor]:
+    """The weights' gradients of that at the pre-activations: each signal meets what its step had read."""
     n, batch = model.n_hidden, trajectory.x.shape[1:-1]
     ones = [] if model.b is None else [torch.ones_like(trajectory.x[..., :1])]
     source = torch.cat([trajectory.x_prev, trajectory.u, *ones], -1).reshape(*signal.shape[:-1], -1).detach()

@@ -85,13 +85,17 @@ def plan(parameters: Mapping[str, Any]) -> list[Run]:
     return runs
 
 
-def held(task: tasks.Task, noise: float) -> tasks.Task:
-    """The same task with all inputs but the first scaled by ``noise``: at 0 what is shown is followed by silence."""
+def held(task: tasks.Task, noise: float, copies: int = 1) -> tasks.Task:
+    """The same task with all inputs but the first scaled by ``noise``: at 0 what is shown is followed by silence.
+
+    Of each ``copies`` generators the first draws, and the others' networks see the same sequences.
+    """
 
     def make(batch: int, generator: Any, *, dtype: torch.dtype, held_out: bool = False) -> tasks.Batch:
-        data = task.make(batch, generator, dtype=dtype, held_out=held_out)
+        data = task.make(batch, generator[::copies], dtype=dtype, held_out=held_out)
         data.u[1:] *= noise
-        return data
+        u, target = data.u.repeat_interleave(copies, 1), data.target.repeat_interleave(copies, 0)
+        return tasks.Batch(u, target, torch.as_tensor(data.redrawn).repeat_interleave(copies))
 
     return replace(task, make=make)
 
@@ -166,41 +170,56 @@ def profile(model: GatedRNN, task: tasks.Task, data: tasks.Batch) -> Float[Tenso
 
 
 class Transplanted(GatedRNN):
-    """Networks whose backward signal has at each lag the norm that :attr:`profile` says; its direction stays.
+    r"""Networks whose backward signal has at each lag the norm that :attr:`profile` says; its direction stays.
 
-    A plain loop in autograd: a hook on each state gives the signal that arrives there its new norm, replica by replica.
+    Without a loss before the last step, :math:`λ_{t-1} = J_t^\top λ_t` is linear. To give λ its norms step by step is
+    therefore to scale what plain backpropagation carries, replica by replica:
+
+    .. math:: λ'_{T-\ell} = p_\ell \frac{\|λ_T\|}{\|λ_{T-\ell}\|} λ_{T-\ell}
     """
 
     profile: Tensor  #: the norms that the signal takes, a row for each lag from 1 on and a column for each network
 
     def forward(
         self,
-        u: Float[Tensor, "T *batch m"],
-        x0: Float[Tensor, "*batch n"] | None = None,
+        u: Float[Tensor, "T S B m"],
+        x0: Float[Tensor, "S B n"] | None = None,
         *,
         workspace: Workspace | None = None,
         backward: Backward = "full",
-    ) -> Float[Tensor, "*batch o"]:
+    ) -> Float[Tensor, "S B o"]:
         """The readout of the last state, as :meth:`gatelr.cells.GatedRNN.forward`, with the transplanted backward."""
         if not torch.is_grad_enabled():
             return super().forward(u, x0, workspace=workspace, backward=backward)
-        at_end: list[Tensor] = []
+        return self._affine(_LastState.apply(self, u, x0, *self._weights().values()), self.W_o, self.b_o)
 
-        def norm(signal: Tensor) -> Tensor:
-            return signal.flatten(1).norm(dim=1)
+    def _weights(self) -> dict[str, Tensor]:
+        """Those that make states."""
+        return {name: weight for name, weight in self.named_parameters() if name not in ("W_o", "b_o")}
 
-        def rescaled(lag: int, signal: Tensor) -> Tensor:
-            if lag == 0:  # the backward pass comes here first
-                at_end.append(norm(signal))
-                return signal
-            scale = self.profile[lag - 1] * at_end[0] / norm(signal)
-            return signal * scale.nan_to_num(0.0, posinf=0.0)[:, None, None]
 
-        x = u.new_zeros(*u.shape[1:-1], self.n_hidden) if x0 is None else x0
-        for t, step in enumerate(u.split(1)):
-            x = self.run(step, x.nan_to_num()).x[-1]  # NaN if a replica has diverged: its weights are NaN too
-            x.register_hook(partial(rescaled, len(u) - 1 - t))
-        return self._affine(x, self.W_o, self.b_o)
+class _LastState(torch.autograd.Function):
+    """x_T of the transplanted networks, with the backward pass that :class:`Transplanted` describes."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        """x_T of a model, u, x0, and the weights that get a gradient."""
+        ctx.model, u, x0, *_ = inputs
+        ctx.trajectory = ctx.model.run(u, x0)
+        return cast(Tensor, ctx.trajectory.x[-1].clone())
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
+        """The gradients at the weights."""
+        delta = torch.zeros_like(ctx.trajectory.x)
+        delta[-1] = cotangents[0]
+        costates, signals = adjoint._sweep(ctx.model, ctx.trajectory, delta, 1.0, "full")
+        # a square of what is about to vanish has no place in float32
+        norms = torch.linalg.vector_norm(costates[1:], dim=(2, 3), dtype=torch.float64)
+        scale = ctx.model.profile.flip(0) * norms[-1] / norms[:-1]
+        signals[:-1] *= scale.nan_to_num(0.0, posinf=0.0).to(signals)[..., None, None]
+        gradients = adjoint._gathered(ctx.model, ctx.trajectory, signals)
+        return None, None, None, *(gradients[name] for name in ctx.model._weights())
 
 
 def measure(
@@ -236,7 +255,7 @@ def measure(
     """
     cells = [(seed, gain, rate) for seed in setup.seeds for gain in gains for rate in RATES]
     seeds, gain_of, rate_of = (list(column) for column in zip(*cells, strict=True))
-    wide = replace(setup, task=held(setup.task, noise), seeds=seeds, checkpoints=[setup.steps])
+    wide = replace(setup, task=held(setup.task, noise, len(gains) * len(RATES)), seeds=seeds, checkpoints=[setup.steps])
     rates, unseen = torch.tensor(rate_of, device=setup.device), wide.draw(FRESH, protocol.FRESH)
 
     def train(model: GatedRNN, probe: Callable[[int, GatedRNN], Any], **options: Any) -> training.Run:

@@ -1,6 +1,7 @@
 """What the trainability map starts from, and that each arm changes what it says and nothing else."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -106,6 +107,48 @@ def test_a_transplant_of_its_own_profile_changes_nothing_and_another_sets_the_no
     assert not at_end.any() or gate != "none"  # the input is shown at the first step only
     u, _ = data()
     torch.testing.assert_close(changed(u), model(u), atol=1e-6, rtol=1e-5)
+
+
+def by_hooks(model: trainability.Transplanted) -> dict[str, torch.Tensor]:
+    """The gradients by a plain loop in autograd: a hook on each state gives the signal there its new norm."""
+    u, target = (value.to(model.W_r) for value in data())
+    model.zero_grad()
+    at_end: list[torch.Tensor] = []
+
+    def rescaled(lag: int, signal: torch.Tensor) -> torch.Tensor:
+        norm = signal.flatten(1).norm(dim=1)
+        if lag == 0:  # the backward pass comes here first
+            at_end.append(norm)
+            return signal
+        return signal * (model.profile[lag - 1] * at_end[0] / norm)[:, None, None]
+
+    x = u.new_zeros(2, 4, 6)
+    for t, step in enumerate(u.split(1)):
+        x = model.run(step, x).x[-1]
+        x.register_hook(partial(rescaled, len(u) - 1 - t))
+    TASK.loss(model._affine(x, model.W_o, model.b_o), target).sum().backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("gate", ["none", "constant", "scalar", "multi"])
+def test_a_transplant_is_the_loop_that_rescales_the_signal_at_every_state(gate: str) -> None:
+    model = trainability.network(TASK, gate, SEEDS, 1.3, make=trainability.Transplanted).double()
+    model.register_buffer("profile", torch.rand(6, 2, generator=torch.Generator().manual_seed(0)).double() + 0.1)
+    u, target = (value.double() for value in data())
+    TASK.loss(model(u), target).sum().backward()
+    expected = by_hooks(copy.deepcopy(model))
+    assert expected.keys() == dict(model.named_parameters()).keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(model.get_parameter(name).grad, gradient, atol=1e-14, rtol=1e-11, msg=name)
+
+
+def test_all_networks_of_a_seed_see_the_sequences_that_one_alone_would_see() -> None:
+    shared = trainability.held(TASK, 1.0, copies=3).draw(4, training.generators([3, 3, 3, 5, 5, 5]))
+    alone = trainability.held(TASK, 1.0).draw(4, training.generators([3, 5]))
+    for place in range(6):
+        torch.testing.assert_close(shared.u[:, place], alone.u[:, place // 3], atol=0, rtol=0)
+        torch.testing.assert_close(shared.target[place], alone.target[place // 3], atol=0, rtol=0)
+    assert shared.redrawn.shape == (6,)
 
 
 def test_a_transplant_that_has_diverged_disturbs_nobody() -> None:
