@@ -70,8 +70,10 @@ def linear_reader(task: Task, u: Float[Tensor, "T B m"], target: Tensor) -> nn.M
     except ImportError as error:
         raise ImportError("a linear reader needs scikit-learn: pip install 'gatelr[experiments]'") from error
     by_sequence = _BySequence()
-    x, y = by_sequence(u).numpy(), target.numpy()
-    fitted = (Ridge() if task.kind == "mse" else LogisticRegression(max_iter=300)).fit(x, y)
+    # to the end and in float64: where an iteration stops early depends on the processor
+    x, y = by_sequence(u).double().numpy(), target.numpy()
+    regression = Ridge() if task.kind == "mse" else LogisticRegression(solver="newton-cholesky", tol=1e-9)
+    fitted = regression.fit(x, y)
     readout = nn.Linear(x.shape[1], task.n_outputs)
     with torch.no_grad():
         readout.weight.copy_(torch.as_tensor(fitted.coef_))
