@@ -351,8 +351,8 @@ told = models.share.map("{:.2f}".format) + " (×" + models.ratio.map("{:.3g})".f
 told = told.unstack("gate")[list(GATES)]
 for gate in alignment_claims.GATED:
     parts = judged["gates-left"].setting.str.split(", ", expand=True)
-    found = judged["gates-left"].set_index(pd.MultiIndex.from_frame(parts)).verdict
-    told[f"{gate} more than none"] = found.xs(gate, level=1)
+    verdicts = judged["gates-left"].set_index(pd.MultiIndex.from_frame(parts)).verdict
+    told[f"{gate} more than none"] = verdicts.xs(gate, level=1)
 told = told.reset_index().replace(TASKS)
 chapter.table("alignment-by-setting", told)
 

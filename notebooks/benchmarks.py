@@ -579,7 +579,7 @@ for name, content in machines.items():
     took = compiling[here].groupby("label")["compile_seconds"].median().dropna()
     took = [f"{peer} {seconds:.0f}" for peer, seconds in took.items()]
     copied = top["bytes_per_second"].max()
-    found = {
+    facts = {
         "products, thousand million operations a second": f"{rate / 1e9:.0f}",
         "a copy, read and written, GB a second": f"{copied / 1e9:.1f}",
         "the library's step, by its products alone, faster by": f"{most:.2f}",
@@ -587,7 +587,7 @@ for name, content in machines.items():
         "faster than the library": "; ".join(ahead) or "none",
         "not measured": "; ".join(absent.unique()) or "none",
     }
-    rates += [(name, what, value) for what, value in found.items()]
+    rates += [(name, what, value) for what, value in facts.items()]
 rates = pd.DataFrame(rates, columns=["machine", "what", "found"])
 table("benchmark-rates", rates)
 shares = pd.concat(shares)

@@ -582,19 +582,19 @@ for short, name in {"full": "full", "dropped": "gate dropped"}.items():
 chapter.number("parts", experiment.PARTS)
 chapter.verdicts("correction-verdicts")
 primary = [claim for claim in chapter.claims if claim["primary"]]
-found = {
+settings_by_verdict = {
     (claim["id"], verdict): {
         row["setting"] for row in claim["by setting"] if row["verdict"] == verdict
     }
     for claim in chapter.claims
     for verdict in ("supported", "absent", "refuted", "undecided")
 }
-for (name, verdict), where in found.items():
+for (name, verdict), where in settings_by_verdict.items():
     chapter.number(f"{name}-{verdict}", len(where), results.told(where))
 words = [claim["id"] for claim in primary]
 for word in words:
-    chapter.number(f"models-{word}", len(found[word, "supported"]))
-together = set.intersection(*(found[word, "supported"] for word in words))
+    chapter.number(f"models-{word}", len(settings_by_verdict[word, "supported"]))
+together = set.intersection(*(settings_by_verdict[word, "supported"] for word in words))
 chapter.number("all-three", len(together))
 percent = float(100 * (10 ** effects["gate dropped"].mean() - 1))
 chapter.number("effective-percent", percent, f"{percent:+.0f} %")

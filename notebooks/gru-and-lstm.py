@@ -217,16 +217,16 @@ prove("gru-corners", statement, *facts, scope="every n, gates at their ends")
 
 # %%
 before = gru.closed_form(reset_after=False)
-found = gru.jacobian(reset_after=False)
+derived = gru.jacobian(reset_after=False)
 show("G^{qp}", gru.abbreviate(before.gate, reset_after=False))
 statement = "$J^{qp}$ is leak + recurrent + gate term: reset gate before the product"
-prove("gru-before", statement, sp.expand(found - sum(before)))
+prove("gru-before", statement, sp.expand(derived - sum(before)))
 reset = gru.step(reset_after=False).r
 slip = before._replace(
     recurrent=before.recurrent.xreplace({reset.xreplace({q: p}): reset})
 )
 statement = "the proof notices a reset gate that scales rows in place of columns"
-prove("gru-sides", statement, sp.expand(found - sum(slip)) != 0)
+prove("gru-sides", statement, sp.expand(derived - sum(slip)) != 0)
 
 # %% [markdown]
 # ## The LSTM, for every $n$

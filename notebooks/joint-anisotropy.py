@@ -308,15 +308,15 @@ chapter.figure("anisotropy-update", grid.figure, updates)
 # architecture alone, and that part is no effect of learning.
 
 # %%
-found = []
+with_before = []
 for measure, name in product(MEASURES, CONTRASTS):
     start = contrast(before, measure, name).groupby("task").mean()
     judged = judgement.judge(contrast(final, measure, name), threshold=0.0)
     for task in judged.settings:
         row = {"measure": measure, "contrast": name, "task": task.setting}
         row |= {"mean": task.mean, "low": task.low, "high": task.high}
-        found.append(row | {"before": start[task.setting]})
-contrasts = pd.DataFrame(found)
+        with_before.append(row | {"before": start[task.setting]})
+contrasts = pd.DataFrame(with_before)
 
 # %% tags=["hide-input"]
 SHOWN = ["published", "gates under SGD", "gates under Adam", "Adam in none"]

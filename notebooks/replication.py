@@ -236,12 +236,12 @@ ratio = ratios.set_index(["stage", "gate"])
 dropped = networks[~networks.kept].groupby("gate").seed.unique().map(sorted)
 if appendix_seeds == 20:  # as published
     theirs = pd.read_csv("../reference/released-appendix.csv").set_index("gate")
-    found = ratio.ratio["as released"].loc[theirs.index]
+    ours = ratio.ratio["as released"].loc[theirs.index]
     scope = "twenty random networks a gate, n = 64, T = 100"
     chapter.check(
         "ratios-reproduced",
         "the appendix's published ratio, scalar and multi: largest difference",
-        (found - theirs.ratio).abs().max(),
+        (ours - theirs.ratio).abs().max(),
         1e-6,
         claim="C5",
         scope=scope,

@@ -728,13 +728,13 @@ for arm, value in loud.items():
 # %% tags=["hide-cell"]
 two = torch.diag(torch.tensor([0.9, 0.5], dtype=torch.float64)).expand(50, 2, 2)
 second = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
-found = torch.cat([stability.lyapunov(two), stability.lyapunov(two, start=second)])
+together = torch.cat([stability.lyapunov(two), stability.lyapunov(two, start=second)])
 expected = torch.tensor([0.9, 0.5, 0.5], dtype=torch.float64).log()
 chapter.check(
     "exercise-two-neurons",
     "two neurons that do not touch have the logarithms of what they keep as "
     "exponents, and a first direction within one neuron finds its own alone",
-    float((found - expected).abs().max()),
+    float((together - expected).abs().max()),
     1e-12,
     claim="C17",
     scope="n = 2, T = 50",

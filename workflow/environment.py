@@ -35,14 +35,14 @@ def changed(lock: Path) -> list[str]:
     Packages that the lock file does not name do not count.
     """
     installed = {_canonical(each.name): each.version for each in metadata.distributions() if each.name}
-    found = []
+    changed = []
     for line in lock.read_text().splitlines():
         name, _, version = line.partition("==")
         here = installed.get(_canonical(name))
         # builds of torch for one device or another have a local version, such as 2.13.0+cpu
         if here is None or version not in (here, here.partition("+")[0]):
-            found.append(f"{name} is {here or 'missing'} (locked: {version})")
-    return found
+            changed.append(f"{name} is {here or 'missing'} (locked: {version})")
+    return changed
 
 
 def device(asked: str) -> str:

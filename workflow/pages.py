@@ -43,20 +43,20 @@ def load(chapter: str) -> dict[str, Any]:
 
 def problems(runs: dict[str, dict[str, Any]]) -> list[str]:
     """One sentence for each check that is red or missing."""
-    found = []
+    faults = []
     for chapter, run in runs.items():
         checks = run["results"]["checks"]
         if not checks:
-            found.append(f"{chapter} has no check: a chapter must be able to fail")
-        found += [
+            faults.append(f"{chapter} has no check: a chapter must be able to fail")
+        faults += [
             f"{chapter}: check '{c['id']}' of {c['claim'] or REPRODUCIBILITY} does not hold: got {number(c['value'])}, "
             f"tolerance {number(c['tolerance'])}"
             for c in checks
             if not c["passed"]
         ]
         if checks and all(c["passed"] for c in checks) and not run["results"]["passed"]:
-            found.append(f"{chapter} says that it did not pass, though its checks do")
-    return [*found, *twice(runs)]
+            faults.append(f"{chapter} says that it did not pass, though its checks do")
+    return [*faults, *twice(runs)]
 
 
 def twice(runs: dict[str, dict[str, Any]]) -> list[str]:
@@ -76,9 +76,9 @@ def twice(runs: dict[str, dict[str, Any]]) -> list[str]:
 def stated(notation: Path) -> dict[str, tuple[str, str]]:
     """The name of each claim, and what it says up to its first stop, from the notation page; nothing without one."""
     text = notation.read_text() if notation.exists() else ""
-    found = re.findall(r"^\*\*(C\d+) (.+?)\.\*\* (.+?)(?=\n\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    paragraphs = re.findall(r"^\*\*(C\d+) (.+?)\.\*\* (.+?)(?=\n\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)
     claims = {}
-    for claim, name, words in found:
+    for claim, name, words in paragraphs:
         plain = " ".join(re.sub(r"\s*\{cite\}`[^`]*`", "", words).split())
         claims[claim] = (name, re.split(r"[.;:](?:\s|$)", plain, maxsplit=1)[0])
     return claims

@@ -89,12 +89,12 @@ def _soup(text: str) -> BeautifulSoup:
 
 def _first(tag: Tag, selector: str) -> Tag:
     """What every page of the theme has."""
-    found = tag.select_one(selector)
-    if found is None:
+    element = tag.select_one(selector)
+    if element is None:
         raise Unbound(
             f"got a page without {selector}, expected one of the book's theme: {tag.get_text()[:60].strip()!r}"
         )
-    return found
+    return element
 
 
 def pages(contents: SiteMap) -> Iterator[tuple[str, str]]:
@@ -202,13 +202,13 @@ def _page(target: str, before: str) -> Tag:
 def entries(article: Tag) -> list[Entry]:
     """The title of a chapter and those of its sections."""
     _first(article, "section > h1")
-    found = []
+    entries = []
     for heading in article.select("section > h1, section > h2"):
         words = _soup(heading.decode_contents())
         number = words.select_one(".section-number")
         digits = number.extract().get_text().strip() if number else ""
-        found.append(Entry(int(heading.name[1]), str(_parent(heading)["id"]), digits, words.decode()))
-    return found
+        entries.append(Entry(int(heading.name[1]), str(_parent(heading)["id"]), digits, words.decode()))
+    return entries
 
 
 def _parent(tag: Tag) -> Tag:
@@ -263,13 +263,13 @@ def bind(url: str | None, paper: str) -> tuple[str, list[Chapter]]:
     Raises:
         Unbound: if two pages have one name, a page has no title, or a link leads nowhere.
     """
-    found = list(pages(parse_toc_yaml("_toc.yml")))
-    names = [name for _, name in found]
+    in_order = list(pages(parse_toc_yaml("_toc.yml")))
+    names = [name for _, name in in_order]
     if len({anchor(name) for name in names}) < len(names):
         raise Unbound(f"got two pages of one name in different folders, expected different names: {', '.join(names)}")
     join = Join(names, url)
     chapters: list[Chapter] = []
-    for part, name in found:
+    for part, name in in_order:
         article = join.article(name)
         if not chapters:  # the first page bears the title of the book, which stands on the cover
             _first(article, "h1").string = "Introduction"

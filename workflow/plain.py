@@ -88,17 +88,17 @@ def soften(text: str, resolve: Resolve) -> str:
 
 def foreign(text: str) -> list[str]:
     """What of a text only Sphinx understands."""
-    found = []
+    sources = []
     for token in _every(PARSER.parse(text)):
         if token.type == "myst_role":
-            found.append(token.meta["source"])
+            sources.append(token.meta["source"])
         elif token.type in ("fence", "colon_fence") and (directive := _directive(token)):
-            found.append(f"{{{directive[0]}}}")
+            sources.append(f"{{{directive[0]}}}")
         elif token.type == "math_block_label":
-            found.append(f"({token.info})")
+            sources.append(f"({token.info})")
         elif token.type == "myst_target":
-            found.append(f"({token.content})=")
-    return found
+            sources.append(f"({token.content})=")
+    return sources
 
 
 def _every(tokens: list[Token]) -> Iterator[Token]:
@@ -117,11 +117,11 @@ def _roles(token: Token, text: str, start: int, end: int, resolve: Resolve) -> I
         if child.type == "myst_role" or child.type in ("code_inline", "math_inline", "math_inline_double"):
             # Between its words a line of a list or a quotation may end, and in a table its bars are escaped.
             pattern = r"[\s>]+".join(re.escape(word).replace(r"\|", r"\\?\|") for word in source.split())
-            found = re.compile(pattern).search(text, start, end)
-            assert found, f"lost the place of {source!r}"
-            start = found.end()
+            match = re.compile(pattern).search(text, start, end)
+            assert match, f"lost the place of {source!r}"
+            start = match.end()
             if child.type == "myst_role":
-                yield found.start(), found.end(), resolve(source)
+                yield match.start(), match.end(), resolve(source)
 
 
 def _directive(token: Token) -> tuple[str, str, dict[str, str], str] | None:

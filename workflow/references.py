@@ -45,27 +45,27 @@ def digest(path: Path) -> str:
 
 def there(folder: Path = FOLDER) -> dict[str, Path]:
     """All tables and what sums them up, by their place in the folder; a table's name is without its suffix."""
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix in (".csv", ".json")]
-    names = [path.relative_to(folder).as_posix().removesuffix(".csv") for path in found]
-    return {name: path for name, path in zip(names, found, strict=True) if name != "manifest.json"}
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".csv", ".json")]
+    names = [path.relative_to(folder).as_posix().removesuffix(".csv") for path in paths]
+    return {name: path for name, path in zip(names, paths, strict=True) if name != "manifest.json"}
 
 
 def problems(folder: Path = FOLDER) -> list[str]:
     """One sentence for each table that is not as the manifest has it; reads three megabytes and computes nothing."""
     known, tables = manifest(folder), there(folder)
-    found = []
+    faults = []
     for name in known.keys() - tables:
         place = folder / (name if name.endswith(".json") else f"{name}.csv")
-        found.append(f"{place} is missing, expected it since manifest.json lists it")
+        faults.append(f"{place} is missing, expected it since manifest.json lists it")
     for name, path in tables.items():
         if name not in known:
-            found.append(f"{path} is in no manifest: take it in with `python workflow/references.py adopt <chapter>`")
+            faults.append(f"{path} is in no manifest: take it in with `python workflow/references.py adopt <chapter>`")
         elif digest(path) != known[name]["sha256"]:
-            found.append(
+            faults.append(
                 f"{path} is not the table that was committed: its sum is not the one in manifest.json; restore it with "
                 f"`git checkout {path}`, or make it again with PROFILE=paper and adopt it"
             )
-    return sorted(found)
+    return sorted(faults)
 
 
 def current(chapter: str) -> tuple[str, str]:

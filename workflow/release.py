@@ -51,39 +51,41 @@ def wrong(root: Path, tag: str | None = None) -> list[str]:
         root: the checkout.
         tag: the tag that is being released; None before there is one.
     """
-    wanted, found = version(root), []
+    wanted, faults = version(root), []
     if edited := git(root, "status", "--porcelain"):
         files = ", ".join(line[3:] for line in edited[:3]) + (" …" if len(edited) > 3 else "")
-        found.append(
+        faults.append(
             f"got files that are not committed ({files}), expected a clean working tree: commit them or put "
             "them aside with `git stash -u`"
         )
     cited = re.search(r"^version: *['\"]?([^\s'\"]+)", (root / "CITATION.cff").read_text(), re.MULTILINE)
     if (said := cited[1] if cited else "none") != wanted:
-        found.append(f"got version {said} in CITATION.cff, expected {wanted} as in pyproject.toml: write one into both")
+        faults.append(
+            f"got version {said} in CITATION.cff, expected {wanted} as in pyproject.toml: write one into both"
+        )
     if tag is None and git(root, "tag", "--list", f"v{wanted}"):
-        found.append(f"got version {wanted}, expected one without a tag v{wanted}: give what changed a new version")
+        faults.append(f"got version {wanted}, expected one without a tag v{wanted}: give what changed a new version")
     if tag not in (None, f"v{wanted}"):
-        found.append(f"got the tag {tag}, expected v{wanted} as in pyproject.toml: tag the commit of that version")
-    return found
+        faults.append(f"got the tag {tag}, expected v{wanted} as in pyproject.toml: tag the commit of that version")
+    return faults
 
 
 def unfilled(root: Path) -> list[str]:
     """What people have still to fill in by hand, a sentence each; a rehearsal is of use before."""
-    wanted, found = version(root), []
+    wanted, faults = version(root), []
     changes = (root / "CHANGELOG.md").read_text()
     if not re.search(rf"^## \[{re.escape(wanted)}\] - \d{{4}}-\d\d-\d\d$", changes, re.MULTILINE):
         heading = re.search(rf"^## \[{re.escape(wanted)}\].*", changes, re.MULTILINE)
-        found.append(
+        faults.append(
             f"got {heading.group() if heading else 'no heading'!r} in CHANGELOG.md, expected the day of the release: "
             f"write '## [{wanted}] - ' and a date such as 2026-12-01"
         )
     if PLACEHOLDER in (root / "CITATION.cff").read_text():
-        found.append(
+        faults.append(
             f"got the authors {PLACEHOLDER!r} in CITATION.cff, expected the names of people: write them there and run "
             "`make test`, which says where else they stand"
         )
-    return found
+    return faults
 
 
 def git(root: Path, *asked: str) -> list[str]:
@@ -105,8 +107,8 @@ def script(root: Path, workflow: str, word: str) -> str:
     import yaml
 
     jobs = yaml.safe_load((root / ".github" / "workflows" / workflow).read_text())["jobs"].values()
-    [found] = [step["run"] for job in jobs for step in job["steps"] if word in step.get("run", "")]
-    return "".join(line for line in found.splitlines(keepends=True) if not line.startswith("gh "))
+    [command] = [step["run"] for job in jobs for step in job["steps"] if word in step.get("run", "")]
+    return "".join(line for line in command.splitlines(keepends=True) if not line.startswith("gh "))
 
 
 def run(*command: str | Path, at: Path, **variables: str) -> None:
@@ -183,29 +185,29 @@ def faults(root: Path, site: Path, branch: Path, tag: str) -> list[str]:
     import nbformat
     import toc
 
-    found = []
+    faults = []
     if not (site / tag / "index.html").is_file():
-        found.append(f"the site has no {tag}/index.html")
+        faults.append(f"the site has no {tag}/index.html")
     if (first := json.loads((site / "versions.json").read_text())[0]["version"]) != tag:
-        found.append(f"versions.json lists {first} first, expected {tag}")
+        faults.append(f"versions.json lists {first} first, expected {tag}")
     for notebook in [f"{name}/notebooks/{chapter}.ipynb" for name in (tag, "main") for chapter in toc.chapters(root)]:
         try:
             nbformat.validate(json.loads((branch / notebook).read_text()))
         except (OSError, ValueError, nbformat.ValidationError) as error:
-            found.append(f"{notebook} on the branch is no notebook: {str(error).splitlines()[0]}")
+            faults.append(f"{notebook} on the branch is no notebook: {str(error).splitlines()[0]}")
     with zipfile.ZipFile(site.parent / f"book-{tag}.zip") as archive:
         if (folders := {name.partition("/")[0] for name in archive.namelist()}) != {tag}:
-            found.append(f"book-{tag}.zip holds {', '.join(sorted(folders))}, expected one folder {tag}")
+            faults.append(f"book-{tag}.zip holds {', '.join(sorted(folders))}, expected one folder {tag}")
     tool = Path(sys.executable).with_name("check-jsonschema")
     command = (tool, "--builtin-schema", "vendor.citation-file-format", root / "CITATION.cff")
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     if checked.returncode:
-        found.append(f"CITATION.cff is not valid: {(checked.stdout + checked.stderr).strip()}")
+        faults.append(f"CITATION.cff is not valid: {(checked.stdout + checked.stderr).strip()}")
     if (root / ".zenodo.json").exists():
-        found.append("there is a .zenodo.json, which Zenodo would read in place of CITATION.cff: remove it")
+        faults.append("there is a .zenodo.json, which Zenodo would read in place of CITATION.cff: remove it")
     if edited := git(root, "status", "--porcelain"):
-        found.append(f"the build changed {edited[0][3:]}, so that its pages say *with local changes*")
-    return found + lost(site / tag, runpy.run_path(str(root / "book" / "_ext" / "moved.py")))
+        faults.append(f"the build changed {edited[0][3:]}, so that its pages say *with local changes*")
+    return faults + lost(site / tag, runpy.run_path(str(root / "book" / "_ext" / "moved.py")))
 
 
 def lost(book: Path, moved: dict[str, Any]) -> list[str]:
@@ -216,20 +218,22 @@ def lost(book: Path, moved: dict[str, Any]) -> list[str]:
         moved: what book/_ext/moved.py says of them.
     """
     pages = {page.stem: page.read_text() for page in (book / "notebooks").glob("*.html")}
-    found = []
+    faults = []
     for old, new in moved["CHAPTERS"].items():
         if new not in pages or f"url={new}.html" not in pages.get(old, ""):
-            found.append(f"notebooks/{old}.html does not lead to {new}.html")
+            faults.append(f"notebooks/{old}.html does not lead to {new}.html")
             continue
         labels = sorted(file.stem for file in (book / "files" / old).glob("fig-*.svg"))
         # the figure itself, or what leads to the chapter that has it now
-        found += [f"{old}.html#{label} leads nowhere" for label in labels if not re.search(f'["#]{label}"', pages[new])]
+        faults += [
+            f"{old}.html#{label} leads nowhere" for label in labels if not re.search(f'["#]{label}"', pages[new])
+        ]
     for label, (old, new) in moved["FIGURES"].items():
         if f"{new}.html#{label}" not in pages.get(old, "") or f'id="{label}"' not in pages.get(new, ""):
-            found.append(f"{old}.html#{label} does not lead to {new}.html")
+            faults.append(f"{old}.html#{label} does not lead to {new}.html")
         if not (book / "files" / old / f"{label}.svg").is_file():
-            found.append(f"files/{old}/{label}.svg is gone")
-    return found
+            faults.append(f"files/{old}/{label}.svg is gone")
+    return faults
 
 
 def main() -> int:

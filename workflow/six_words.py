@@ -33,12 +33,12 @@ MARKERS = {"supported": "o", "refuted": "X", "absent": "s", "undecided": "d"}
 
 def rows(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """One row for each word and setting: effect, low, high, verdict, and the threshold of the claim."""
-    found = []
+    lines = []
     for word, (chapter, name, _) in WORDS.items():
         [claim] = [claim for claim in runs[chapter]["results"]["claims"] if claim["id"] == name]
         for each in claim["by setting"]:
             low, high = each["interval"] or (each["effect"],) * 2
-            found.append(
+            lines.append(
                 {
                     "word": word,
                     "setting": each["setting"].replace("_", " "),
@@ -51,7 +51,7 @@ def rows(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
                     "seeds": each["seeds"],
                 }
             )
-    return pd.DataFrame(found)
+    return pd.DataFrame(lines)
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -103,12 +103,12 @@ def gradients(
         >>> model = GatedRNN(2, 4, "multi", generator=torch.Generator().manual_seed(0))
         >>> trajectory = model.run(torch.ones(10, 3, 2))
         >>> delta = trajectory.x.detach()  # ∂L/∂x of L = ½ Σ x²
-        >>> found = adjoint.gradients(model, trajectory, delta)
-        >>> found["W_rg"].shape
+        >>> gradients = adjoint.gradients(model, trajectory, delta)
+        >>> gradients["W_rg"].shape
         torch.Size([4, 4])
         >>> loss = 0.5 * trajectory.x.square().sum()
         >>> (by_autograd,) = torch.autograd.grad(loss, [model.W_rg])
-        >>> torch.allclose(found["W_rg"], by_autograd, atol=1e-6)
+        >>> torch.allclose(gradients["W_rg"], by_autograd, atol=1e-6)
         True
         >>> adjoint.gradients(model, trajectory, delta, per_sample=True)["W_rg"].shape
         torch.Size([3, 4, 4])
@@ -134,12 +134,12 @@ def _gathered(
         )
     candidate, gate = outer[..., :n, :], outer[..., n:, :]
     to_input = slice(n, n + model.n_inputs)
-    found = {"W_r": candidate[..., :n], "W_i": candidate[..., to_input]}
+    gradients = {"W_r": candidate[..., :n], "W_i": candidate[..., to_input]}
     if model.W_rg is not None:
-        found |= {"W_rg": gate[..., :n], "W_ig": gate[..., to_input]}
+        gradients |= {"W_rg": gate[..., :n], "W_ig": gate[..., to_input]}
     if model.b is not None:
-        found |= {"b": candidate[..., -1]} | ({} if model.b_g is None else {"b_g": gate[..., -1]})
-    return found
+        gradients |= {"b": candidate[..., -1]} | ({} if model.b_g is None else {"b_g": gate[..., -1]})
+    return gradients
 
 
 def _is_fixed(g: Tensor, model: GatedRNN) -> bool:

@@ -250,12 +250,12 @@ def quoted(claims: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float | str, 
         For each claim ``"<claim>-where"``, the settings in which it is supported; and for each of its settings
         ``"<claim>-<setting>"``, the mean over seeds.
     """
-    found: dict[str, tuple[float | str, str]] = {}
+    numbers: dict[str, tuple[float | str, str]] = {}
     for claim in claims:
         rows = claim["by setting"]
         where = "; ".join(row["setting"] for row in rows if row["verdict"] == "supported") or "none"
-        found[f"{claim['id']}-where"] = (where, where)
+        numbers[f"{claim['id']}-where"] = (where, where)
         for row in rows:
             name = f"{claim['id']} {row['setting']}".replace(",", "").replace(" ", "-")
-            found[name] = (row["effect"], f"{row['effect']:.2f}")
-    return found
+            numbers[name] = (row["effect"], f"{row['effect']:.2f}")
+    return numbers

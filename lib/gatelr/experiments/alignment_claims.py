@@ -96,38 +96,38 @@ def values(rows: pd.DataFrame, measure: str) -> pd.Series:
         rows: of :func:`gatelr.experiments.alignment.table`, at one step.
         measure: of :data:`MEASURES`.
     """
-    found = MEASURES[measure](rows)
-    found.index = pd.MultiIndex.from_frame(rows[["task", "gate", "optimiser", "seed"]])
-    return found.sort_index()
+    measured = MEASURES[measure](rows)
+    measured.index = pd.MultiIndex.from_frame(rows[["task", "gate", "optimiser", "seed"]])
+    return measured.sort_index()
 
 
-def _of_gates(found: pd.Series, *gates: str) -> pd.Series:
-    return found[found.index.get_level_values("gate").isin(gates)]
+def _of_gates(measured: pd.Series, *gates: str) -> pd.Series:
+    return measured[measured.index.get_level_values("gate").isin(gates)]
 
 
-def _less_none(found: pd.Series) -> pd.Series:
+def _less_none(measured: pd.Series) -> pd.Series:
     """Gated networks less the one without a gate, the optimiser and the seed held fixed."""
-    by_gate = found.unstack("gate")
+    by_gate = measured.unstack("gate")
     differences = by_gate[list(GATED)].sub(by_gate["none"], axis=0).stack()
     return pd.Series(differences).reorder_levels([0, 3, 1, 2]).sort_index()  # the gate after the task, as elsewhere
 
 
-def _less_other(found: pd.Series, more: str) -> pd.Series:
+def _less_other(measured: pd.Series, more: str) -> pd.Series:
     """One optimiser less the other, the model and the seed held fixed."""
     (less,) = set(OPTIMISERS) - {more}
-    return found.xs(more, level="optimiser") - found.xs(less, level="optimiser")
+    return measured.xs(more, level="optimiser") - measured.xs(less, level="optimiser")
 
 
 #: Which numbers a claim is about, from those of all networks.
 _KINDS: Mapping[str, Callable[[pd.Series], pd.Series]] = MappingProxyType(
     {
-        "gated": lambda found: _of_gates(found, *GATED),
-        "none": lambda found: _of_gates(found, "none"),
+        "gated": lambda measured: _of_gates(measured, *GATED),
+        "none": lambda measured: _of_gates(measured, "none"),
         "gates": _less_none,
-        "Adam": lambda found: _less_other(found, "Adam"),
-        "SGD": lambda found: _less_other(found, "SGD"),
-        "digits": lambda found: found.loc[[SEVERAL_OUTPUTS]],
-        "learned": lambda found: found,
+        "Adam": lambda measured: _less_other(measured, "Adam"),
+        "SGD": lambda measured: _less_other(measured, "SGD"),
+        "digits": lambda measured: measured.loc[[SEVERAL_OUTPUTS]],
+        "learned": lambda measured: measured,
     }
 )
 

@@ -43,7 +43,7 @@ def healthy_row(task: str, kind: str, n: int, seed: int) -> Row:
         network that is not healthy is not diagnosed.
     """
     model, optimizer, better = healthy_networks.train(task, kind, n, seed)
-    healthy, found = better >= healthy_networks.FACTOR, ""
+    healthy, codes = better >= healthy_networks.FACTOR, ""
     if healthy:
         what = healthy_networks.TASKS[task]
         u, target = what.draw(healthy_networks.PROBE, torch.Generator().manual_seed(20_000 + seed))
@@ -57,7 +57,7 @@ def healthy_row(task: str, kind: str, n: int, seed: int) -> Row:
             clip=healthy_networks.CLIP,
             optimizer=optimizer,
         )
-        found = " ".join(sorted({finding.code for finding in diagnosis.findings}))
+        codes = " ".join(sorted({finding.code for finding in diagnosis.findings}))
     return {
         "task": task,
         "kind": kind,
@@ -65,7 +65,7 @@ def healthy_row(task: str, kind: str, n: int, seed: int) -> Row:
         "seed": seed,
         "better": f"{better:.4g}",
         "healthy": int(healthy),
-        "findings": found,
+        "findings": codes,
     }
 
 
@@ -185,17 +185,17 @@ def summary(alarms: Table, faults: Table) -> dict[str, Any]:
     """
     healthy = [row for row in alarms.rows if row["healthy"] == "1"]
     alarmed = [row for row in healthy if row["findings"]]
-    found: dict[str, dict[str, float]] = {}
+    shares: dict[str, dict[str, float]] = {}
     for fault, strength in product(planted_faults.FAULTS, STRENGTHS):
         hits = [int(row["found"]) for row in faults.rows if (row["fault"], row["strength"]) == (fault, strength)]
         if hits:
-            found.setdefault(fault, {})[strength] = sum(hits) / len(hits)
+            shares.setdefault(fault, {})[strength] = sum(hits) / len(hits)
     return {
         "networks": len(healthy),
         "not healthy": len(alarms.rows) - len(healthy),
         "false alarms": len(alarmed),
         "share": len(alarmed) / len(healthy) if healthy else float("nan"),
-        "found": found,
+        "found": shares,
     }
 
 

@@ -66,9 +66,9 @@ def growth(machines: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         grown = [row for row in content["rows"] if "growth" in row]
         lines += [] if grown else [{"machine": name, "path": "not measured"}]
         for row in grown:
-            found = {key: value for key, value in row["growth"].items() if key not in ("sizes", "seconds", "bytes")}
+            fitted = {key: value for key, value in row["growth"].items() if key not in ("sizes", "seconds", "bytes")}
             largest = {"largest": row["growth"]["sizes"][-1], "seconds": row["growth"]["seconds"][-1]}
-            lines.append({"machine": name, "path": row["peer"], **found, **largest})
+            lines.append({"machine": name, "path": row["peer"], **fitted, **largest})
     exponents = ["time_exponent", "memory_exponent"]
     return pd.DataFrame(lines, columns=["machine", "path", "axis", "largest", "seconds", *exponents, "at_limit"])
 

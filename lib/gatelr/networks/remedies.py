@@ -34,8 +34,8 @@ def kind(module: nn.Module) -> str | None:
 def _parameter(module: nn.Module, name: str, layer: int, reverse: bool) -> Tensor | None:
     """``weight_hh`` and the like of a layer; None where there is none, as without biases."""
     suffix = "" if isinstance(module, nn.RNNCellBase) else f"_l{layer}{'_reverse' if reverse else ''}"
-    found = getattr(module, name + suffix, None)
-    return found if isinstance(found, Tensor) else None
+    weight = getattr(module, name + suffix, None)
+    return weight if isinstance(weight, Tensor) else None
 
 
 def _rows(module: nn.Module, letter: str) -> slice:

@@ -100,18 +100,18 @@ def _from_torch(path: Path) -> dict[str, Tensor]:
             f"got {path}, which cannot be read without running code from it ({reason}): save the tensors alone, "
             "such as by torch.save(model.state_dict(), path)"
         ) from error
-    found: dict[str, Tensor] = {}
-    _flatten(content, "", found)
-    return found
+    by_name: dict[str, Tensor] = {}
+    _flatten(content, "", by_name)
+    return by_name
 
 
-def _flatten(content: Any, name: str, found: dict[str, Tensor]) -> None:
-    """Put what is a tensor into ``found``; a checkpoint holds other things beside, which are passed over."""
+def _flatten(content: Any, name: str, by_name: dict[str, Tensor]) -> None:
+    """Put what is a tensor into ``by_name``; a checkpoint holds other things beside, which are passed over."""
     if isinstance(content, Tensor):
-        found[name] = content.detach()
+        by_name[name] = content.detach()
     elif isinstance(content, Mapping):
         for key, value in content.items():
-            _flatten(value, f"{name}.{key}" if name else str(key), found)
+            _flatten(value, f"{name}.{key}" if name else str(key), by_name)
 
 
 def _from_safetensors(path: Path) -> dict[str, Tensor]:
@@ -121,15 +121,15 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         header: dict[str, Any] = json.loads(content[8:begin])
         header.pop("__metadata__", None)
-        found = {}
+        by_name = {}
         for name, entry in header.items():
             start, end = (begin + offset for offset in entry["data_offsets"])
             if entry["dtype"] not in _SAFE_DTYPES:
                 raise ValueError(f"{name} has numbers of the type {entry['dtype']}")
             dtype, numbers = _SAFE_DTYPES[entry["dtype"]], bytearray(content[start:end])
             flat = torch.frombuffer(numbers, dtype=dtype) if numbers else torch.empty(0, dtype=dtype)
-            found[name] = flat.reshape(entry["shape"])
-        return found
+            by_name[name] = flat.reshape(entry["shape"])
+        return by_name
     except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"got {path}, which cannot be read as safetensors ({_first_line(error)}): save it again"

@@ -55,8 +55,8 @@ def transport(
     """
     recurrence, state = locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)
     wanted = _checked(lags, len(state.x))
-    found = {lag: M.clone() for lag, M in _products(recurrence, state, wanted)}
-    return torch.stack([found[lag] for lag in wanted])
+    products = {lag: M.clone() for lag, M in _products(recurrence, state, wanted)}
+    return torch.stack([products[lag] for lag in wanted])
 
 
 def sensitivities(
@@ -91,8 +91,8 @@ def sensitivities(
     """
     recurrence, state = locate(module, u, layer, h0, lengths=lengths, direction=direction, states=states)
     wanted = _checked(lags, len(state.x))
-    found = {lag: spectral_norm(M) for lag, M in _products(recurrence, state, wanted)}
-    return torch.stack([found[lag] for lag in wanted])
+    norms = {lag: spectral_norm(M) for lag, M in _products(recurrence, state, wanted)}
+    return torch.stack([norms[lag] for lag in wanted])
 
 
 def lyapunov(

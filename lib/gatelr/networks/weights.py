@@ -64,18 +64,18 @@ def _recurrence(kind: type[Recurrence], module: nn.Module, suffix: str, nonlinea
     names = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh", "W_hr": "weight_hr"}
     # a parametrisation such as spectral normalisation moves its buffers when it is read
     before = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    found = {ours: _effective(module, f"{theirs}{suffix}") for ours, theirs in names.items()}
+    weights = {ours: _effective(module, f"{theirs}{suffix}") for ours, theirs in names.items()}
     for buffer, value in before:
         buffer.copy_(value)
-    W = found["W_hh"]
+    W = weights["W_hh"]
     if W is None or W.dtype not in (torch.float32, torch.float64):
         raise TypeError(
             f"got weights in {None if W is None else W.dtype}, expected float32 or float64: convert with module.float()"
         )
-    for name, weight in found.items():
+    for name, weight in weights.items():
         if weight is not None:
             arguments.finite(f"{names[name]}{suffix}", weight, "load an earlier checkpoint")
-    return kind(**found, nonlinearity=nonlinearity)  # type: ignore[arg-type]
+    return kind(**weights, nonlinearity=nonlinearity)  # type: ignore[arg-type]
 
 
 def _effective(module: nn.Module, name: str) -> Tensor | None:

@@ -95,11 +95,11 @@ def spreads(name: str, folder: str | Path) -> dict[str, dict[str, Spread]]:
     both = pd.concat([whole.assign(setting=""), rows[rows.setting != ""]]).sort_values(["column", "setting", "step"])
     both["difference"] = both.groupby(["column", "setting"]).difference.cummax()
     measured = both[["column", "setting", "kind", "step", "difference", "seeds"]].itertuples(index=False, name=None)
-    found: dict[str, dict[str, Spread]] = {}
+    by_column: dict[str, dict[str, Spread]] = {}
     for (column, setting, kind), each in groupby(measured, key=lambda row: row[:3]):
         _, _, _, steps, sizes, seeds = zip(*each, strict=True)
-        found.setdefault(column, {})[setting] = Spread(kind == "relative", steps, sizes, seeds)
-    return found
+        by_column.setdefault(column, {})[setting] = Spread(kind == "relative", steps, sizes, seeds)
+    return by_column
 
 
 def seeds_here(rows: pd.DataFrame) -> str:
@@ -170,13 +170,13 @@ def measured(own: pd.DataFrame, name: str, keys: Sequence[str], folder: str | Pa
     Raises:
         ValueError: for a number whose differences were not measured.
     """
-    found, needed = spreads(name, folder), numbers(own, keys)
-    if missing := sorted(set(needed) - set(found)):
+    by_column, needed = spreads(name, folder), numbers(own, keys)
+    if missing := sorted(set(needed) - set(by_column)):
         raise ValueError(
             f"got no differences of {', '.join(missing)} of {name} in {SPREAD}, expected those of all its numbers: "
             "measure them with `python workflow/spread.py <chapter>`"
         )
-    return {column: found[column] for column in needed}
+    return {column: by_column[column] for column in needed}
 
 
 def deviation(both: pd.DataFrame, column: str, tolerance: Tolerance, where: pd.Series) -> np.ndarray:

@@ -285,10 +285,10 @@ def _missed(evidence: Evidence) -> tuple[int, float] | None:
     if not evidence.loss or evidence.loss <= 0:
         return None
     open_part = 1.0 if evidence.baseline is None else min(1.0, evidence.loss / max(evidence.baseline, 1e-30))
-    found = lags.missed(error.reshape(len(error), -1), inputs, end, beyond, MISSED / open_part)
-    if found is None or any(left_at(layer.numbers.gradient_by_lag, found[0]) >= AT_LAG for layer in evidence.layers):
+    missed = lags.missed(error.reshape(len(error), -1), inputs, end, beyond, MISSED / open_part)
+    if missed is None or any(left_at(layer.numbers.gradient_by_lag, missed[0]) >= AT_LAG for layer in evidence.layers):
         return None
-    return found
+    return missed
 
 
 def _used(evidence: Evidence) -> Tensor | None:

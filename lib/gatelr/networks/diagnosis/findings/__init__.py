@@ -35,5 +35,5 @@ def find(evidence: Evidence) -> list[Finding]:
     if evidence.unsound:  # where a number is none, the others mean nothing
         return list(step.find(evidence))
     modules = (step, axes, loss, memory, gates, units, bias, window, clipping, stability)
-    found = [finding for module in modules for finding in module.find(evidence)]
-    return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
+    findings = [finding for module in modules for finding in module.find(evidence)]
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
