@@ -28,13 +28,20 @@ def machine(threads: int) -> dict[str, Any]:
     """What a reader must know of the machine."""
     cpu = cpuinfo.get_cpu_info()
     return {
-        "cpu": cpu.get("brand_raw") or platform.machine(),
+        "cpu": brand(cpu),
         "level": level(cpu.get("flags", [])),
         "cores": os.cpu_count(),
         "threads": threads,
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def brand(cpu: Mapping[str, Any]) -> str:
+    """The processor's name; where a virtual machine leaves its number out, with the family that it belongs to."""
+    name = cpu.get("brand_raw") or platform.machine()
+    family = cpu.get("family")
+    return name if family is None or re.search(r"\d", name) else f"{name}, family {family}"
 
 
 def level(flags: Sequence[str]) -> str:

@@ -213,6 +213,12 @@ def test_a_file_is_named_by_the_kind_of_processor_and_threads() -> None:
     assert record.path(HERE | {"level": "avx512-bf16"}).name == "some-cpu-2-avx512-bf16-2-threads.json"
 
 
+def test_a_virtual_machine_s_processor_is_known_by_its_family() -> None:
+    assert record.brand({"brand_raw": "AMD EPYC", "family": 26}) == "AMD EPYC, family 26"
+    assert record.brand({"brand_raw": "AMD EPYC 9654", "family": 25}) == "AMD EPYC 9654"
+    assert record.brand({"brand_raw": "Some CPU"}) == "Some CPU"
+
+
 @pytest.mark.parametrize(
     ("capability", "flags", "level"),
     [
