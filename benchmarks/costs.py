@@ -19,11 +19,12 @@ FOLDER = record.RESULTS / "costs"
 #: What was done about each that is or was among the largest.
 DONE = {
     "runs of effective rates": "training compiled; norms of all lags by Lanczos in C++, from the neighbour's vector",
-    "runs of gate corrections": "training compiled, whichever backward pass it is",
+    "runs of gate corrections training": "training compiled, whichever backward pass it is",
     "runs of against optimisers": "training compiled, all seeds side by side",
-    "runs of joint anisotropy": "training compiled; transports of a lag share their products",
-    "runs of trainability": "training compiled, all seeds side by side",
-    "chapter replication": "its emulation of the released code stays plain, so as to do what that code does",
+    "runs of joint anisotropy": "training compiled; gradients of single sequences in closed form",
+    "runs of trainability": "training compiled, all seeds side by side; norms transplanted in one backward pass",
+    "runs of replication": "its emulation of the released code stays plain, so as to do what that code does",
+    "runs of real data": "a step of torch's layers for all seeds at once",
 }
 OTHERWISE = "left as it is"
 

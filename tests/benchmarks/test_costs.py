@@ -25,14 +25,14 @@ def run(folder: Path, experiment: str, name: str, seconds: float, code: str = "n
 def test_the_ten_largest_are_chapters_and_the_runs_of_an_experiment_together(tmp_path: Path) -> None:
     for number in range(11):
         chapter(tmp_path, f"chapter-{number}", 1.0 + number)
-    run(tmp_path, "gate_corrections", "one", 7.25)
-    run(tmp_path, "gate_corrections", "two", 4.5)
-    run(tmp_path, "gate_corrections", "of earlier code", 100.0, code="before", made=1.0)
+    run(tmp_path, "gate_corrections_training", "one", 7.25)
+    run(tmp_path, "gate_corrections_training", "two", 4.5)
+    run(tmp_path, "gate_corrections_training", "of earlier code", 100.0, code="before", made=1.0)
     found = costs.measure(tmp_path)
     assert (found["profile"], found["date"], found["all"]) == ("ci", "2026-01-02", 77.8)
     first, second, *rest = found["costs"]
-    assert (first["what"], first["seconds"]) == ("runs of gate corrections", 11.8)
-    assert first["done"] == costs.DONE["runs of gate corrections"]
+    assert (first["what"], first["seconds"]) == ("runs of gate corrections training", 11.8)
+    assert first["done"] == costs.DONE["runs of gate corrections training"]
     assert (second["what"], second["seconds"], second["done"]) == ("chapter chapter-10", 11, costs.OTHERWISE)
     assert len(rest) == 8
 
