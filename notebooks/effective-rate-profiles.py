@@ -55,7 +55,7 @@
 # Each part can fail, and each gets a verdict in every *setting*, which is a task
 # with a gate ({numref}`tab-effective-rate-answers`).
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 2  # run here; the other seeds are read from the reference
 block = 0  # seeds a run; 0: all in one
@@ -65,7 +65,7 @@ tasks_here = ["adding", "recall", "sinmix", "short"]  # of the paper's protocol
 paper_until = 800  # last training step here, paper's protocol
 trained_until = 3000  # the same, trained protocol
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 import re
 from itertools import product
 

@@ -63,7 +63,7 @@
 # The three words are this book's questions to the abstract, not its author's.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 2  # run here; the other seeds are read from the reference
 device = "auto"

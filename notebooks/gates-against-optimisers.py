@@ -57,7 +57,7 @@
 # seeds.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 2  # run here; the other seeds are read from the reference
 device = "auto"

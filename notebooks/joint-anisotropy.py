@@ -47,7 +47,7 @@
 # what was there before training.
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 2  # run here; the other seeds are read from the reference
 block = 0  # seeds a run; 0: all in one
@@ -56,7 +56,7 @@ out = "../artifacts/draft/joint-anisotropy"
 tasks_here = ["adding", "ar2", "moving_average", "delay_sum", "narma10"]
 until = 1200  # last training step here
 
-# %%
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 from itertools import product
 
 import matplotlib.pyplot as plt

@@ -47,7 +47,7 @@
 # `emulation` were written from its description and have every departure as a
 # switch. `departures` measures what each of them does.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters"}
 profile = "ci"
 seeds = 2  # of training, from seed 1 on
 block = 0  # seeds a run; 0: all in one
@@ -58,7 +58,7 @@ anisotropy_until = 400  # last training step of the anisotropy runs
 tasks_here = ["adding", "delay_sum"]  # of the anisotropy runs
 appendix_seeds = 20
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the imports"}
 from functools import partial
 
 import matplotlib.pyplot as plt
