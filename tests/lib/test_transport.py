@@ -99,6 +99,7 @@ def peak(call: Callable[[], object]) -> int:
     return max(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("memory", [50_000, 200_000, 1_000_000, 10**9])
 def test_sensitivities_within_a_budget(memory: int, dtype: torch.dtype) -> None:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CFF = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 
 
+@pytest.mark.slow
 def test_the_file_is_a_valid_citation_file() -> None:
     tool = Path(sys.executable).with_name("check-jsonschema")
     command = [str(tool), "--builtin-schema", "vendor.citation-file-format", "CITATION.cff"]

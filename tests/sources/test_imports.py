@@ -75,6 +75,7 @@ def without(extras: tuple[str, ...], code: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_nouns_need_no_extra() -> None:
     names = sorted(KERNELS | NOUNS - SYMBOLIC | TASKS | NETWORKS | COMMAND - {"gatelr.__main__"} | {"gatelr.files"})
     done = without(
@@ -97,6 +98,7 @@ def test_the_nouns_need_no_extra() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "code"),
     [

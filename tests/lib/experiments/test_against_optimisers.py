@@ -54,6 +54,7 @@ def test_a_method_without_a_rate_is_refused() -> None:
         run("none", "SGD", None)
 
 
+@pytest.mark.slow
 def test_the_probe_measures_what_the_library_gives() -> None:
     found = run("multi", "SGD", rate=0.1).probes
     assert set(found) == {0, 2, 4}

@@ -15,6 +15,9 @@ from gatelr.experiments import against_optimisers_page as pages
 from gatelr.judgement import judge
 from scipy import stats
 
+pytestmark = pytest.mark.slow
+
+
 REFERENCE = Path(__file__).parents[3] / "reference"
 PARAMETERS = {"seeds": 3, "tasks_here": ["adding", "moving_average"], "training_steps": 4, "grid_here": False}
 

@@ -85,6 +85,7 @@ def test_planted_numbers_are_those_of_their_strengths() -> None:
     assert left / float(nothing.options["target"].var(correction=0)) == pytest.approx(0.81, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_trials_go_on_where_they_were_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"

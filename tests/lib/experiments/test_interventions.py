@@ -108,6 +108,7 @@ def test_row_steps_are_those_of_the_probe_over_their_geometric_mean() -> None:
     assert interventions.row_steps(model, TASK, data, 1).tolist() == [1.0] * 8
 
 
+@pytest.mark.slow
 def test_blocks_of_seeds_give_the_same_table_and_so_does_a_run_that_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def test_the_plan_has_every_model_on_every_data_set() -> None:
     assert plan[-1].labels == {"data": "co2", "model": "multi"}
 
 
+@pytest.mark.slow
 @models
 def test_every_network_is_measured_at_every_checkpoint(model: str) -> None:
     run = measured(model)

@@ -137,6 +137,7 @@ def test_other_code_torch_or_device_makes_it_again(
     assert not runs.fresh(run, tmp_path)
 
 
+@pytest.mark.slow
 @EXPERIMENTS
 def test_blocks_of_seeds_give_the_same_tables(experiment: str, tmp_path: Path, counted: list[str]) -> None:
     # networks of a size that fills a processor's vectors; of smaller ones sums may round otherwise

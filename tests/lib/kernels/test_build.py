@@ -9,6 +9,8 @@ import pytest
 import warm
 from gatelr.kernels import build
 
+pytestmark = pytest.mark.slow
+
 
 def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "XDG_CACHE_HOME": str(folder), "OMP_NUM_THREADS": "1"}

@@ -265,6 +265,7 @@ def test_weights_that_are_not_finite_are_named() -> None:
         networks.run(gru, U)
 
 
+@pytest.mark.slow
 def test_importing_it_needs_torch_alone() -> None:
     code = (
         "import sys; import gatelr.networks; from gatelr import networks; networks.run; "

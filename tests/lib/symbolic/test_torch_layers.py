@@ -88,6 +88,7 @@ def written_out(expression: sp.Expr, values: Values) -> Tensor:
     return torch.tensor(found, dtype=torch.float64).reshape(n, n)
 
 
+@pytest.mark.slow
 def test_the_gru_with_the_reset_gate_before_has_the_jacobian_of_autograd() -> None:
     """In symbols with the sums written out, and in the matrices of the docstring; the printer has no nested sums."""
     _, v = drawn(nn.GRU, "rzn")
