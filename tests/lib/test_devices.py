@@ -105,6 +105,7 @@ def calls(gate: str, replicas: int | None) -> dict[str, Callable[[], Any]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pretended")
 @pytest.mark.parametrize("replicas", [None, 2])
 @pytest.mark.parametrize("gate", GATES)

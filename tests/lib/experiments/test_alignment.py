@@ -25,6 +25,7 @@ def test_transports_to_the_end_are_products_of_jacobians(gate: str) -> None:
     assert set(products) == {1, 3, 9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adding", "mnist1d"])
 def test_shares_are_those_of_gradients_by_autograd(name: str) -> None:
     """The error is the loss's gradient by the last state, the adjoint that by the state some steps before."""

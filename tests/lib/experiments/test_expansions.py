@@ -32,6 +32,7 @@ def test_crossing_weights_are_order_one_for_couplings_of_one() -> None:
     assert relative(expansions.crossing_weights(kept.flip(1)), M[1] / 5) <= 1e-12
 
 
+@pytest.mark.slow
 def test_trials_of_the_bound() -> None:
     trials = expansions.bound_trials(torch.Generator().manual_seed(0), draws=2)
     assert len(trials) == 2 * 3 * 4 * 4 * 5

@@ -147,6 +147,7 @@ def test_a_wrong_claim_about_the_gru_is_not_proved(reset_after: bool) -> None:
         assert sp.expand(derived - sum(wrong)) != 0
 
 
+@pytest.mark.slow
 def test_the_lstm_is_proved_for_every_n_and_a_wrong_claim_is_not() -> None:
     derived, values = lstm.jacobian(), lstm.step()
     for block, claim in lstm.closed_form().items():
