@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+import pytest
 import torch
 from gatelr import expansion, jacobian, transport
 from gatelr.cells import GatedRNN
