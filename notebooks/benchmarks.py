@@ -251,8 +251,8 @@ chapter.figure("cost-of-a-step", grid.figure, cost.reset_index())
 # The ceiling
 # : A training step is mostly matrix products. So the rate at which PyTorch
 #   multiplies matrices of that shape, with nothing else to do, says how much is
-#   left to win with its products. Operations are those that the step needs: forward, back to the
-#   state, and the gradient of the weights.
+#   left to win with its products. Operations are those that the step needs:
+#   forward, back to the state, and the gradient of the weights.
 #
 # Not compared: `torch.compile` over the whole loop, kernels written for one kind
 # of GPU, such as those of cuDNN, and frameworks other than PyTorch and JAX. No
