@@ -223,17 +223,9 @@ class GatedRNN(nn.Module):
                 raise ValueError(f"got backward={backward!r} inside a torch.func transform, expected 'full'")
             return self._affine(self.run(u, x0).x[-1], self.W_o, self.b_o)
         u, x0 = self._checked(u, x0)
-        batch = u.shape[1:-1]
-        lead = batch[:1] if self.replicas else (1,)
-        last: Tensor = LastState.apply(
-            u.reshape(len(u), *lead, -1, self.n_inputs),
-            x0.reshape(*lead, -1, self.n_hidden),
-            None if self.gate == "none" else self._fixed_gate(),
-            workspace,
-            backward,
-            *self._all_weights(),
-        )
-        return self._affine(last.reshape(*batch, self.n_hidden), self.W_o, self.b_o)
+        alpha = None if self.gate == "none" else self._fixed_gate()
+        last: Tensor = LastState.apply(u, x0, alpha, workspace, backward, *self._all_weights())
+        return self._affine(last, self.W_o, self.b_o)
 
     def run(self, u: Float[Tensor, "T *batch m"], x0: Float[Tensor, "*batch n"] | None = None) -> Trajectory:
         """Run over a sequence and record everything (the symbols are those of book/notation.md).
@@ -481,7 +473,7 @@ def _fits(what: str, tensor: Tensor, like: Tensor) -> None:
         raise ValueError(f"got {what} on meta, where a tensor has no numbers, expected another device")
     try:
         # One pass over the numbers: a sum shows NaN and infinity; only if it overflows must each be looked at.
-        finite = bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
+        finite = math.isfinite(tensor.sum().item()) or bool(tensor.isfinite().all())
     except RuntimeError:  # inside torch.func.vmap no single value can be looked at
         return
     if not finite:

@@ -35,23 +35,24 @@ class LastState(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        """x_T of u, x0, alpha, workspace, backward and the weights, ``(S, B, n)``."""
-        u, x0, alpha, workspace, backward, *weights = inputs
+        """x_T of u, x0, alpha, workspace, backward and the weights, shaped as x0."""
+        all_u, all_x0, alpha, workspace, backward, *weights = inputs
         W = joined(*weights)
+        ctx.shapes, S = (all_u.shape, all_x0.shape), len(W)
+        u, x0 = all_u.reshape(len(all_u), S, -1, all_u.shape[-1]), all_x0.reshape(S, -1, all_x0.shape[-1])
         ctx.replicated, ctx.given = weights[0].ndim == 3, [weight is not None for weight in weights]
         ctx.workspace, ctx.carried, ctx.compiled = workspace, backward, build.serves(W)
-        ctx.sizes = x0.shape[-1], u.shape[-1]
         if ctx.compiled:
             swept = compiled.forward(u, x0, W, alpha, into=workspace.compiled if workspace else None)
             if workspace:
                 workspace.compiled = swept
             ctx.alpha = swept.alpha
             ctx.save_for_backward(swept.u, swept.x, swept.phi, swept.g, W)
-            return swept.x[-1].clone()
+            return swept.x[-1].clone().reshape(all_x0.shape)
         plain = sweep.forward(u, x0, W, alpha, workspace)
         ctx.alpha = alpha
         ctx.save_for_backward(plain.x, plain.z, plain.W)
-        return plain.states[-1].mT.clone()
+        return plain.states[-1].mT.clone().reshape(all_x0.shape)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> tuple[Tensor | None, ...]:
@@ -61,17 +62,19 @@ class LastState(torch.autograd.Function):
                 "got create_graph=True, or a second derivative, through model(u), whose gradient is a closed form that "
                 "cannot be differentiated: differentiate model.run(u) instead"
             )
-        wanted = {"input_gradient": ctx.needs_input_grad[0], "backward": ctx.carried}
+        (shape_u, shape_x0), wanted = ctx.shapes, {"input_gradient": ctx.needs_input_grad[0], "backward": ctx.carried}
+        n, m = shape_x0[-1], shape_u[-1]
         if ctx.compiled:
             u, x, phi, g, W = ctx.saved_tensors
-            gradients = compiled.adjoint(compiled.Swept(u, x, phi, g, W, ctx.alpha), cotangents[0], **wanted)
+            delta = cotangents[0].reshape(x.shape[1:])
+            gradients = compiled.adjoint(compiled.Swept(u, x, phi, g, W, ctx.alpha), delta, **wanted)
         else:
             x, z, W = ctx.saved_tensors
-            plain = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, *ctx.sizes)
-            gradients = sweep.adjoint(plain, cotangents[0], **wanted)
-        n, m = ctx.sizes
+            plain = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, n, m)
+            gradients = sweep.adjoint(plain, cotangents[0].reshape(len(W), -1, n), **wanted)
         whole = gradients.W if ctx.replicated else gradients.W[0]
         places = product((slice(n), slice(n, n + m), n + m), (slice(n), slice(n, None)))
         pairs = zip(places, ctx.given, strict=True)
         parts = [whole[..., rows, columns] if given else None for (columns, rows), given in pairs]
-        return gradients.u, gradients.x0, None, None, None, *parts
+        grad_u = None if gradients.u is None else gradients.u.reshape(shape_u)
+        return grad_u, gradients.x0.reshape(shape_x0), None, None, None, *parts

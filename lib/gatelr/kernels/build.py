@@ -44,7 +44,7 @@ class Unavailable(RuntimeError):
 
 def which() -> str:
     """Which kernels a CPU gets: ``"compiled, 512-bit vectors"``, or ``"plain"`` and why."""
-    if _plain or os.environ.get("GATELR_KERNEL") == "plain":
+    if _plain_asked():
         return "plain, as asked for"
     try:
         return f"compiled, {8 * bytes_of_a_vector()}-bit vectors"
@@ -65,7 +65,13 @@ def plain() -> Iterator[None]:
 
 def serves(like: Tensor) -> bool:
     """Whether the compiled kernels can be used for tensors of this dtype and device."""
-    return like.device.type == "cpu" and like.dtype in _NAMES and which().startswith("compiled")
+    if like.device.type != "cpu" or like.dtype not in _NAMES or _plain_asked():
+        return False
+    return not isinstance(_loaded(), Unavailable)
+
+
+def _plain_asked() -> bool:
+    return _plain > 0 or os.environ.get("GATELR_KERNEL") == "plain"
 
 
 def bytes_of_a_vector() -> int:

@@ -137,8 +137,8 @@ template <class F>
 void forward_slice(const Sizes<F> &z, long s, long b0, long rows, const F *u, const F *weights, const F *alpha,
                    F *x, F *phi, F *g, F *a) {
     const long n = z.n, m = z.m, h = z.h, kp = z.kp;
-    std::vector<F> buffer((rows + z.q) * kp);
-    F *Z = buffer.data(), *W = Z + rows * kp;
+    Zeros<F> buffer((rows + z.q) * kp);
+    F *Z = buffer.begin(), *W = Z + rows * kp;
     for (long i = 0; i < z.k; ++i)
         for (long j = 0; j < z.q; ++j) W[j * kp + i] = weights[(s * z.k + i) * z.q + j];
     const F *bias = z.bias ? W + (n + m) * kp : nullptr;
@@ -183,8 +183,8 @@ void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, co
                    F *grad_x0, F *Gt, F *costates, F *signals) {
     const long n = z.n, m = z.m, h = z.h, kp = z.kp, np = z.np, mp = z.mp;
     const F *W = weights + s * z.k * z.q;
-    std::vector<F> packed(z.k * (np + mp) + 2 * n);
-    F *Ws = packed.data(), *Wu = Ws + z.k * np, *own_r = Wu + z.k * mp, *own_g = own_r + n;
+    Zeros<F> packed(z.k * (np + mp) + 2 * n);
+    F *Ws = packed.begin(), *Wu = Ws + z.k * np, *own_r = Wu + z.k * mp, *own_g = own_r + n;
     for (long i = 0; i < z.k; ++i) {
         std::memcpy(Ws + i * np, W + i * z.q, n * sizeof(F));
         std::memcpy(Wu + i * mp, W + i * z.q + n, m * sizeof(F));
@@ -194,8 +194,8 @@ void adjoint_slice(const Sizes<F> &z, long carry, long s, long b0, long rows, co
         if (h) own_g[i] = W[(h == n ? n + i : n) * z.q + i];
     }
     const F small = std::numeric_limits<F>::min() / std::numeric_limits<F>::epsilon();
-    std::vector<F> space(rows * (np + TOGETHER * kp + mp) + 1);
-    F *adj = space.data(), *U = adj + rows * np, *signal = U + rows * mp;
+    Zeros<F> space(rows * (np + TOGETHER * kp + mp));
+    F *adj = space.begin(), *U = adj + rows * np, *signal = U + rows * mp;
     Factor<F> by_x[TOGETHER], by_u[TOGETHER], by_one[TOGETHER];
     int held = 0;
     std::vector<F> one(rows, F(1)), each(n);
@@ -303,20 +303,20 @@ void adjoint(const long *sizes, long carry, long threads, const F *u, const F *W
              F *signals) {
     const Sizes<F> z(sizes);
     const long each = z.q * z.kp;
-    std::vector<F> sums(grad_W ? z.S * z.slices * each : 0); // of every slice, transposed
+    Zeros<F> sums(grad_W ? z.S * z.slices * each : 0); // of every slice, transposed
 #pragma omp parallel num_threads(threads)
     {
 #pragma omp for schedule(dynamic, 1)
         for (long unit = 0; unit < z.S * z.slices; ++unit) {
             const long s = unit / z.slices, b0 = unit % z.slices * z.slice, rows = std::min(z.slice, z.B - b0);
             adjoint_slice(z, carry, s, b0, rows, u, W, alpha, x, phi, g, delta, every != 0, grad_u, grad_x0,
-                          grad_W ? sums.data() + unit * each : nullptr, costates, signals);
+                          grad_W ? sums.begin() + unit * each : nullptr, costates, signals);
         }
         if (grad_W) {
 #pragma omp for schedule(static)
             for (long row = 0; row < z.S * z.k; ++row)
                 for (long j = 0; j < z.q; ++j) {
-                    const F *first = sums.data() + row / z.k * z.slices * each + j * z.kp + row % z.k;
+                    const F *first = sums.begin() + row / z.k * z.slices * each + j * z.kp + row % z.k;
                     F sum = 0;
                     for (long slice = 0; slice < z.slices; ++slice) sum += first[slice * each];
                     grad_W[row * z.q + j] = sum;

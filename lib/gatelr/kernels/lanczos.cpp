@@ -25,18 +25,6 @@ constexpr double ENDED = 1e-12;
 
 inline long padded(long m) { return (m + EIGHT - 1) / EIGHT * EIGHT; }
 
-// Zeros that begin where a vector may.
-class Zeros {
-    struct Aligned {
-        Row lanes;
-    };
-    std::vector<Aligned> memory;
-
-  public:
-    explicit Zeros(long count) : memory((count + W - 1) / W) {}
-    double *begin() { return reinterpret_cast<double *>(memory.data()); }
-};
-
 inline Row load(const double *p) { return *(const Lanes<double>::loose *)p; }
 inline void store(double *p, Row v) { *(Lanes<double>::loose *)p = v; }
 
@@ -121,7 +109,7 @@ inline double dot(const double *a, const double *b, long count) {
 // What one thread works with.
 struct Room {
     const long m, n, rows, width;
-    Zeros matrix, vectors, start_, y_, w_, overlap_, known_, s_;
+    Zeros<double> matrix, vectors, start_, y_, w_, overlap_, known_, s_;
     std::vector<double> a, b;
     double *const A, *const V, *const start, *const y, *const w, *const overlap, *const known, *const s;
 

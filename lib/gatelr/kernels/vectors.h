@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 namespace {
 
@@ -22,6 +23,18 @@ template <class F> struct Lanes {
     static constexpr long count = BYTES / sizeof(F);
 };
 template <class F> using Vector = typename Lanes<F>::type;
+
+// Numbers, zero at first, that begin where a vector may: a vector across two lines of a cache is read twice.
+template <class F> class Zeros {
+    struct Aligned {
+        Vector<F> lanes;
+    };
+    std::vector<Aligned> memory;
+
+  public:
+    explicit Zeros(long count) : memory((count + Lanes<F>::count - 1) / Lanes<F>::count) {}
+    F *begin() { return reinterpret_cast<F *>(memory.data()); }
+};
 
 // A whole vector at i, and the rest of a row that fills none.
 struct Whole {
