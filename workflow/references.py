@@ -3,6 +3,7 @@
     python workflow/references.py                           # are all tables as their manifest has them?
     python workflow/references.py current                   # did today's code make all of them?
     python workflow/references.py adopt joint-anisotropy    # take in what these chapters wrote in the profile paper
+    python workflow/references.py take joint-anisotropy     # what such a build made before it ended at the comparison
     python workflow/references.py confirm joint-anisotropy  # today's code makes the same numbers, to every digit
     python workflow/references.py adopt --table diagnosis/remedies \\
         --by gatelr.experiments.remedy_trials --command "python -m gatelr.experiments.remedy_trials"
@@ -142,6 +143,33 @@ def adopt(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("ar
     return taken
 
 
+def take(chapters: list[str], folder: Path = FOLDER, builds: Path = Path("_build/run")) -> list[str]:
+    """Copy the tables of a build in the profile paper that ended at the comparison, where numbers were meant to move.
+
+    The next build compares with them, and :func:`adopt` then notes who made them.
+
+    Raises:
+        ValueError: for a chapter of which no build ended so.
+    """
+    tables, taken = manifest(folder), []
+    for chapter in chapters:
+        places = sorted(builds.glob(f"{chapter}/*/artifacts/reference"), key=lambda place: place.stat().st_mtime)
+        if not places:
+            raise ValueError(
+                f"got no tables of {chapter} below {builds}, expected those of a build that ended at the comparison: "
+                "run `make book PROFILE=paper` first"
+            )
+        code, rules = current(chapter)
+        for path in sorted(places[-1].glob("*.csv")):
+            (folder / path.name).write_bytes(path.read_bytes())
+            entry = {"sha256": digest(path), "chapter": chapter, "code": code, "rules": rules, "commit": None}
+            entry |= {"date": datetime.date.today().isoformat(), "command": "make book PROFILE=paper"}
+            tables[path.stem] = entry | _machine()
+            taken.append(path.stem)
+    _write(tables, folder)
+    return taken
+
+
 def confirm(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("artifacts")) -> list[str]:
     """Note in the manifest that today's code made some rows of the tables of chapters again, equal in every digit.
 
@@ -245,7 +273,7 @@ def _machine() -> dict[str, Any]:
 def main() -> int:
     """Do as asked; 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("verify", "current", "adopt", "confirm"), default="verify")
+    parser.add_argument("what", nargs="?", choices=("verify", "current", "adopt", "take", "confirm"), default="verify")
     parser.add_argument("chapters", nargs="*")
     parser.add_argument("--table", help="one that no chapter wrote, such as diagnosis/remedies")
     parser.add_argument("--by", default="", help="who made it: a module, a script, or where its code is")
@@ -261,6 +289,8 @@ def main() -> int:
             said = [f"adopted {adopt_table(args.table, args.by, args.command, args.code)}"]
         elif args.what == "confirm":
             said = confirm(args.chapters)
+        elif args.what == "take":
+            said = [f"took {name}: build again, and adopt" for name in take(args.chapters)]
         else:
             said = [f"adopted {name}" for name in adopt(args.chapters)]
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -76,6 +77,23 @@ def test_a_shorter_run_is_not_adopted(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="in the profile 'ci', expected 'paper'"):
         references.adopt(["joint-anisotropy"], folder, artefacts(tmp_path, "ci"))
     assert (folder / "two.csv").read_text() == before
+
+
+def test_tables_of_a_build_that_ended_at_the_comparison_are_taken(folder: Path, tmp_path: Path) -> None:
+    builds = tmp_path / "run"
+    with pytest.raises(ValueError, match="got no tables of joint-anisotropy"):
+        references.take(["joint-anisotropy"], folder, builds)
+    for build, value in (("earlier", "2.6"), ("later", "2.75")):
+        place = builds / "joint-anisotropy" / build / "artifacts/reference"
+        place.mkdir(parents=True)
+        (place / "two.csv").write_text(f"seed,value\n1,{value}\n")
+        os.utime(place, (0, 0) if build == "earlier" else None)
+    assert references.take(["joint-anisotropy"], folder, builds) == ["two"]
+    assert (folder / "two.csv").read_text() == "seed,value\n1,2.75\n"
+    assert references.problems(folder) == []
+    entry = references.manifest(folder)["two"]
+    assert (entry["code"], entry["commit"]) == (references.current("joint-anisotropy")[0], None)
+    assert references.manifest(folder)["one"]["code"] == "0" * 16
 
 
 def test_code_that_moves_no_digit_is_noted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
