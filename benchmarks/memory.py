@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from .contests import OURS, RATE, SIZES, TINY, TRAINERS, data, network
+from .peers import Step
 
 ROOT = Path(__file__).resolve().parents[1]
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -44,6 +45,11 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
     parameters = {"gate": "multi", "S": S, **sizes, "dtype": "float32"}
     for peer in PEERS:
         row: dict[str, Any] = {"group": "memory", "peer": peer, "parameters": parameters}
+        try:  # a process of its own takes seconds to begin
+            ready(peer)
+        except (ModuleNotFoundError, FileNotFoundError) as error:
+            rows.append(row | {"absent": str(error)})
+            continue
         found = elsewhere("memory", peer=peer, sizes=sizes, threads=threads)
         if "absent" in found:
             rows.append(row | found)
@@ -79,8 +85,7 @@ def measure(peer: str, sizes: Mapping[str, int]) -> dict[str, int]:
         ModuleNotFoundError, FileNotFoundError: if the peer is not here.
         PermissionError: if a process may not count its peak anew, as in some containers.
     """
-    tiny = {"B": 2, "T": 3, "n": 4, "m": 2}  # loads what is loaded late, and makes the threads
-    TRAINERS[peer](network("multi", tiny, 2), *data(tiny, 2), RATE)()
+    ready(peer)()  # loads what is loaded late, and makes the threads
     step = TRAINERS[peer](network("multi", sizes, S), *data(sizes, S), RATE)
     before = reset()
     step()
@@ -90,6 +95,16 @@ def measure(peer: str, sizes: Mapping[str, int]) -> dict[str, int]:
     kept = reset() - before
     step()
     return {"first_bytes": first, "later_bytes": peak() - before, "kept_bytes": kept}
+
+
+def ready(peer: str) -> Step:
+    """A tiny step of this peer.
+
+    Raises:
+        ModuleNotFoundError, FileNotFoundError: if the peer is not here.
+    """
+    tiny = {"B": 2, "T": 3, "n": 4, "m": 2}
+    return TRAINERS[peer](network("multi", tiny, 2), *data(tiny, 2), RATE)
 
 
 def reset() -> int:
