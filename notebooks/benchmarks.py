@@ -401,11 +401,11 @@ with figures.style():
     shown = [text for text in label.values() if text in set(ratios["label"])]
     hue = {"hue": "label", "hue_order": shown, "palette": color}
     hue["hue_kws"] = {"marker": [marker[text] for text in shown]}
-    size = {"height": 3.9, "aspect": 1.1, "despine": False}
-    grid = sns.FacetGrid(ratios, col="machine", **hue, **size)
+    size = {"height": 3.3, "aspect": 1.7, "despine": False}
+    grid = sns.FacetGrid(ratios, row="machine", **hue, **size)
     grid.map_dataframe(draw).add_legend(title="")
     grid.set(xscale="log", yticks=range(len(order)), yticklabels=order)
-    grid.set_titles("{col_name}").set_axis_labels("time over the library's", "")
+    grid.set_titles("{row_name}").set_axis_labels("time over the library's", "")
     grid.axes.flat[0].invert_yaxis()
     for ax in grid.axes.flat:
         ax.axvline(1, color=figures.INK, linewidth=1)
@@ -536,10 +536,10 @@ when = ["first step", "a later step"]
 with figures.style():
     shown = memory.melt(["machine", "label"], when, "when", "times")
     order = [text for text in label.values() if text in set(memory["label"])]
-    bars = {"kind": "bar", "order": order, "saturation": 1, "aspect": 1.5}
-    where = {"x": "times", "y": "label", "hue": "when", "col": "machine"}
-    grid = sns.catplot(shown, **where, **bars, height=2.8)
-    grid.refline(x=1, color=figures.INK, linestyle="-").set_titles("{col_name}")
+    bars = {"kind": "bar", "order": order, "saturation": 1, "aspect": 2.4}
+    where = {"x": "times", "y": "label", "hue": "when", "row": "machine"}
+    grid = sns.catplot(shown, **where, **bars, height=2.2)
+    grid.refline(x=1, color=figures.INK, linestyle="-").set_titles("{row_name}")
     grid.set_axis_labels("peak memory over the trajectory", "")
     grid.legend.set_title("")
 memory = memory[["machine", "peer", *when, "trajectory_bytes"]]
@@ -593,16 +593,16 @@ table("benchmark-rates", rates)
 shares = pd.concat(shares)
 with figures.style():
     order = [text for text in label.values() if text in set(shares["label"])]
-    where = {"x": "percent", "y": "label", "hue": "label", "col": "machine"}
-    bars = {"kind": "bar", "order": order, "saturation": 1, "aspect": 1.8}
-    bars |= {"palette": color, "legend": False, "height": 2.6}
+    where = {"x": "percent", "y": "label", "hue": "label", "row": "machine"}
+    bars = {"kind": "bar", "order": order, "saturation": 1, "aspect": 2.6}
+    bars |= {"palette": color, "legend": False, "height": 2.1}
     shown = shares.assign(percent=100 * shares["share"])
     grid = sns.catplot(shown, **where, **bars)
     for ax in grid.axes.flat:
         for bar in ax.containers:
             ax.bar_label(bar, fmt="%.0f %%", padding=3)
     widest = max(100, 1.2 * shown.percent.max())  # with room for its label
-    grid.set(xlim=(0, widest)).set_titles("{col_name}")
+    grid.set(xlim=(0, widest)).set_titles("{row_name}")
     grid.refline(x=100, linestyle=":", zorder=0)
     grid.set_axis_labels("% of the product's own rate", "")
 shares = shares[["machine", "peer", "share"]]
