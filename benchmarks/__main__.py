@@ -29,11 +29,11 @@ def groups(quick: bool, threads: int, say: Say) -> dict[str, Callable[[], list[d
 
     def of(kind: Callable[[bool], Any]) -> Callable[[], list[dict[str, Any]]]:
         def rows() -> list[dict[str, Any]]:
-            found = []
+            measured: list[dict[str, Any]] = []
             for contest in kind(quick):
-                found += contests.run(contest, effort)
+                measured += contests.run(contest, effort)
                 say(f"{contest.group}: {' '.join(f'{k}={v}' for k, v in contest.parameters.items())}")
-            return found
+            return measured
 
         return rows
 

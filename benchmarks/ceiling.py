@@ -52,7 +52,7 @@ def run(quick: bool, effort: Effort) -> list[dict[str, Any]]:
     }
     parameters = {"gate": "multi", "S": S, **sizes, "dtype": "float32"}
     return [
-        {"group": "ceiling", "peer": name, "parameters": parameters, "seconds": summary(seconds[name]), "values": found}
+        {"group": "ceiling", "peer": name, "parameters": parameters, "seconds": summary(seconds[name]), "values": values}
         | ({"note": notes[name]} if name in notes else {})
-        for name, found in rates.items()
+        for name, values in rates.items()
     ]

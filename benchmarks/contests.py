@@ -75,11 +75,11 @@ def run(contest: Contest, effort: Effort) -> list[dict[str, Any]]:
             continue
         if not row.comparable:
             continue
-        found = contest.outcome(name, calls[name])
-        expected = expected or found
-        discrepancy[name] = max(_relative(found[key], expected[key]) for key in expected)
+        outcome = contest.outcome(name, calls[name])
+        expected = expected or outcome
+        discrepancy[name] = max(_relative(outcome[key], expected[key]) for key in expected)
         if contest.error is not None:
-            errors[name] = contest.error(found)
+            errors[name] = contest.error(outcome)
     seconds = rotate(calls, effort)
     first, *_ = contest.rows.values()
     best = [s / first.units for s in seconds[OURS]]
@@ -102,10 +102,10 @@ def run(contest: Contest, effort: Effort) -> list[dict[str, Any]]:
     return rows
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def _relative(values: Tensor, expected: Tensor) -> float:
     """Largest difference over largest entry. A row that served the first few only is compared with those."""
-    found, expected = found.double(), expected[: len(found)].double()
-    return float((found - expected).abs().max() / expected.abs().max())
+    values, expected = values.double(), expected[: len(values)].double()
+    return float((values - expected).abs().max() / expected.abs().max())
 
 
 # Training steps
@@ -233,8 +233,8 @@ def blocks(quick: bool) -> Iterator[Contest]:
     model, (u, _) = network("multi", sizes, None), data(sizes, None)
 
     def outcome(peer: str, call: Callable[[], Any]) -> dict[str, Tensor]:
-        found = call()
-        return {"J": torch.stack(found) if peer == "released" else _tensor(found)}
+        J = call()
+        return {"J": torch.stack(J) if peer == "released" else _tensor(J)}
 
     rows = {
         OURS: Row(lambda: ours.jacobian_blocks(model, u)),
@@ -259,12 +259,12 @@ def sensitivities(quick: bool) -> Iterator[Contest]:
     T = sizes["T"]
     reference = {lag: _by_decomposition(exact, lag) for lag in ((1, T - 1) if quick else (1, T // 8, T // 2, T - 1))}
 
-    def error(found: dict[str, Tensor]) -> dict[str, Any]:
+    def error(outcome: dict[str, Tensor]) -> dict[str, Any]:
         """Relative, entry by entry: over long lags the norms are tiny."""
         each = []
         for lag, norms in reference.items():
             # of index 0 the released code has no norm
-            there = found["S"].double().diagonal(-lag)[..., 1:].movedim(-1, 0)
+            there = outcome["S"].double().diagonal(-lag)[..., 1:].movedim(-1, 0)
             each.append(((there - norms[1:]) / norms[1:]).abs().flatten())
         relative = torch.cat(each)
         return {"median": float(relative.median()), "largest": float(relative.max()), "lags": list(reference)}

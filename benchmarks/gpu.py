@@ -111,9 +111,9 @@ def _waited(step: Step) -> None:
     torch.cuda.synchronize()
 
 
-def _discrepancy(found: Tensor, expected: Tensor, before: Tensor) -> float:
+def _discrepancy(after: Tensor, expected: Tensor, before: Tensor) -> float:
     """Of two updates, over the largest entry."""
-    return float((found - expected).abs().max() / (expected - before.detach()).abs().max())
+    return float((after - expected).abs().max() / (expected - before.detach()).abs().max())
 
 
 def tests() -> dict[str, Any]:

@@ -35,13 +35,13 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
     """A row for each path and size."""
     rows: list[dict[str, Any]] = []
     for path in SEEDS:
-        found = memory.elsewhere("growth", path=path, quick=quick, threads=threads)
+        measured = memory.elsewhere("growth", path=path, quick=quick, threads=threads)
         parameters = {"gate": "multi", **base(path, quick), "dtype": "float32"}
         row = {"group": "growth", "peer": path, "parameters": parameters}
-        if "absent" in found:
-            rows.append(row | found)
+        if "absent" in measured:
+            rows.append(row | measured)
             continue
-        for growth in found["axes"]:
+        for growth in measured["axes"]:
             others = {name: value for name, value in parameters.items() if name != growth["axis"]}
             rows.append(row | {"parameters": others, "growth": growth})
     return rows
@@ -56,7 +56,7 @@ def base(path: str, quick: bool) -> dict[str, int]:
 def measure(path: str, quick: bool) -> dict[str, Any]:
     """Seconds and bytes of one path, along each axis."""
     prepare(path, base(path, True))[0]()  # loads what is loaded late, and makes the threads
-    found = []
+    axes: list[dict[str, Any]] = []
     for axis, values in (TINY_AXES if quick else AXES).items():
         sizes, seconds, taken = [], [], []
         for value in values:
@@ -75,8 +75,8 @@ def measure(path: str, quick: bool) -> dict[str, Any]:
         if (path, axis) == ("sensitivities", "T") and growth["at_limit"] is not None:
             # T² norms, of which these lengths show little, fill it before the law does
             growth["at_limit"] = min(growth["at_limit"], math.isqrt(LIMIT // (4 * SEEDS[path])))
-        found.append({"axis": axis, "sizes": sizes, "seconds": seconds, "bytes": taken, **growth})
-    return {"axes": found}
+        axes.append({"axis": axis, "sizes": sizes, "seconds": seconds, "bytes": taken, **growth})
+    return {"axes": axes}
 
 
 def law(sizes: list[int], seconds: list[float], taken: list[int]) -> dict[str, Any]:

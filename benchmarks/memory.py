@@ -50,12 +50,12 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
         except (ModuleNotFoundError, FileNotFoundError) as error:
             rows.append(row | {"absent": str(error)})
             continue
-        found = elsewhere("memory", peer=peer, sizes=sizes, threads=threads)
-        if "absent" in found:
-            rows.append(row | found)
+        measured = elsewhere("memory", peer=peer, sizes=sizes, threads=threads)
+        if "absent" in measured:
+            rows.append(row | measured)
             continue
-        peaks[peer] = max(found["first_bytes"], found["later_bytes"])
-        row["memory"] = {**found, "trajectory_bytes": trajectory, "times_trajectory": peaks[peer] / trajectory}
+        peaks[peer] = max(measured["first_bytes"], measured["later_bytes"])
+        row["memory"] = {**measured, "trajectory_bytes": trajectory, "times_trajectory": peaks[peer] / trajectory}
         if peaks.get(OURS):
             row["memory"]["times_ours"] = peaks[peer] / peaks[OURS]
         rows.append(row | ({"note": NOTES[peer]} if peer in NOTES else {}))
@@ -120,10 +120,10 @@ def peak() -> int:
 
 
 def _status(field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB$", STATUS.read_text(), flags=re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^{field}:\s+(\d+) kB$", STATUS.read_text(), flags=re.MULTILINE)
+    if match is None:
         raise OSError(f"got no {field} from the system, expected one as Linux has it")
-    return 1024 * int(found[1])
+    return 1024 * int(match[1])
 
 
 def answer(argument: str, measure: Callable[..., dict[str, Any]]) -> int:

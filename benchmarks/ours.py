@@ -40,9 +40,9 @@ def per_sample(model: GatedRNN, u: Tensor, target: Tensor) -> Callable[[], Tenso
         error = 2 / model.n_outputs * (last @ model.W_o.mT - target)
         delta = torch.zeros_like(trajectory.x)
         delta[-1] = error @ model.W_o
-        found = adjoint.gradients(model, trajectory, delta, per_sample=True)
-        found["W_o"] = error.unsqueeze(-1) * last.unsqueeze(-2)
-        return anisotropy.sample_matrix({name: found[name] for name in names})
+        gradients = adjoint.gradients(model, trajectory, delta, per_sample=True)
+        gradients["W_o"] = error.unsqueeze(-1) * last.unsqueeze(-2)
+        return anisotropy.sample_matrix({name: gradients[name] for name in names})
 
     return torch.no_grad()(run)
 

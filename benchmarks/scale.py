@@ -66,13 +66,13 @@ def rows() -> list[dict[str, Any]]:
 
 def exponents(measured: list[dict[str, Any]]) -> dict[str, float]:
     """How the seconds of an update grow along each axis: the slope of their logarithm, at the largest sizes."""
-    found = {}
+    slopes = {}
     for axis in AXES:
         line = [row for row in measured if all(row[other] == BASE[other] for other in BASE if other != axis)]
         last = sorted(line, key=lambda row: int(row[axis]))[-2:]
         x, y = (np.log([row[name] for row in last]) for name in (axis, "update_seconds"))
-        found[axis] = float((y[1] - y[0]) / (x[1] - x[0]))
-    return found
+        slopes[axis] = float((y[1] - y[0]) / (x[1] - x[0]))
+    return slopes
 
 
 def study(folder: Path, wall: float, jobs: int) -> dict[str, Any]:

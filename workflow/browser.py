@@ -44,8 +44,8 @@ def _find(playwright: Playwright) -> str | None:
     if named := os.environ.get("GATELR_CHROMIUM"):
         return named
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if found := shutil.which(name):
-            return found
+        if program := shutil.which(name):
+            return program
     own = playwright.chromium.executable_path
     if not Path(own).exists():
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], capture_output=True, check=False)

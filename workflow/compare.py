@@ -60,8 +60,8 @@ def builds(path: Path) -> dict[str, Path]:
         BadInput: if no chapter has results there.
     """
     for folder in (path / "artifacts", path):
-        if found := {each.parent.name: each.parent for each in sorted(folder.glob("*/results.json"))}:
-            return found
+        if chapters := {each.parent.name: each.parent for each in sorted(folder.glob("*/results.json"))}:
+            return chapters
     raise BadInput(
         f"there is no build in {path}: WITH is the path of another checkout in which `make book` has run, or of its "
         "folder artifacts"

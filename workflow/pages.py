@@ -218,7 +218,7 @@ def execution(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "chapters": chapters,
         "seconds": f"{sum(run['run']['seconds'] for run in runs.values()):.0f}",
         "profiles": sorted({str(run["run"]["profile"]) for run in runs.values()}),
-        "versions": [(package, ", ".join(sorted(found))) for package, found in sorted(versions.items())],
+        "versions": [(package, ", ".join(sorted(known))) for package, known in sorted(versions.items())],
         "tables": committed(),
     }
 
@@ -261,8 +261,8 @@ def main(chapters: list[str]) -> int:
         failures.record("pages", f"{', '.join(lost)} is not in _toc.yml: add it where it belongs in the book")
         return 1
     runs = {chapter: load(chapter) for chapter in sorted(chapters, key=place.index)}
-    if found := problems(runs):
-        failures.record("pages", "\n    ".join(found))
+    if faults := problems(runs):
+        failures.record("pages", "\n    ".join(faults))
         return 1
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

@@ -55,10 +55,10 @@ def named(model: GatedRNN, weights: Weights) -> dict[str, Tensor]:
     """What :func:`stacked` joined, or its gradient, by the model's names; axes in front stay in front."""
     n = model.n_hidden
     W, W_in, W_o = (w.detach().mT for w in weights)
-    found = {"W_r": W[..., :n, :], "W_i": W_in[..., :n, :], "W_o": W_o}
+    by_name = {"W_r": W[..., :n, :], "W_i": W_in[..., :n, :], "W_o": W_o}
     if model.W_rg is not None:
-        found |= {"W_rg": W[..., n:, :], "W_ig": W_in[..., n:, :]}
-    return found
+        by_name |= {"W_rg": W[..., n:, :], "W_ig": W_in[..., n:, :]}
+    return by_name
 
 
 def named_rows(model: GatedRNN, rows: Tensor) -> dict[str, Tensor]:

@@ -92,12 +92,12 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step
         return torch.stack(losses) if model.replicas else losses[0]
 
     def weights() -> dict[str, Tensor]:
-        found = {}
+        gradients = {}
         for ours, theirs in NAMES.items():
             if hasattr(nets[0], theirs):
                 each = [getattr(net, theirs).weight.detach() for net in nets]
-                found[ours] = torch.stack(each) if model.replicas else each[0]
-        return found
+                gradients[ours] = torch.stack(each) if model.replicas else each[0]
+        return gradients
 
     return Step(run, weights)
 

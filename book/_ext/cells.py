@@ -9,7 +9,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 def makers(document: nodes.document, chapter: str) -> dict[str, nodes.container]:
     """For each figure and table of a page, by its label, the nearest cell above whose code names it, or else below."""
-    found: dict[str, nodes.container] = {}
+    nearest: dict[str, nodes.container] = {}
     above: list[tuple[str, nodes.container]] = []
     waiting: dict[str, tuple[str, ...]] = {}
     for node in document.findall(lambda node: isinstance(node, (nodes.container, nodes.figure, nodes.table))):
@@ -20,11 +20,11 @@ def makers(document: nodes.document, chapter: str) -> dict[str, nodes.container]
                 words = _words(label[4:], chapter)
                 made = (cell for text, cell in reversed(above) if any(word in text for word in words))
                 if cell := next(made, None):
-                    found[label] = cell
+                    nearest[label] = cell
                 else:
                     waiting[label] = words
     below = {label: [cell for text, cell in above if any(w in text for w in words)] for label, words in waiting.items()}
-    return found | {label: cells[0] for label, cells in below.items() if cells}
+    return nearest | {label: cells[0] for label, cells in below.items() if cells}
 
 
 def source(cell: nodes.container) -> nodes.container | None:

@@ -67,7 +67,7 @@ class Citable:
         return f"artifacts/{self.chapter}/{self.kind}s/{self.name}.{suffix}"
 
 
-def found(env: BuildEnvironment, docname: str, doctree: nodes.document) -> Iterator[Citable]:
+def citables(env: BuildEnvironment, docname: str, doctree: nodes.document) -> Iterator[Citable]:
     """What a page shows of its own chapter's artefacts, in its order."""
     folder, _, chapter = docname.rpartition("/")
     if folder != "notebooks":
@@ -129,7 +129,7 @@ class Menus(SphinxPostTransform):
         self.makers = cells.makers(self.document, self.manifest["chapter"])
         label, title = _chapter(self.env, self.manifest["chapter"])
         within = f"{label[0].lower()}{label[1:]}, {title}"
-        for citable in list(found(self.env, docname, self.document)):
+        for citable in list(citables(self.env, docname, self.document)):
             parent = citable.node.parent
             parent.insert(parent.index(citable.node) + 1, self._menu(citable, within))
         here = nodes.reference("", label, refuri="#", internal=True)
@@ -264,7 +264,7 @@ class Galleries(SphinxPostTransform):
             page = self.app.builder.get_relative_uri(self.env.docname, docname)
             items = [
                 nodes.list_item("", *self._item(citable, f"{page}#{citable.id}"))
-                for citable in found(self.env, docname, self.env.get_doctree(docname))
+                for citable in citables(self.env, docname, self.env.get_doctree(docname))
                 if citable.kind == place["kind"]
             ]
             none = nodes.paragraph("", f"There is no {place['kind']} in this chapter.")

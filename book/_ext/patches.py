@@ -291,8 +291,8 @@ def wait(app: Sphinx, page: str, template: str, context: Context, doctree: Doctr
     def waiting(tag: re.Match[str]) -> str:
         more = "" if " loading=" in tag["rest"] else ' loading="lazy" decoding="async"'
         picture = sources.get(tag["name"], folder / tag["name"])
-        if not re.search(r"\s(width|height|style)=", tag["rest"]) and picture.is_file() and (found := size(picture)):
-            more += f' width="{found[0]}" height="{found[1]}"'
+        if not re.search(r"\s(width|height|style)=", tag["rest"]) and picture.is_file() and (pixels := size(picture)):
+            more += f' width="{pixels[0]}" height="{pixels[1]}"'
         return f"<img{more}{tag['rest']}"
 
     if "body" in context:
@@ -306,8 +306,8 @@ def size(picture: Path) -> tuple[int, int] | None:
         return get_image_size(str(picture))
     root = re.search(r"<svg\b[^>]*>", picture.read_text())
     sides = re.findall(r'\s(width|height)="([\d.]+)(pt|px|)"', root[0] if root else "")
-    found = {side: float(number) * CSS_PIXELS[unit or "px"] for side, number, unit in sides}
-    return (round(found["width"]), round(found["height"])) if len(found) == 2 else None
+    lengths = {side: float(number) * CSS_PIXELS[unit or "px"] for side, number, unit in sides}
+    return (round(lengths["width"]), round(lengths["height"])) if len(lengths) == 2 else None
 
 
 @patch(
