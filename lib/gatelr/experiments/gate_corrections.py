@@ -58,6 +58,7 @@ SETTINGS: dict[str, Setting] = {
     "adding, 50": Setting("adding", {"steps": 50}, "Adam", 1000, (0.001, 0.003, 0.01, 0.03, 0.1)),
     "adding, 100": Setting("adding", {"steps": 100}, "Adam", 1000, (0.003, 0.01, 0.03, 0.1)),
     "adding, 200": Setting("adding", {"steps": 200}, "Adam", 1000, (0.003, 0.01, 0.03, 0.1)),
+    "adding, 400": Setting("adding", {"steps": 400}, "Adam", 1000, (0.003, 0.01, 0.03, 0.1)),
     "digits": Setting("digits", {}, "Adam", 2400, (0.0017, 0.005, 0.015)),
 }
 #: The gates that read the state.
@@ -96,6 +97,8 @@ RATES: dict[tuple[str, str], tuple[float, ...]] = {
     ("adding, 100", "multi"): (0.03, 0.03, 0.01),
     ("adding, 200", "scalar"): (0.03, 0.03, 0.03),
     ("adding, 200", "multi"): (0.03, 0.03, 0.01),
+    ("adding, 400", "scalar"): (0.01, 0.03, 0.03),
+    ("adding, 400", "multi"): (0.03, 0.03, 0.01),
     ("digits", "scalar"): (0.005, 0.005, 0.0017),
     ("digits", "multi"): (0.005, 0.005, 0.005),
 }
