@@ -295,19 +295,20 @@ chapter.figure("correction-small", grid.figure, shares)
 # collects the gate terms of all its factors. So the gate's share of the
 # transport grows with the lag, and a task that needs more than the last few
 # steps tends to have a large correction. The length of the sequence alone does
-# not matter: adding over 20 and over 200 steps have about the same share.
+# not matter: adding over 20 and over 400 steps have about the same share.
 
 # %% tags=["hide-input"]
 lags = results.at_end(evidence["size"]).filter(regex="^M @")
 lags.columns = lags.columns.str[3:].astype(int)
 lags = lags.stack().rename_axis([*SEEDED, "lag"]).rename("share").reset_index()
 own = iter(figures.CYCLE[1:])
-colours = {  # one for adding, whose lengths differ by their dashes
+colours = {  # one for adding, whose lengths differ by their markers
     name: figures.CYCLE[0] if name.startswith("adding") else next(own)
     for name in settings.index
 }
 with figures.style():
-    look = {"hue": "task", "style": "task", "palette": colours}
+    look = {"hue": "task", "style": "task", "markers": True, "dashes": False}
+    look |= {"palette": colours, "markersize": 6}
     look |= {"hue_order": settings.index, "col": "gate", "col_order": GATES}
     look |= BAND | {"errorbar": None}
     grid = sns.relplot(lags, x="lag", y="share", height=3, **look)
@@ -442,12 +443,12 @@ for name, way in ways.items():
 curves = losses[[*KEYS["training"], *experiment.DECIDING]]
 learning = curves.melt(KEYS["training"], var_name="pass", value_name="loss")
 learning["ratio"] = learning.task.map(constants) / learning.loss
-learning["setting"] = learning.task + ", " + learning.gate
+learning["setting"] = learning.task + "\n" + learning.gate
 HUES = [figures.INK, figures.CYCLE[1], figures.CYCLE[2]]
 with figures.style():
     look = PANELS | BAND | {"hue": "pass", "style": "pass", "palette": HUES}
-    look |= {"col": "setting", "col_order": [", ".join(model) for model in models]}
-    look |= {"errorbar": None, "height": 1.8, "facet_kws": {"sharex": False}}
+    look |= {"col": "setting", "col_order": ["\n".join(model) for model in models]}
+    look |= {"errorbar": None, "height": 2.0, "facet_kws": {"sharex": False}}
     grid = sns.relplot(learning, x="step", y="ratio", **look)
     grid.refline(y=5, **LINE)
     grid.set(yscale="log", ylim=(0.8, None)).set_titles("{col_name}")
@@ -526,9 +527,9 @@ chapter.figure("correction-effective", grid.figure, ends.drop(columns="setting")
 # :  dropped gate term lie near zero; those of foreign corrections lie to the
 # :  right of them on the adding tasks and on digits.
 #
-# Leaving out the gate term is nowhere seen to cost more than the smallest
-# effect that matters; a foreign correction costs far more on adding over 50
-# steps and longer, and on digits. Final loss on fresh data relative to the full
+# Leaving out the gate term is in no setting shown to cost more than the
+# smallest effect that matters; a foreign correction costs far more on adding
+# over 50 steps and longer, and on digits. Final loss on fresh data relative to the full
 # gradient's of the same seed, each pass at its own learning rate: means over
 # {result}`gate-corrections/seeds` paired seeds, with intervals as wide as the
 # primary claim needs them. The dotted line is the smallest effect that matters;
@@ -798,7 +799,7 @@ chapter.validation()
 # What the gate term adds to a gradient is small and keeps its direction on the
 # moving average, where training does not need it. On the longer adding tasks
 # and on digits it is large and changes its direction; leaving it out is not
-# seen to make training worse, putting another network's in its place does, and
+# shown to make training worse, putting another network's in its place does, and
 # all three words hold together in {result}`gate-corrections/all-three` of
 # {result}`gate-corrections/models` settings.
 
