@@ -51,8 +51,10 @@ def run(quick: bool, effort: Effort) -> list[dict[str, Any]]:
         "copy": "bytes read and bytes written",
     }
     parameters = {"gate": "multi", "S": S, **sizes, "dtype": "float32"}
+    row = {"group": "ceiling", "parameters": parameters}
     return [
-        {"group": "ceiling", "peer": name, "parameters": parameters, "seconds": summary(seconds[name]), "values": values}
+        row
+        | {"peer": name, "seconds": summary(seconds[name]), "values": values}
         | ({"note": notes[name]} if name in notes else {})
         for name, values in rates.items()
     ]
