@@ -46,27 +46,25 @@ study: check-options $(READY) ## make the tables of a profile that is a study, s
 	@$(BUILD) --study
 
 # Three tiers, each with all of the one before; CONTRIBUTING.md says which is for what.
-PYTEST = $(BIN)/python -m pytest --dist loadgroup
-# One more than cores, for a test of a page or of a build waits for a browser or a kernel.
-WORKERS = $(shell expr $(CORES) + 1)
+PYTEST = $(BIN)/python -m pytest -n $(CORES) --dist loadgroup
 
 check: $(READY) ## a minute: lint, types, the library and the chapters' sources
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -n $(CORES) tests/lib tests/sources -m 'not slow and not weekly'
+	$(PYTEST) tests/lib tests/sources -m 'not slow and not weekly'
 
 test: book ## all that the README promises, on the book, which is built first
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -n $(WORKERS) -m 'not weekly'
+	$(PYTEST) -m 'not weekly'
 
 test-all: book pdf ## each page in every light, the PDF, fresh environments: a long while
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -n $(WORKERS)
+	$(PYTEST)
 
 links: book ## try every link to another host
 	@$(BIN)/jupyter-book build --builder linkcheck --path-output _build/links .

@@ -294,8 +294,9 @@ chapter.figure("correction-small", grid.figure, shares)
 # {numref}`fig-correction-lags` suggests the reason. A product of step Jacobians
 # collects the gate terms of all its factors. So the gate's share of the
 # transport grows with the lag, and a task that needs more than the last few
-# steps tends to have a large correction. The length of the sequence alone does
-# not matter: adding over 20 and over 400 steps have about the same share.
+# steps tends to have a large correction. Length itself is not seen to matter:
+# adding over 20 and over 400 steps have about the same share. (They have
+# different optimisers, though.)
 
 # %% tags=["hide-input"]
 lags = results.at_end(evidence["size"]).filter(regex="^M @")
@@ -529,10 +530,10 @@ chapter.figure("correction-effective", grid.figure, ends.drop(columns="setting")
 #
 # Leaving out the gate term is in no setting shown to cost more than the
 # smallest effect that matters; a foreign correction costs far more on adding
-# over 50 steps and longer, and on digits. Final loss on fresh data relative to the full
-# gradient's of the same seed, each pass at its own learning rate: means over
-# {result}`gate-corrections/seeds` paired seeds, with intervals as wide as the
-# primary claim needs them. The dotted line is the smallest effect that matters;
+# over 50 steps and longer, and on digits. Final loss on fresh data relative to
+# the full gradient's of the same seed, each pass at its own learning rate: means
+# over {result}`gate-corrections/seeds` paired seeds, with intervals as wide as
+# the primary claim needs them. The dotted line is the smallest effect that matters;
 # grey is the null, the full gradient on other data.
 # :::
 #
@@ -682,8 +683,9 @@ chapter.table("correction-three", three.reset_index())
 # {result}`gate-corrections/never-dropped`.
 #
 # Adding over 50, 100, 200 and 400 steps have the same optimiser and the same
-# number of updates, so that they differ by their length alone. The longest was
-# added last, when the others had been seen; the rules stayed as they were.
+# number of updates. They differ by their length, and by the learning rates that
+# suit them. The longest was added last, when the others had been seen; the
+# rules stayed as they were.
 
 # %% tags=["hide-cell"]
 minutes = float(records["cost"].cpu_seconds.sum()) / 60

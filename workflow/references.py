@@ -3,7 +3,7 @@
     python workflow/references.py                           # are all tables as their manifest has them?
     python workflow/references.py current                   # did today's code make all of them?
     python workflow/references.py adopt joint-anisotropy    # take in what these chapters wrote in the profile paper
-    python workflow/references.py take joint-anisotropy     # what such a build made before it ended at the comparison
+    python workflow/references.py take joint-anisotropy     # the same of a build that stopped at the comparison
     python workflow/references.py confirm joint-anisotropy  # today's code makes the same numbers, to every digit
     python workflow/references.py adopt --table diagnosis/remedies \\
         --by gatelr.experiments.remedy_trials --command "python -m gatelr.experiments.remedy_trials"
@@ -114,11 +114,28 @@ def adopt(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("ar
     """Copy the tables that chapters wrote in the profile paper, and note in the manifest how each was made.
 
     Raises:
-        ValueError: for a chapter that was not run, or in another profile, or whose runs are of other code than today's.
+        ValueError: for a chapter that was not run, or in another profile.
     """
-    tables, taken = manifest(folder), []
+    return _copied({chapter: artifacts / chapter for chapter in chapters}, folder)
+
+
+def take(chapters: list[str], folder: Path = FOLDER, builds: Path = Path("_build/run")) -> list[str]:
+    """The same for chapters that ran to their end and stopped at the comparison, since numbers were meant to move.
+
+    Raises:
+        ValueError: for a chapter that did not stop there, or in another profile.
+    """
+    places = {}
     for chapter in chapters:
-        place = artifacts / chapter
+        made = sorted(builds.glob(f"{chapter}/*/artifacts"), key=lambda place: place.stat().st_mtime)
+        places[chapter] = made[-1] if made else builds / chapter
+    return _copied(places, folder)
+
+
+def _copied(places: dict[str, Path], folder: Path) -> list[str]:
+    """Copy the tables of each chapter from its place; all or none."""
+    tables, new = manifest(folder), {}
+    for chapter, place in places.items():
         if not (place / "manifest.json").exists():
             raise ValueError(f"got no {place / 'manifest.json'}, expected one: run `make book PROFILE=paper` first")
         made = json.loads((place / "manifest.json").read_text())
@@ -126,8 +143,7 @@ def adopt(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("ar
             raise ValueError(f"got {chapter} in the profile {profile!r}, expected 'paper': a reference has all seeds")
         code, rules = current(chapter)
         for path in sorted((place / "reference").glob("*.csv")):
-            (folder / path.name).write_bytes(path.read_bytes())
-            tables[path.stem] = {
+            new[path] = {
                 "sha256": digest(path),
                 "chapter": chapter,
                 "code": code,
@@ -138,36 +154,10 @@ def adopt(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("ar
                 "versions": made["versions"],
                 "command": "make book PROFILE=paper",
             }
-            taken.append(path.stem)
-    _write(tables, folder)
-    return taken
-
-
-def take(chapters: list[str], folder: Path = FOLDER, builds: Path = Path("_build/run")) -> list[str]:
-    """Copy the tables of a build in the profile paper that ended at the comparison, where numbers were meant to move.
-
-    The next build compares with them, and :func:`adopt` then notes who made them.
-
-    Raises:
-        ValueError: for a chapter of which no build ended so.
-    """
-    tables, taken = manifest(folder), []
-    for chapter in chapters:
-        places = sorted(builds.glob(f"{chapter}/*/artifacts/reference"), key=lambda place: place.stat().st_mtime)
-        if not places:
-            raise ValueError(
-                f"got no tables of {chapter} below {builds}, expected those of a build that ended at the comparison: "
-                "run `make book PROFILE=paper` first"
-            )
-        code, rules = current(chapter)
-        for path in sorted(places[-1].glob("*.csv")):
-            (folder / path.name).write_bytes(path.read_bytes())
-            entry = {"sha256": digest(path), "chapter": chapter, "code": code, "rules": rules, "commit": None}
-            entry |= {"date": datetime.date.today().isoformat(), "command": "make book PROFILE=paper"}
-            tables[path.stem] = entry | _machine()
-            taken.append(path.stem)
-    _write(tables, folder)
-    return taken
+    for path in new:
+        (folder / path.name).write_bytes(path.read_bytes())
+    _write(tables | {path.stem: entry for path, entry in new.items()}, folder)
+    return [path.stem for path in new]
 
 
 def confirm(chapters: list[str], folder: Path = FOLDER, artifacts: Path = Path("artifacts")) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -79,21 +78,28 @@ def test_a_shorter_run_is_not_adopted(folder: Path, tmp_path: Path) -> None:
     assert (folder / "two.csv").read_text() == before
 
 
-def test_tables_of_a_build_that_ended_at_the_comparison_are_taken(folder: Path, tmp_path: Path) -> None:
-    builds = tmp_path / "run"
-    with pytest.raises(ValueError, match="got no tables of joint-anisotropy"):
-        references.take(["joint-anisotropy"], folder, builds)
-    for build, value in (("earlier", "2.6"), ("later", "2.75")):
-        place = builds / "joint-anisotropy" / build / "artifacts/reference"
-        place.mkdir(parents=True)
-        (place / "two.csv").write_text(f"seed,value\n1,{value}\n")
-        os.utime(place, (0, 0) if build == "earlier" else None)
-    assert references.take(["joint-anisotropy"], folder, builds) == ["two"]
+def stopped(root: Path, profile: str) -> Path:
+    """What a chapter leaves that ran to its end and stopped at the comparison."""
+    aside = root / "run" / "joint-anisotropy" / "aside"
+    aside.mkdir(parents=True)
+    (artefacts(root, profile) / "joint-anisotropy").rename(aside / "artifacts")
+    return root / "run"
+
+
+def test_tables_of_a_build_that_stopped_at_the_comparison_are_taken(folder: Path, tmp_path: Path) -> None:
+    assert references.take(["joint-anisotropy"], folder, stopped(tmp_path, "paper")) == ["two"]
     assert (folder / "two.csv").read_text() == "seed,value\n1,2.75\n"
+    assert references.manifest(folder)["two"]["commit"] == "c0ffee"
     assert references.problems(folder) == []
-    entry = references.manifest(folder)["two"]
-    assert (entry["code"], entry["commit"]) == (references.current("joint-anisotropy")[0], None)
-    assert references.manifest(folder)["one"]["code"] == "0" * 16
+
+
+@pytest.mark.parametrize("profile", ["ci", None])
+def test_nothing_is_taken_of_a_shorter_build_or_of_none(folder: Path, tmp_path: Path, profile: str | None) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    builds = tmp_path / "run" if profile is None else stopped(tmp_path, profile)
+    with pytest.raises(ValueError, match="expected one: run" if profile is None else "in the profile 'ci'"):
+        references.take(["joint-anisotropy"], folder, builds)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_code_that_moves_no_digit_is_noted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
