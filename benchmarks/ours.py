@@ -11,7 +11,7 @@ from gatelr.cells import GatedRNN
 from gatelr.kernels.sweep import Workspace
 from torch import Tensor
 
-from .peers import Step, single
+from .peers import Step, backward, single
 
 
 def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, keep: bool = True) -> Step:
@@ -22,10 +22,9 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, keep
 
     def run() -> Tensor:
         optimiser.zero_grad()
-        losses = (model(u, workspace=workspace) - target).square().mean((-2, -1))
-        losses.sum().backward()
+        losses = backward(model(u, workspace=workspace), target)
         optimiser.step()
-        return losses.detach()
+        return losses
 
     return Step(run, lambda: {name: weight.detach() for name, weight in model.named_parameters()})
 

@@ -70,9 +70,12 @@ def _server() -> subprocess.Popen[str]:
 
 def _serve() -> None:
     """Fork for each program that is asked for, and answer with its exit status."""
+    runpy.run_path(str(Path(__file__).parents[1] / "workflow" / "fewer_imports.py"))
+    gc.disable()  # while all this is imported
     for name in IMPORTED:
         import_module(name)
     gc.freeze()  # so that a fork does not look through all that, and copy it
+    gc.enable()
     while line := sys.stdin.readline():
         child = os.fork()
         if child == 0:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from gatelr.cells import GatedRNN
-from torch import Tensor
+from torch import Tensor, nn
 
 Weights = tuple[Tensor, Tensor, Tensor]
 
@@ -67,6 +67,17 @@ def named_rows(model: GatedRNN, rows: Tensor) -> dict[str, Tensor]:
     parts = rows.split([shape.numel() for shape in shapes], -1)
     W, W_in, W_o = (part.unflatten(-1, shape) for part, shape in zip(parts, shapes, strict=True))
     return named(model, (W, W_in, W_o))
+
+
+def backward(output: Tensor, target: Tensor) -> Tensor:
+    """Go back from the loss; the losses ``(*S,)``. That of a lone network is PyTorch's own, as one would write it."""
+    if output.ndim == 2:
+        losses = nn.functional.mse_loss(output, target)
+        losses.backward()
+    else:
+        losses = (output - target).square().mean((-2, -1))
+        losses.sum().backward()
+    return losses.detach()
 
 
 def fixed_gate(model: GatedRNN) -> float | Tensor | None:

@@ -8,7 +8,7 @@ import torch
 from gatelr.cells import GatedRNN
 from torch import Tensor
 
-from . import Step, Weights, fixed_gate, named, single, stacked
+from . import Step, Weights, backward, fixed_gate, named, single, stacked
 
 Alpha = float | Tensor | None
 Update = Callable[[Tensor, Tensor, Alpha], Tensor]
@@ -44,10 +44,9 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float, *, upda
 
     def run() -> Tensor:
         optimiser.zero_grad()
-        losses = (forward((W, W_in, W_o), u, alpha, update) - target).square().mean((-2, -1))
-        losses.sum().backward()
+        losses = backward(forward((W, W_in, W_o), u, alpha, update), target)
         optimiser.step()
-        return losses.detach()
+        return losses
 
     return Step(run, lambda: named(model, (W, W_in, W_o)))
 

@@ -10,7 +10,7 @@ import torch
 from gatelr.cells import GatedRNN
 from torch import Tensor, nn
 
-from . import Step
+from . import Step, backward
 
 
 def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step:
@@ -32,10 +32,8 @@ def training_step(model: GatedRNN, u: Tensor, target: Tensor, lr: float) -> Step
         ):
             optimiser.zero_grad()
             _, last = network(u_s)
-            loss = (readout(last[0]) - target_s).square().mean()
-            loss.backward()
+            losses.append(backward(readout(last[0]), target_s))
             optimiser.step()
-            losses.append(loss.detach())
         return torch.stack(losses) if model.replicas else losses[0]
 
     return Step(run, dict)

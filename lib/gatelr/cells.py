@@ -377,7 +377,9 @@ class GatedRNN(nn.Module):
     def _fixed_gate(self) -> Tensor | None:
         """α as a tensor of the weights' dtype; kept as numbers, it is exact in float64 whatever the model was."""
         values = (1.0,) if self.gate == "none" else self.alpha
-        return None if values is None else self.W_r.new_tensor(values)
+        if values is None:
+            return None
+        return self.W_r.new_full((1,), *values) if len(values) == 1 else self.W_r.new_tensor(values)
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, time: bool = False) -> Tensor:
         """``x @ weightᵀ + bias`` for ``(*batch, ·)``, or with time in front; each replica uses its own weight."""

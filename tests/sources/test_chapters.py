@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import statistics
 from pathlib import Path
@@ -22,6 +23,7 @@ CHAPTERS = [FOLDER / f"{name}.py" for name in toc.chapters()]
 chapters = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 
 
+@functools.cache
 def cells(chapter: Path, kind: str) -> list[Any]:
     return [cell for cell in jupytext.read(chapter).cells if cell.cell_type == kind]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def origins(tree: ast.Module, name: str) -> list[ast.expr]:
     return found
 
 
+@functools.cache
 def claims(tree: ast.Module) -> set[str]:
     """All claims that a chapter has a check for; a check without one belongs to reproducibility."""
     found: set[str] = set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import torch
@@ -15,14 +14,15 @@ def joined(
     W_r: Tensor, W_rg: Tensor | None, W_i: Tensor, W_ig: Tensor | None, b: Tensor | None, b_g: Tensor | None
 ) -> Tensor:
     """One matrix a replica, ``(S, k, q)``: candidate over gate; state, input and bias beside each other."""
-
-    def beside(*parts: Tensor | None) -> Tensor:
-        return torch.cat([w if w.ndim == W_r.ndim else w.unsqueeze(-1) for w in parts if w is not None], -1)
-
-    W = beside(W_r, W_i, b)
+    W = _beside(W_r, W_i, b)
     if W_rg is not None:
-        W = torch.cat([W, beside(W_rg, W_ig, b_g)], -2)
+        W = torch.cat([W, _beside(W_rg, W_ig, b_g)], -2)
     return W if W.ndim == 3 else W.unsqueeze(0)
+
+
+def _beside(state: Tensor, *others: Tensor | None) -> Tensor:
+    parts = [w if w.ndim == state.ndim else w.unsqueeze(-1) for w in others if w is not None]
+    return torch.cat([state, *parts], -1)
 
 
 class LastState(torch.autograd.Function):
@@ -40,7 +40,7 @@ class LastState(torch.autograd.Function):
         W = joined(*weights)
         ctx.shapes, S = (all_u.shape, all_x0.shape), len(W)
         u, x0 = all_u.reshape(len(all_u), S, -1, all_u.shape[-1]), all_x0.reshape(S, -1, all_x0.shape[-1])
-        ctx.replicated, ctx.given = weights[0].ndim == 3, [weight is not None for weight in weights]
+        ctx.shapes_of_weights = [None if weight is None else weight.shape for weight in weights]
         ctx.workspace, ctx.carried, ctx.compiled = workspace, backward, build.serves(W)
         if ctx.compiled:
             swept = compiled.forward(u, x0, W, alpha, into=workspace.compiled if workspace else None)
@@ -72,9 +72,10 @@ class LastState(torch.autograd.Function):
             x, z, W = ctx.saved_tensors
             plain = ctx.workspace or sweep.Workspace(record=False).hold(x, z, W, ctx.alpha, n, m)
             gradients = sweep.adjoint(plain, cotangents[0].reshape(len(W), -1, n), **wanted)
-        whole = gradients.W if ctx.replicated else gradients.W[0]
-        places = product((slice(n), slice(n, n + m), n + m), (slice(n), slice(n, None)))
-        pairs = zip(places, ctx.given, strict=True)
-        parts = [whole[..., rows, columns] if given else None for (columns, rows), given in pairs]
+        of_each = (half for part in gradients.W for half in part.tensor_split((n,), -2))  # candidate over gate
+        parts = [
+            None if shape is None else half.reshape(shape)
+            for half, shape in zip(of_each, ctx.shapes_of_weights, strict=True)
+        ]
         grad_u = None if gradients.u is None else gradients.u.reshape(shape_u)
         return grad_u, gradients.x0.reshape(shape_x0), None, None, None, *parts

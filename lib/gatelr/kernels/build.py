@@ -35,6 +35,16 @@ BELOW = {"avx2": ("-mno-avx512f",), "default": ("-mno-avx",)}
 #: The C functions of each dtype are named after it.
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
+_ADDRESS, _LONG, _DOUBLE = ctypes.c_void_p, ctypes.c_long, ctypes.c_double
+
+#: What each C function takes, in order: ctypes refuses a call with anything else.
+SIGNATURES = {
+    "forward": (_ADDRESS, _LONG, *[_ADDRESS] * 7),
+    "adjoint": (_ADDRESS, _LONG, _LONG, *[_ADDRESS] * 7, _LONG, *[_ADDRESS] * 5),
+    "tall": (*[_LONG] * 7, *[_ADDRESS] * 3),
+    "norms": (*[_LONG] * 4, *[_ADDRESS] * 3, _DOUBLE, _DOUBLE, _LONG, _ADDRESS),
+}
+
 _plain = 0
 
 
@@ -85,19 +95,16 @@ def call(name: str, dtype: torch.dtype, *arguments: Any) -> None:
     Args:
         name: the function.
         dtype: float32 or float64.
-        arguments: a tensor stands for its address, an int for a long, a float for a double, None for no address.
+        arguments: what :data:`SIGNATURES` says; a tensor stands for its address, None for no address.
     """
+    _function(name, dtype)(*[value.data_ptr() if isinstance(value, Tensor) else value for value in arguments])
+
+
+@lru_cache
+def _function(name: str, dtype: torch.dtype) -> Any:
     function = getattr(_library(), f"{name}_{_NAMES[dtype]}")
-    function.restype = None
-    function(*map(_for_c, arguments))
-
-
-def _for_c(argument: Any) -> Any:
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
-    if isinstance(argument, int):
-        return ctypes.c_long(argument)
-    return ctypes.c_double(argument) if isinstance(argument, float) else argument
+    function.argtypes, function.restype = SIGNATURES[name], None
+    return function
 
 
 def _library() -> ctypes.CDLL:

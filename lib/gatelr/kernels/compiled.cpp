@@ -312,14 +312,17 @@ void adjoint(const long *sizes, long carry, long threads, const F *u, const F *W
             adjoint_slice(z, carry, s, b0, rows, u, W, alpha, x, phi, g, delta, every != 0, grad_u, grad_x0,
                           grad_W ? sums.begin() + unit * each : nullptr, costates, signals);
         }
-        if (grad_W) {
+        if (grad_W) { // at the states, then at the inputs, then at the biases, of all replicas each
+            F *const at_inputs = grad_W + z.S * z.k * z.n, *const at_biases = at_inputs + z.S * z.k * z.m;
 #pragma omp for schedule(static)
             for (long row = 0; row < z.S * z.k; ++row)
                 for (long j = 0; j < z.q; ++j) {
                     const F *first = sums.begin() + row / z.k * z.slices * each + j * z.kp + row % z.k;
                     F sum = 0;
                     for (long slice = 0; slice < z.slices; ++slice) sum += first[slice * each];
-                    grad_W[row * z.q + j] = sum;
+                    (j < z.n             ? grad_W[row * z.n + j]
+                     : j < z.n + z.m     ? at_inputs[row * z.m + j - z.n]
+                                         : at_biases[row]) = sum;
                 }
         }
     }

@@ -77,10 +77,13 @@ def adjoint(
     backward: Backward = "full",
 ) -> Gradients:
     """As :func:`gatelr.kernels.sweep.adjoint`."""
+    (S, k, q), n, m = swept.W.shape, swept.x.shape[-1], swept.u.shape[-1]
     grad_u = torch.empty_like(swept.u) if input_gradient else None
-    gradients = Gradients(grad_u, torch.empty_like(swept.x[0]), torch.empty_like(swept.W))
-    _adjoint(swept, delta, backward, *gradients, None, None)
-    return gradients
+    grad_x0, grad_W = torch.empty_like(swept.x[0]), swept.W.new_empty(S * k * q)
+    _adjoint(swept, delta, backward, grad_u, grad_x0, grad_W, None, None)
+    # each lies without gaps, so that autograd keeps it as it is
+    state, inputs, bias = grad_W.split((S * k * n, S * k * m, S * k * (q - n - m)))
+    return Gradients(grad_u, grad_x0, (state.view(S, k, n), inputs.view(S, k, m), bias.view(S, k, q - n - m)))
 
 
 def costates(

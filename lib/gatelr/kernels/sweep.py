@@ -73,12 +73,13 @@ class Gradients(NamedTuple):
     Attributes:
         u: the inputs' gradient; None where it was not asked for.
         x0: the initial state's.
-        W: that of all weights, in one matrix as :func:`forward` takes them.
+        W: those of the weights that read the state, the input, and nothing: the biases, none or one a row. Candidate
+            over gate, as :func:`forward` takes them.
     """
 
     u: Float[Tensor, "T S B m"] | None
     x0: Float[Tensor, "S B n"]
-    W: Float[Tensor, "S k q"]
+    W: tuple[Float[Tensor, "S k n"], Float[Tensor, "S k m"], Float[Tensor, "S k b"]]
 
 
 def flush(adjoint: Tensor) -> None:
@@ -271,11 +272,16 @@ def adjoint(
     if delta.ndim == 3 and not input_gradient:
         ws.delta.copy_(delta.mT)
         ws.run(f"adjoint, {backward}", partial(_adjoint, backward=backward))
-        return Gradients(None, ws.adj.mT.clone(), ws.grad_W.mT.clone())
+        return _gradients(ws, None)
     grad_u = torch.empty_like(ws.x[:-1, :, ws.n : ws.n + ws.m]) if input_gradient else None
     ws.delta.copy_(delta[-1].mT if delta.ndim == 4 else delta.mT)
     _adjoint(ws, delta.mT.unbind()[:-1] if delta.ndim == 4 else None, grad_u, backward)
-    return Gradients(None if grad_u is None else grad_u.mT, ws.adj.mT.clone(), ws.grad_W.mT.clone())
+    return _gradients(ws, grad_u)
+
+
+def _gradients(ws: Workspace, grad_u: Tensor | None) -> Gradients:
+    at_state, at_input, at_bias = ws.grad_W.mT.clone().split((ws.n, ws.m, ws.W.shape[-1] - ws.n - ws.m), -1)
+    return Gradients(None if grad_u is None else grad_u.mT, ws.adj.mT.clone(), (at_state, at_input, at_bias))
 
 
 def _adjoint(

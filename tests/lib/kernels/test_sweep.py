@@ -65,7 +65,7 @@ def test_direct_gradients_at_every_step(case: Case) -> None:
         state = (1 - gate) * state + gate * phi
         loss = loss + (delta_t * state).sum()
     (reference,) = torch.autograd.grad(loss, W_ag)
-    ours = gradients.W[..., : case.n]
+    ours, *_ = gradients.W
     assert (ours - reference).abs().max() <= 1e-12 * max(1.0, float(reference.abs().max()))
 
 
