@@ -1,14 +1,13 @@
 """How the cost of four paths through the library grows with steps, neurons and seeds, and where it leaves 8 GB.
 
-``python -m benchmarks.growth '{"path": …}'`` measures one path in a process of its own. Exponents are fitted to the
-three largest sizes, where what does not grow weighs least.
+Each path is measured in a process of its own. Exponents are fitted to the three largest sizes, where what does not
+grow weighs least.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,7 +34,7 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
     """A row for each path and size."""
     rows: list[dict[str, Any]] = []
     for path in SEEDS:
-        measured = memory.elsewhere("growth", path=path, quick=quick, threads=threads)
+        measured = memory.elsewhere(threads, measure, path, quick)
         parameters = {"gate": "multi", **base(path, quick), "dtype": "float32"}
         row = {"group": "growth", "peer": path, "parameters": parameters}
         if "absent" in measured:
@@ -114,7 +113,3 @@ def timed(call: Callable[[], object]) -> float:
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
-
-
-if __name__ == "__main__":
-    sys.exit(memory.answer(sys.argv[1], measure))

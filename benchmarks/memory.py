@@ -1,18 +1,17 @@
 """Peak memory of a training step, each peer in a process of its own: memory that one freed would hide another's.
 
-``python -m benchmarks.memory '{"peer": …}'`` is such a process. It says how far its resident set rose above what it was
-when model, data and optimiser were there: during the first step, and during a later one.
+Each says how far its resident set rose above what it was when model, data and optimiser were there: during the first
+step, and during a later one.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,8 @@ import torch
 from .contests import OURS, RATE, SIZES, TINY, TRAINERS, data, network
 from .peers import Step
 
-ROOT = Path(__file__).resolve().parents[1]
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 S = 20
-#: The exit status of a process whose row is absent.
-ABSENT = 3
 #: Not of torch.compile: the peak of its first step is the compiler's.
 PEERS = tuple(peer for peer in TRAINERS if peer != "torch.compile")
 NOTES = {
@@ -50,7 +46,7 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
         except (ModuleNotFoundError, FileNotFoundError) as error:
             rows.append(row | {"absent": str(error)})
             continue
-        measured = elsewhere("memory", peer=peer, sizes=sizes, threads=threads)
+        measured = elsewhere(threads, measure, peer, sizes)
         if "absent" in measured:
             rows.append(row | measured)
             continue
@@ -62,20 +58,28 @@ def run(quick: bool, threads: int) -> list[dict[str, Any]]:
     return rows
 
 
-def elsewhere(module: str, **asked: Any) -> dict[str, Any]:
-    """What a module of this package prints in a process of its own, or why it cannot."""
+def elsewhere(threads: int, measure: Callable[..., dict[str, Any]], *asked: Any) -> dict[str, Any]:
+    """What a function returns in a process of its own with so many threads, or why it cannot.
+
+    The process is forked from one that has imported what each would import for seconds.
+    """
     if not RESET.exists():
         return {"absent": NO_PEAK}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch._dynamo", __name__])
     # An array is taken from the system and given back to it: glibc would keep what one step has freed for the next, so
     # that the peak of a step would depend on what ran before it.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-    command = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(asked)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode == ABSENT:
-        return {"absent": done.stdout.strip()}
-    if done.returncode:
-        raise RuntimeError(f"{module} could not be measured for {asked}: {done.stderr.strip()}")
-    return dict(json.loads(done.stdout))
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    try:
+        with ProcessPoolExecutor(1, context) as process:
+            process.submit(torch.set_num_threads, threads).result()
+            return process.submit(measure, *asked).result()
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        return {"absent": str(error)}
+    except PermissionError:
+        return {"absent": NO_PEAK}
+    finally:
+        del os.environ["MALLOC_MMAP_THRESHOLD_"]
 
 
 def measure(peer: str, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -124,22 +128,3 @@ def _status(field: str) -> int:
     if match is None:
         raise OSError(f"got no {field} from the system, expected one as Linux has it")
     return 1024 * int(match[1])
-
-
-def answer(argument: str, measure: Callable[..., dict[str, Any]]) -> int:
-    """Print as JSON what was measured in this process, or why it cannot be; the exit status says which."""
-    asked = json.loads(argument)
-    torch.set_num_threads(asked.pop("threads"))
-    try:
-        print(json.dumps(measure(**asked)))
-    except (ModuleNotFoundError, FileNotFoundError) as error:
-        print(error)
-    except PermissionError:
-        print(NO_PEAK)
-    else:
-        return 0
-    return ABSENT
-
-
-if __name__ == "__main__":
-    sys.exit(answer(sys.argv[1], measure))

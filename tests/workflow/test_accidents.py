@@ -123,17 +123,17 @@ def test_a_dead_kernel_is_named_with_its_cell(project: Project) -> None:
 
 def test_a_cell_that_never_ends_is_stopped_and_named(project: Project) -> None:
     limits = project.root / "workflow" / "limits.yaml"
-    limits.write_text(limits.read_text().replace("chapters:\n", "chapters:\n  two: {minutes: 0.2, megabytes: 1}\n"))
+    limits.write_text(limits.read_text().replace("chapters:\n", "chapters:\n  two: {minutes: 0.1, megabytes: 1}\n"))
     source = project.source("two")
     before = source.read_text()
-    source.write_text(before.replace("# %%\nimport json", "# %%\nwhile True: pass\nimport json"))
+    source.write_text(before.replace("# %%\nimport json", "# %%\nimport time\nwhile True: time.sleep(1)\nimport json"))
     done = project.build("artifacts/two/results.json")
     assert done.returncode == 1
-    sentence = "the chapter did not end within its 0.2 minutes, of which this cell, which was still running, had "
+    sentence = "the chapter did not end within its 0.1 minutes, of which this cell, which was still running, had "
     assert f"two, cell 4 (The end of 2)\n    {sentence}" in done.stderr
     assert not [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(project.root / "notebooks")]
     source.write_text(before)
-    limits.write_text(limits.read_text().replace("minutes: 0.2", "minutes: 20"))  # a limit is no reason to run again
+    limits.write_text(limits.read_text().replace("minutes: 0.1", "minutes: 20"))  # a limit is no reason to run again
     assert ran(project.build("artifacts/two/results.json")) == {"two"}
     limits.write_text(limits.read_text().replace("minutes: 20", "minutes: 30"))
     assert ran(project.build("artifacts/two/results.json")) == set()

@@ -37,7 +37,7 @@ _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
 _ADDRESS, _LONG, _DOUBLE = ctypes.c_void_p, ctypes.c_long, ctypes.c_double
 
-#: What each C function takes, in order: ctypes refuses a call with anything else.
+#: The kinds of arguments of each C function. A call with others is refused by ctypes.
 SIGNATURES = {
     "forward": (_ADDRESS, _LONG, *[_ADDRESS] * 7),
     "adjoint": (_ADDRESS, _LONG, _LONG, *[_ADDRESS] * 7, _LONG, *[_ADDRESS] * 5),
