@@ -152,6 +152,7 @@ def _serve() -> dict[str, Any]:
     global _forking
     _forking = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a build that is stopped waits for its jobs, which hear of it
+    gc.disable()  # imports make nothing that could be freed, and would be looked through again and again
     code, server = _code(), os.getpid()
     listener = socket.socket(fileno=int(sys.stdin.readline()))
     forks: dict[socket.socket, tuple[int, int]] = {}
@@ -234,13 +235,13 @@ def _ready(imports: Iterable[str]) -> bool:
     if "torch" in sys.modules:
         import_module("torch._dynamo")  # as the first optimiser does that is made
     if len(sys.modules) > before:
-        gc.collect()
         gc.freeze()  # so that a fork does not look through all that, and copy it
     return len(os.listdir("/proc/self/task")) == 1
 
 
 def _become(asked: dict[str, Any], path: list[str]) -> NoReturn:
     """Go on as the program, and end."""
+    gc.enable()
     for descriptor, stream in zip(asked["descriptors"], (0, 1, 2), strict=True):
         os.dup2(descriptor, stream)
         os.close(descriptor)

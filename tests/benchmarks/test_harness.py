@@ -159,7 +159,7 @@ def test_a_trial_run_fills_every_group(quick: Path) -> None:
     assert {row["group"] for row in content["rows"]} == set(groups) == set(content["measured"])
     for row in content["rows"]:
         if row.get("agreement", {}).get("exact"):
-            assert row["agreement"]["discrepancy"] <= 1e-3, row
+            assert row["agreement"]["discrepancy"] <= (1e-5 if row["peer"] == "torch.compile" else 1e-3), row
         if not row["peer"].startswith(("jax", "released", "torch.compile")):
             assert "absent" not in row or row["group"] in ("memory", "growth"), row
     assert {group["kernel"] for group in content["measured"].values()} == {which()}
