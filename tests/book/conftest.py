@@ -169,6 +169,7 @@ def look(context: BrowserContext, book: str) -> Callable[[str], Opened]:
             if len(opened) == WINDOWS:
                 opened.pop(next(iter(opened))).page.close()
             opened[name] = in_window(context, book, name, "networkidle")
+        opened[name].page.bring_to_front()  # a page behind another is drawn once a second
         return opened[name]
 
     return look

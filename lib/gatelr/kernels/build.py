@@ -38,6 +38,8 @@ _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 _ADDRESS, _LONG, _DOUBLE = ctypes.c_void_p, ctypes.c_long, ctypes.c_double
 
 #: The kinds of arguments of each C function. A call with others is refused by ctypes.
+#:
+#: :meta hide-value:
 SIGNATURES = {
     "forward": (_ADDRESS, _LONG, *[_ADDRESS] * 7),
     "adjoint": (_ADDRESS, _LONG, _LONG, *[_ADDRESS] * 7, _LONG, *[_ADDRESS] * 5),
@@ -95,7 +97,7 @@ def call(name: str, dtype: torch.dtype, *arguments: Any) -> None:
     Args:
         name: the function.
         dtype: float32 or float64.
-        arguments: what :data:`SIGNATURES` says; a tensor stands for its address, None for no address.
+        arguments: a tensor stands for its address, None for no address.
     """
     _function(name, dtype)(*[value.data_ptr() if isinstance(value, Tensor) else value for value in arguments])
 
