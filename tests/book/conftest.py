@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -32,6 +32,16 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Says nothing of a reader who turned the page before it had all arrived; the browser notes what it lacks."""
 
+
+#: Wait until nothing more has arrived for a tenth of a second. ("networkidle" is half a second, for each page anew.)
+QUIET = """async () => {
+  const arrived = () => performance.getEntriesByType("resource").length;
+  let before;
+  do {
+    before = arrived();
+    await new Promise(done => setTimeout(done, 100));
+  } while (arrived() !== before);
+}"""
 
 #: So many pages stay open that tests only look at.
 WINDOWS = 4
@@ -100,19 +110,20 @@ def open_page(
 ) -> Opened:
     """Open a page such as "book/index" for a reader who comes for the first time, and wait until it is typeset."""
     context = browser.new_context(base_url=book, reduced_motion="reduce")
-    return in_window(context, book, name, "networkidle", scheme, width, height)
+    return in_window(context, book, name, scheme, width, height, quiet=True)
 
 
 def in_window(
     context: BrowserContext,
     book: str,
     name: str,
-    until: Literal["load", "networkidle"],
     scheme: str = "light",
     width: int = 1280,
     height: int = 844,
+    *,
+    quiet: bool = False,
 ) -> Opened:
-    """Open a page in a new window and wait until it is typeset."""
+    """Open a page in a new window and wait until it is typeset, and if need be until it asks for nothing any more."""
     context.set_default_timeout(15_000)
     opened = Opened(context.new_page())
     page, complaints = opened.page, opened.complaints
@@ -124,10 +135,12 @@ def in_window(
     page.on("response", lambda got: complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
     home = (f"{book}/", "data:", "blob:")
     page.on("request", lambda asked: None if asked.url.startswith(home) else complaints.append(asked.url))
-    page.goto(f"{book}/{name}.html", wait_until=until)
+    page.goto(f"{book}/{name}.html")
     # a page that leads elsewhere is on its way, and nothing can be asked of it
     page.wait_for_function("() => !document.querySelector('meta[http-equiv=refresh]')")
     page.evaluate("() => window.MathJax?.startup?.promise")  # a page without mathematics does not load it
+    if quiet:
+        page.evaluate(QUIET)
     opened.fetched = page.evaluate("() => performance.getEntriesByType('resource').map(entry => entry.name)")
     return opened
 
@@ -150,7 +163,7 @@ def visit(context: BrowserContext, book: str) -> Iterator[Callable[..., Page]]:
     pages: list[Page] = []
 
     def visit(name: str, **how: Any) -> Page:
-        pages.append(in_window(context, book, name, "load", **how).page)
+        pages.append(in_window(context, book, name, **how).page)
         return pages[-1]
 
     yield visit
@@ -168,7 +181,7 @@ def look(context: BrowserContext, book: str) -> Callable[[str], Opened]:
         if name not in opened:
             if len(opened) == WINDOWS:
                 opened.pop(next(iter(opened))).page.close()
-            opened[name] = in_window(context, book, name, "networkidle")
+            opened[name] = in_window(context, book, name, quiet=True)
         opened[name].page.bring_to_front()  # a page behind another is drawn once a second
         return opened[name]
 

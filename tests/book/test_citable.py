@@ -244,11 +244,11 @@ def labels(chapter: str) -> list[tuple[str, str]]:
 
 def lines(page: Page) -> dict[str, Locator]:
     """The line of each figure and table on a page, by its permanent name."""
-    found = {}
-    for line in page.locator(".citable:not(.citable-chapter)").all():
-        above = line.locator("xpath=preceding-sibling::*[1]/descendant-or-self::*[@id][1]")
-        found[above.get_attribute("id") or ""] = line
-    return found
+    all_lines = page.locator(".citable:not(.citable-chapter)")
+    names = all_lines.evaluate_all(
+        """all => all.map(({ previousElementSibling: above }) => above.id || above.querySelector("[id]")?.id || "")"""
+    )
+    return {name: all_lines.nth(i) for i, name in enumerate(names)}
 
 
 @browsed

@@ -44,10 +44,8 @@ def preview(page: Page) -> Locator:
         ("book/cite", "#claim-c2", "mjx-container", "Exact Jacobians"),
     ],
 )
-def test_a_reference_shows_what_it_points_to(
-    visit: Callable[..., Page], name: str, target: str, inside: str, says: str
-) -> None:
-    page = visit(name)
+def test_a_reference_shows_what_it_points_to(look: Look, name: str, target: str, inside: str, says: str) -> None:
+    page = look(name).page
     link = reference(page, target)
     link.scroll_into_view_if_needed()
     link.hover()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import Any
 import jupytext
 import pytest
 import yaml
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, SoupStrainer, Tag
 from names import MODULES, public
 from playwright.sync_api import Page, expect
 
@@ -26,8 +27,10 @@ NAMES = [f"gatelr.{name}" for module in MODULES for name in public(module)]
 pytestmark = [pytest.mark.xdist_group("book")]
 
 
-def read(page: str) -> BeautifulSoup:
-    return BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser")
+@functools.cache
+def read(page: str, only: str | None = None) -> BeautifulSoup:
+    """A page, or elements of one kind in it: to read all of a chapter takes a while."""
+    return BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser", parse_only=only and SoupStrainer(only))
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +43,7 @@ def entries(book: str) -> dict[str, Tag]:
 def links(book: str) -> dict[str, list[tuple[str, str]]]:
     """For each chapter the links in its code: what each says, and where it leads."""
     return {
-        chapter: [(a.get_text(), str(a["href"])) for a in read(chapter).select("pre a.sphinx-codeautolink-a")]
+        chapter: [(a.get_text(), str(a["href"])) for a in read(chapter, "pre").select("a.sphinx-codeautolink-a")]
         for chapter in CHAPTERS
     }
 
