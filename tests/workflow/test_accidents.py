@@ -295,10 +295,11 @@ def test_a_folder_that_cannot_be_written_is_named(disk: Path | None, tmp_path: P
 
 
 def test_what_was_damaged_is_found_and_made_again(project: Project) -> None:
-    assert project.build("artifacts/one/results.json", RUNS).returncode == 0
+    targets = [f"artifacts/{chapter}/results.json" for chapter in ("one", "two", "three")] + [RUNS]
+    assert project.build(*targets).returncode == 0
     expected = numbers(project)
     (run, other) = sorted(project.root.glob("artifacts/runs/*/*.json"))
-    one, chapter = project.root / "artifacts/one", project.root / "artifacts/gate-corrections"
+    artefacts = project.root / "artifacts"
 
     def cut(path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-20])
@@ -308,42 +309,58 @@ def test_what_was_damaged_is_found_and_made_again(project: Project) -> None:
         path.write_text(path.read_text().replace(old, new, 1))
         os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))  # as a disk changes it
 
-    accidents: dict[str, tuple[Callable[[], object], set[str], str]] = {
-        "results, cut short": (lambda: cut(one / "results.json"), {"one"}, "one: results.json is not what"),
-        "a table, changed": (
-            lambda: change(one / "figures/sum-1.csv", "1,1", "1,2"),
-            {"one"},
-            "one: figures/sum-1.csv is not what its run wrote",
-        ),
-        "a table, lost": ((one / "figures/sum-1.csv").unlink, {"one"}, "one: figures/sum-1.csv is not what"),
-        "a notebook, cut short": (lambda: cut(project.notebook("one")), {"one"}, "one: one.ipynb is not what"),
-        "what a chapter says of itself, cut short": (lambda: cut(one / "run.json"), {"one"}, "one: run.json is not"),
-        "a run, changed": (lambda: change(run, "2.0", "2.5"), set(), f"{run.name} is not what its run wrote, so it is"),
-        "a run, cut short": (lambda: cut(other), set(), f"{other.name} is not what its run wrote, so it is"),
-        "all of a chapter": (lambda: shutil.rmtree(chapter), {"gate-corrections"}, ""),
-        "the plans, cut short": (lambda: cut(project.root / "_build/plans.json"), set(), ""),
-    }
-    # at a time what happens to chapter one, and what happens elsewhere
-    rounds = [
-        ("results, cut short", "a run, changed"),
-        ("a table, changed", "a run, cut short"),
-        ("a table, lost", "all of a chapter"),
-        ("a notebook, cut short", "the plans, cut short"),
-        ("what a chapter says of itself, cut short",),
+    # at a time what happens to several chapters and runs: what is damaged, who is made again, what is said
+    rounds: list[dict[str, tuple[Callable[[], object], set[str], str]]] = [
+        {
+            "results, cut short": (
+                lambda: cut(artefacts / "one/results.json"),
+                {"one"},
+                "one: results.json is not what its run wrote",
+            ),
+            "a table, changed": (
+                lambda: change(artefacts / "two/figures/sum-2.csv", "1,2", "1,3"),
+                {"two"},
+                "two: figures/sum-2.csv is not what its run wrote",
+            ),
+            "a table, lost": (
+                (artefacts / "three/figures/sum-3.csv").unlink,
+                {"three"},
+                "three: figures/sum-3.csv is not what its run wrote",
+            ),
+            "a run, changed": (
+                lambda: change(run, "2.0", "2.5"),
+                set(),
+                f"{run.name} is not what its run wrote, so it is",
+            ),
+            "a run, cut short": (lambda: cut(other), set(), f"{other.name} is not what its run wrote, so it is"),
+        },
+        {
+            "a notebook, cut short": (
+                lambda: cut(project.notebook("one")),
+                {"one"},
+                "one: one.ipynb is not what its run wrote",
+            ),
+            "what a chapter says of itself, cut short": (
+                lambda: cut(artefacts / "two/run.json"),
+                {"two"},
+                "two: run.json is not",
+            ),
+            "all of a chapter": (lambda: shutil.rmtree(artefacts / "gate-corrections"), {"gate-corrections"}, ""),
+            "the plans, cut short": (lambda: cut(project.root / "_build/plans.json"), set(), ""),
+        },
     ]
-    assert sorted(sum(rounds, ())) == sorted(accidents)
-    for names in rounds:
-        for name in names:
-            accidents[name][0]()
-        done = project.build("artifacts/one/results.json", RUNS)
-        assert done.returncode == 0, (names, done.stderr)
-        assert ran(done) == set().union(*(accidents[name][1] for name in names)), names
-        assert all(accidents[name][2] in done.stdout for name in names), done.stdout
-        found = numbers(project)
-        assert found.items() <= expected.items(), names
+    for accidents in rounds:
+        for happen, _, _ in accidents.values():
+            happen()
+        done = project.build(*targets)
+        assert done.returncode == 0, (accidents.keys(), done.stderr)
+        assert ran(done) == set().union(*(again for _, again, _ in accidents.values())), accidents.keys()
+        assert all(said in done.stdout for _, _, said in accidents.values()), done.stdout
+        after = numbers(project)
+        assert after.items() <= expected.items(), accidents.keys()
         # a run that nobody reads now stays away, until its chapter is made anew
-        assert all("/runs/" in file for file in expected.keys() - found.keys()), names
-    assert found == expected
+        assert all("/runs/" in file for file in expected.keys() - after.keys()), accidents.keys()
+    assert after == expected
 
 
 def test_no_quick_number_remains_in_ci(project: Project) -> None:
