@@ -12,8 +12,8 @@ from xdist.scheduler import LoadScopeScheduling
 # Of the programs that tests run, too: two workers with two threads each would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# These edit one tiny project, which is built once for all of them.
-TOGETHER = ("tests/workflow/test_incremental.py", "tests/workflow/test_failures.py")
+# These edit one tiny project, which is built once for all of them. The last takes long: alone it would come at the end.
+TOGETHER = tuple(f"tests/workflow/test_{name}.py" for name in ("incremental", "failures", "same_numbers"))
 TOC = yaml.safe_load((Path(__file__).parent / "_toc.yml").read_text())
 PAGES = {TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])}
 #: A test of the built book that is asked of each page in turn: the page, and what else it is asked with.

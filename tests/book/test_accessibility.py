@@ -128,12 +128,13 @@ FOCUS = """() => {
 
 
 def walk(page: Page, most: int = 600) -> list[dict[str, Any]]:
-    """Press Tab until the focus leaves the page or comes round."""
+    """Hold Tab until the focus leaves the page or comes round."""
     steps: list[dict[str, Any]] = []
     for _ in range(most):
-        page.keyboard.press("Tab")
+        page.keyboard.down("Tab")
         at = page.evaluate(FOCUS)
         if at is None or at["visits"] > 1:
+            page.keyboard.up("Tab")
             return steps
         steps.append(at)
     raise AssertionError(f"after {most} steps the Tab key has not come round: {[s['name'] for s in steps[-5:]]}")

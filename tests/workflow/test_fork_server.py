@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -106,9 +107,11 @@ def said(program: subprocess.Popen[str]) -> tuple[int, int, list[object]]:
 
 def server() -> psutil.Process:
     """The one that there is."""
-    there = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
-    # the words of a process that is just ending are gone already
-    (one,) = [each for each in there if each.cmdline()[-1:] and each.cmdline()[-1].endswith("fork_server.py")]
+    there = []
+    for each in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that is just ending
+            there += [each] if each.cmdline()[-1:] and each.cmdline()[-1].endswith("fork_server.py") else []
+    (one,) = there
     return one
 
 
