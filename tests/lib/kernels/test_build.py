@@ -1,11 +1,13 @@
 """The compiled kernels are built once, whole, and only where they can be; and loading them does nothing else."""
 
+import ctypes
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import warm
 from gatelr.kernels import build
 
@@ -74,3 +76,11 @@ def test_a_level_that_pytorch_is_told_is_the_compilers_too(
     assert isinstance(build._loaded.__wrapped__(), build.Unavailable)
     assert len(asked) == 2
     assert all(("-mno-avx512f" in flags) is kept for flags in asked)
+
+
+def test_a_call_with_other_arguments_never_reaches_c() -> None:
+    rows = torch.zeros(1)
+    with pytest.raises(ctypes.ArgumentError):
+        build.call("tall", torch.float32, *[1.5] * 7, rows, rows, rows)
+    with pytest.raises(TypeError, match="at least 10 arguments"):
+        build.call("tall", torch.float32, 1, 1, 1)
