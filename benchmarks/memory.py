@@ -69,6 +69,7 @@ def elsewhere(threads: int, measure: Callable[..., dict[str, Any]], *asked: Any)
     context.set_forkserver_preload(["torch._dynamo", __name__])
     # An array is taken from the system and given back to it: glibc would keep what one step has freed for the next, so
     # that the peak of a step would depend on what ran before it.
+    before = os.environ.copy()
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
     try:
         with ProcessPoolExecutor(1, context) as process:
@@ -79,7 +80,8 @@ def elsewhere(threads: int, measure: Callable[..., dict[str, Any]], *asked: Any)
     except PermissionError:
         return {"absent": NO_PEAK}
     finally:
-        del os.environ["MALLOC_MMAP_THRESHOLD_"]
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def measure(peer: str, sizes: Mapping[str, int]) -> dict[str, int]:
